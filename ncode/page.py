@@ -1,0 +1,186 @@
+"""What a notebook shows besides figures: tables, verdicts, and what the page took.
+
+Each object is readable wherever a notebook runs, as plain HTML. It also carries its content as JSON under a MIME
+type of its own, and from those the book draws its numbered tables, its results page and its page on reproducing.
+So a verdict has one source, the executed notebook, and nothing is typed in twice.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from ncode import claims, profiles, provenance
+
+TABLE = "application/vnd.ncode.table+json"
+VERDICT = "application/vnd.ncode.verdict+json"
+TOOK = "application/vnd.ncode.took+json"
+
+
+class _Shown:
+    """Displays as HTML, and carries itself as JSON under ``mime``."""
+
+    mime: str
+
+    def html(self) -> str:
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {"text/html": self.html(), "text/plain": repr(self), self.mime: asdict(self)}
+
+
+@dataclass(frozen=True)
+class Table(_Shown):
+    """A numbered table. Cells are text: Markdown and ``$TeX$`` are rendered in the book.
+
+    Args:
+        name: the label by which pages refer to it, such as ``tab-reflection-mse``.
+        caption: one or two sentences: what to see.
+        columns: the headings.
+        rows: one list of cells a row, as long as ``columns``.
+
+    Raises:
+        ValueError: when a row's length differs from the headings'.
+    """
+
+    name: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    mime = TABLE
+
+    def __post_init__(self):
+        object.__setattr__(self, "rows", [[str(cell) for cell in row] for row in self.rows])
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"rows: {len(row)} cells under {len(self.columns)} columns in {self.name!r}")
+
+    def html(self) -> str:
+        def line(cells, tag):
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(line(row, "td") for row in self.rows)
+        return (
+            f"<table><caption>{html.escape(self.caption)}</caption>"
+            f"<thead>{line(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict(_Shown):
+    """What executed code says about one claim of a paper.
+
+    The verdict is computed from named checks, never chosen: all true, *holds*; some true, *holds in part*; none
+    true, *does not hold here*.
+
+    Args:
+        claim: the claim's id in ``claims.toml``, such as ``"N8"``.
+        checks: what was asked, in words, and whether it came out true.
+        profile: the profile that ran.
+        seeds: how many seeds the checks rest on; 0 where nothing random is involved (a proof, an exact solution).
+        runs: ids of the run records behind them.
+        note: what a reader must know to weigh it: how weak the evidence is, which control explains it.
+    """
+
+    claim: str
+    checks: Mapping[str, bool]
+    profile: str
+    seeds: int = 0
+    runs: Sequence[str] = ()
+    note: str = ""
+    verdict: str = field(init=False)
+    mime = VERDICT
+
+    def __post_init__(self):
+        claims.get(self.claim)
+        if not self.checks:
+            raise ValueError(f"checks: a verdict on {self.claim} needs at least one")
+        object.__setattr__(self, "checks", {name: bool(value) for name, value in self.checks.items()})
+        held = sum(self.checks.values())
+        words = "holds" if held == len(self.checks) else "holds in part" if held else "does not hold here"
+        object.__setattr__(self, "verdict", words)
+
+    def html(self) -> str:
+        rows = "".join(
+            f"<li>{'✓' if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items()
+        )
+        evidence = f"{self.seeds} seeds" if self.seeds else "no randomness involved"
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return (
+            f'<div class="ncode-verdict"><p><strong>{self.claim}: {self.verdict}</strong> '
+            f"({html.escape(self.profile)} profile, {evidence}). "
+            f"{html.escape(claims.get(self.claim).text)}</p><ul>{rows}</ul>{note}</div>"
+        )
+
+
+@dataclass(frozen=True)
+class Took(_Shown):
+    """What a page took: seconds, device, threads, seeds, versions, and the runs it rests on."""
+
+    notebook: str
+    profile: str
+    seconds: float
+    training_seconds: float
+    seeds: int
+    runs: Sequence[str]
+    provenance: Mapping
+    mime = TOOK
+
+    def html(self) -> str:
+        facts = self.provenance
+        versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+        return (
+            f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s; its "
+            f"{len(self.runs)} training runs took {self.training_seconds:.0f} s when they were computed "
+            f"({self.seeds} seeds). {facts['device']}, {facts['threads']} thread(s). {versions}. "
+            f"Commit {facts['commit']}.</p>"
+        )
+
+
+class Page:
+    """One notebook's run: its profile, its clock, and what it shows.
+
+    Args:
+        notebook: the notebook's file name without suffix, such as ``"05_reflection"``.
+        profile: ``"smoke"``, ``"cpu"`` or ``"paper"``.
+
+    Attributes:
+        settings: what ``profiles.toml`` gives this notebook in this profile.
+    """
+
+    def __init__(self, notebook: str, profile: str):
+        self.notebook = notebook
+        self.profile = profile
+        self.settings = profiles.load(notebook.split("_", 1)[1], profile)
+        self._start = time.perf_counter()
+
+    def table(self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+        """A numbered table (see :class:`Table`)."""
+        return Table(name, caption, list(columns), rows)
+
+    def verdict(
+        self, claim: str, checks: Mapping[str, bool], records: Sequence = (), note: str = ""
+    ) -> Verdict:
+        """The verdict on ``claim`` that ``checks`` give; ``records`` are the runs they rest on."""
+        return Verdict(
+            claim,
+            checks,
+            profile=self.profile,
+            seeds=len({record.config["seed"] for record in records}),
+            runs=[record.id for record in records],
+            note=note,
+        )
+
+    def took(self, records: Sequence = ()) -> Took:
+        """The page's footer; call it last."""
+        return Took(
+            self.notebook,
+            self.profile,
+            seconds=round(time.perf_counter() - self._start, 1),
+            training_seconds=round(sum(record.provenance["seconds"] for record in records), 1),
+            seeds=len({record.config["seed"] for record in records}),
+            runs=[record.id for record in records],
+            provenance=provenance.here(),
+        )
