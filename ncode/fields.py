@@ -1,0 +1,191 @@
+"""Vector fields f(t, x, θ), the right-hand sides of x' = f(t, x, θ).
+
+A field is an ordinary module with ordinary parameters. What makes it a *controllable* one is that any of its
+parameters can be given from outside, per sample, under its name: those are the θ that a controller steers. The same
+class therefore serves every model: a neural ODE steers none of them, N-CODE some or all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ncode import functional
+
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "softplus": nn.functional.softplus}
+
+Theta = Mapping[str, Tensor]
+"""Steered parameters by name; each tensor has the batch as its first dimension."""
+
+
+class Field(nn.Module):
+    """Base of the vector fields f(t, x, θ).
+
+    A subclass registers its parameters as usual and implements :meth:`forward`, where it takes each parameter with
+    ``self.value(name, theta)``: the controller's value when it is steered, its own otherwise.
+
+    Args:
+        shape: the shape of one sample's state x.
+        slots: inputs that only a controller can fill, as ``{name: shape}``: they have no value of the field's own.
+
+    Example:
+        >>> class Decay(Field):  # x' = -rate · x
+        ...     def __init__(self):
+        ...         super().__init__(shape=(1,))
+        ...         self.rate = nn.Parameter(torch.ones(1))
+        ...
+        ...     def forward(self, t, x, theta):
+        ...         return -self.value("rate", theta) * x
+    """
+
+    def __init__(self, shape: Sequence[int], slots: Mapping[str, Sequence[int]] | None = None):
+        super().__init__()
+        self.shape = tuple(shape)
+        self.slots = {name: tuple(size) for name, size in (slots or {}).items()}
+        self.steered: dict[str, tuple[int, ...]] = {}
+
+    def forward(
+        self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Theta
+    ) -> Float[Tensor, "batch *state"]:
+        """The velocity f(t, x, θ) at time ``t``, per sample."""
+        raise NotImplementedError(f"{type(self).__name__} must implement forward(t, x, theta)")
+
+    def value(self, name: str, theta: Theta) -> Tensor:
+        """The parameter called ``name``: the controller's when it is steered, otherwise the field's own."""
+        return theta[name] if name in theta else self.get_parameter(name)
+
+    def names(self, patterns: str | Iterable[str] = "*") -> list[str]:
+        """The names of the parameters and slots that match ``patterns`` (shell wildcards), in the field's order.
+
+        Raises:
+            ValueError: when a pattern matches none.
+        """
+        patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        known = [*self.steered, *(name for name, _ in self.named_parameters()), *self.slots]
+        known = list(dict.fromkeys(known))
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in known):
+                raise ValueError(f"steer: {pattern!r} matches none of {', '.join(known)}")
+        return [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+    def size(self, patterns: str | Iterable[str] = "*") -> int:
+        """m, the number of control variables of one sample when ``patterns`` are steered."""
+        return sum(_numel(self._shape_of(name)) for name in self.names(patterns))
+
+    def release(self, patterns: str | Iterable[str] = "*") -> Float[Tensor, " m"]:
+        """Hand parameters over to a controller, and return their present values as one vector.
+
+        They stop being parameters of the field: a parameter has one owner, so an optimiser never sees a value
+        that is not used. A parameter can be released once.
+
+        Raises:
+            ValueError: when a pattern matches nothing, or a parameter has been released before.
+        """
+        names = self.names(patterns)
+        if taken := [name for name in names if name in self.steered]:
+            raise ValueError(f"steer: {', '.join(taken)} already belongs to another model's controller")
+        start = []
+        for name in names:
+            self.steered[name] = self._shape_of(name)
+            if name in self.slots:
+                start.append(torch.zeros(_numel(self.slots[name])))
+                continue
+            start.append(self.get_parameter(name).detach().reshape(-1))
+            path, _, leaf = name.rpartition(".")
+            self.get_submodule(path).register_parameter(leaf, None)
+        return torch.cat([part.to(start[0]) for part in start])
+
+    def unpack(self, theta: Float[Tensor, "batch m"]) -> dict[str, Tensor]:
+        """θ's rows, cut into the steered parameters in their own shapes."""
+        parts = theta.split([_numel(shape) for shape in self.steered.values()], dim=1)
+        return {
+            name: part.reshape(-1, *shape)
+            for (name, shape), part in zip(self.steered.items(), parts, strict=True)
+        }
+
+    def _shape_of(self, name: str) -> tuple[int, ...]:
+        if name in self.steered:
+            return self.steered[name]
+        return self.slots[name] if name in self.slots else tuple(self.get_parameter(name).shape)
+
+
+class MLP(Field):
+    """A multilayer perceptron as vector field, autonomous: f(x, θ) = W_L σ(… σ(W_1 [x : u] + b_1) …) + b_L.
+
+    Args:
+        dim: dimension of the state x.
+        hidden: widths of the hidden layers.
+        activation: ``"tanh"``, ``"relu"`` or ``"softplus"``.
+        inputs: size of the slot ``u``, an input beside x that a controller must fill; 0 for none.
+
+    Its parameters are called ``layers.0.weight``, ``layers.0.bias``, ….
+    """
+
+    def __init__(self, dim: int, hidden: Sequence[int] = (32,), activation: str = "tanh", inputs: int = 0):
+        super().__init__(shape=(dim,), slots={"u": (inputs,)} if inputs else None)
+        self.layers = layers(dim + inputs, hidden, dim)
+        self.activation = activation_function(activation)
+
+    def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
+        if "u" in self.slots:
+            x = torch.cat([x, theta["u"]], dim=1)
+        for i, layer in enumerate(self.layers):
+            weight = theta.get(f"layers.{i}.weight", layer.weight)
+            bias = theta.get(f"layers.{i}.bias", layer.bias)
+            x = functional.linear(x if i == 0 else self.activation(x), weight, bias)
+        return x
+
+
+class Linear(Field):
+    """The linear vector field x' = θx (Eq. 9), with the matrix θ called ``matrix``.
+
+    Args:
+        dim: dimension of the state; θ is dim × dim, and starts at zero.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__(shape=(dim,))
+        self.matrix = nn.Parameter(torch.zeros(dim, dim))
+
+    def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
+        return functional.linear(x, self.value("matrix", theta))
+
+
+class Velocity(Field):
+    """x' = θ: the control is the velocity itself, called ``velocity``. Proposition 1's field.
+
+    Args:
+        dim: dimension of the state.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__(shape=(dim,))
+        self.velocity = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
+        return self.value("velocity", theta).expand_as(x)
+
+
+def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
+    """The linear layers of a multilayer perceptron, with PyTorch's initialisation."""
+    sizes = [inputs, *hidden, outputs]
+    return nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The activation called ``name``.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation: {name!r} is not one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def _numel(shape: Sequence[int]) -> int:
+    return torch.Size(shape).numel()

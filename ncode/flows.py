@@ -1,0 +1,269 @@
+"""The models: each is a field, what sets its parameters, and a solver.
+
+All map a batch of states x(0) to a batch of states x(T) of the same shape, and give the whole path on request.
+
+======================================  ================================================
+:class:`NeuralODE`                      x' = f(x, θ), one θ for all samples
+:class:`AugmentedNeuralODE`             the same on [x, 0] in d + p dimensions
+:class:`DataControlledODE`              x' = f([x : x(0)], θ)
+:class:`NCODE`, open loop               x' = f(x, θ), θ = γ(x(0))
+:class:`NCODE`, closed loop             x' = f(x, θ), θ' = g(θ, x, t)
+======================================  ================================================
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ncode.control import OpenLoop
+from ncode.fields import Field
+from ncode.integrate import NFE, RightHandSide, Solver, State
+from ncode.solve import solve
+
+
+class Trajectory(NamedTuple):
+    """A path: ``x`` (time, batch, …), the control's ``theta`` (time, batch, m) where there is one, at times ``t``."""
+
+    t: Tensor
+    x: Tensor
+    theta: Tensor | None
+
+
+class Problem(NamedTuple):
+    """An initial value problem: z' = f(t, z), and the tensors with a history that f captures."""
+
+    f: RightHandSide
+    state: State
+    captured: Sequence[Tensor] = ()
+
+
+class Flow(nn.Module):
+    """Base of the models: solves the initial value problem that a subclass poses.
+
+    Args:
+        field: the vector field f(t, x, θ).
+        solver: how its initial value problem is solved.
+
+    Attributes:
+        nfe: evaluations of the last call, forward and backward.
+    """
+
+    def __init__(self, field: Field, solver: Solver | None = None):
+        super().__init__()
+        self.field = field
+        self.solver = solver or Solver()
+        self.nfe = NFE()
+
+    def problem(self, x0: Float[Tensor, "batch *state"]) -> Problem:
+        """The initial value problem for ``x0``; its state's first part is x."""
+        raise NotImplementedError(f"{type(self).__name__} must implement problem(x0)")
+
+    def forward(self, x0: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch *state"]:
+        """x(T), the flow's end.
+
+        Raises:
+            SolveError: when the solve fails.
+            ValueError: when ``x0`` has the wrong shape, dtype or device, is empty or not finite.
+        """
+        return self._path(x0, [0.0, self.solver.horizon])[0][-1]
+
+    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
+        """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
+
+        Raises:
+            SolveError, ValueError: as :meth:`forward`.
+        """
+        path = self._path(x0, t)
+        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
+        return Trajectory(times, path[0], self._control(x0, path))
+
+    def solver_error(
+        self, x0: Float[Tensor, "batch *state"], tolerance: float = 1e-10
+    ) -> Float[Tensor, " batch"]:
+        """Every sample's global error at T: the distance to a tight reference solve in float64.
+
+        A tolerance bounds each step's local error; how errors add up along the path is the field's doing. This
+        measures it. The reference solves the same parameters by dopri8 at ``tolerance``.
+        """
+        reference = copy.deepcopy(self).double()
+        reference.solver = Solver(
+            method="dopri8", rtol=tolerance, atol=tolerance, horizon=self.solver.horizon, max_nfe=1_000_000
+        )
+        nfe = self.nfe
+        with torch.no_grad():
+            error = self(x0).double() - reference(x0.double())
+        self.nfe = nfe
+        return error.flatten(1).norm(dim=1)
+
+    def _path(self, x0: Tensor, t: Tensor | Sequence[float]) -> State:
+        self._check(x0)
+        problem = self.problem(x0)
+        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
+        path, self.nfe = solve(problem.f, problem.state, times, self.solver, problem.captured)
+        return path
+
+    def _control(self, x0: Tensor, path: State) -> Tensor | None:
+        return None
+
+    def _check(self, x0: Tensor) -> None:
+        shape = self.field.shape
+        if not isinstance(x0, Tensor) or not x0.is_floating_point():
+            raise ValueError(
+                f"x0: must be a floating-point tensor, not {getattr(x0, 'dtype', type(x0).__name__)}"
+            )
+        if tuple(x0.shape[1:]) != shape:
+            raise ValueError(
+                f"x0: must have shape (batch, {', '.join(map(str, shape))}), not {tuple(x0.shape)}"
+            )
+        reference = next(self.parameters(), None)
+        if reference is not None and (reference.dtype, reference.device) != (x0.dtype, x0.device):
+            raise ValueError(
+                f"x0: is {x0.dtype} on {x0.device}, the model {reference.dtype} on {reference.device}"
+            )
+
+
+class NeuralODE(Flow):
+    """x' = f(x, θ), with one θ for all samples (Eqs. 1 and 2; Chen et al. 2018).
+
+    Args:
+        field, solver: see :class:`Flow`.
+    """
+
+    def problem(self, x0):
+        return Problem(lambda t, z: (self.field(t, z[0], {}),), (x0,))
+
+
+class AugmentedNeuralODE(Flow):
+    """A neural ODE on the state augmented by p zeros, [x, 0] in d + p dimensions (Dupont et al. 2019).
+
+    Args:
+        field: in d + p dimensions, along the state's first dimension (features, or channels of an image).
+        augment: p.
+        project: return x's d dimensions; otherwise all d + p, for a readout that sees the augmented state.
+        solver: see :class:`Flow`.
+
+    Raises:
+        ValueError: when ``augment`` leaves nothing of the field's dimensions for x.
+    """
+
+    def __init__(self, field: Field, augment: int, project: bool = True, solver: Solver | None = None):
+        super().__init__(field, solver)
+        if not 0 < augment < field.shape[0]:
+            raise ValueError(f"augment: must lie between 1 and {field.shape[0] - 1}, not {augment}")
+        self.augment = augment
+        self.project = project
+
+    def problem(self, x0):
+        zeros = x0.new_zeros(len(x0), self.augment, *x0.shape[2:])
+        return Problem(lambda t, z: (self.field(t, z[0], {}),), (torch.cat([x0, zeros], dim=1),))
+
+    def _path(self, x0, t):
+        (path,) = super()._path(x0, t)
+        return (path[:, :, : -self.augment] if self.project else path,)
+
+    def _check(self, x0):
+        inner, *rest = self.field.shape
+        if isinstance(x0, Tensor) and tuple(x0.shape[1:]) != (inner - self.augment, *rest):
+            expected = ", ".join(map(str, (inner - self.augment, *rest)))
+            raise ValueError(f"x0: must have shape (batch, {expected}), not {tuple(x0.shape)}")
+        super()._check(torch.cat([x0, x0[:, :1].repeat_interleave(self.augment, 1)], dim=1))
+
+
+class DataControlledODE(Flow):
+    """x' = f([x : x(0)], θ): the initial state stays in the field's sight (Massaroli et al. 2020; Section 3.1).
+
+    Args:
+        field: with a slot ``u`` of x's size, such as ``MLP(dim, inputs=dim)``.
+        solver: see :class:`Flow`.
+
+    Raises:
+        ValueError: when the field has no such slot.
+    """
+
+    def __init__(self, field: Field, solver: Solver | None = None):
+        super().__init__(field, solver)
+        if field.slots.get("u") != field.shape:
+            raise ValueError(f"field: needs a slot 'u' of shape {field.shape}, has {field.slots.get('u')}")
+
+    def problem(self, x0):
+        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,))
+
+
+class NCODE(Flow):
+    """A neural ODE whose parameters a controller sets for every sample (Eq. 4).
+
+    x' = f(x, θ) with θ(0) = γ(x(0)), and either θ' = 0 (open loop) or θ' = g(θ, x, t) (closed loop). Without γ all
+    samples share one learned θ(0). In the open loop θ is constant, so it is a parameter of the solve and is not
+    integrated; in the closed loop the state is the pair (x, θ).
+
+    Args:
+        field: whose parameters are steered; it hands them over (see :meth:`ncode.fields.Field.release`).
+        gamma: γ, from x(0) (batch, …) to θ(0) (batch, m): :class:`ncode.OpenLoop`,
+            :class:`ncode.DataControl` or any module of these shapes.
+        g: from (t, x, θ) to θ' (batch, m): :class:`ncode.ClosedLoop` or any module of these shapes.
+        steer: which of the field's parameters, by name or shell pattern. The others stay the field's own.
+        solver: see :class:`Flow`.
+
+    Raises:
+        ValueError: when there is neither γ nor g, or ``steer`` matches nothing.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        gamma: nn.Module | None = None,
+        g: nn.Module | None = None,
+        steer: str | Iterable[str] = "*",
+        solver: Solver | None = None,
+    ):
+        super().__init__(field, solver)
+        if gamma is None and g is None:
+            raise ValueError("gamma, g: N-CODE needs at least one controller")
+        start = field.release(steer)
+        self.m = len(start)
+        self.gamma, self.g = gamma, g
+        if isinstance(gamma, OpenLoop):
+            gamma.start_from(start)
+        if gamma is None:
+            self.theta0 = nn.Parameter(start)
+
+    def initial_control(self, x0: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch m"]:
+        """θ(0) of every sample.
+
+        Raises:
+            ValueError: when γ gives something else than m numbers a sample.
+        """
+        if self.gamma is None:
+            return self.theta0.expand(len(x0), -1)
+        theta = self.gamma(x0)
+        if tuple(theta.shape) != (len(x0), self.m):
+            raise ValueError(f"gamma: must give shape {(len(x0), self.m)}, not {tuple(theta.shape)}")
+        return theta
+
+    def problem(self, x0):
+        theta0 = self.initial_control(x0)
+        if self.g is None:
+            values = self.field.unpack(theta0)
+            return Problem(lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,))
+
+        def coupled(t, z):
+            x, theta = z
+            return self.field(t, x, self.field.unpack(theta)), self.g(t, x, theta)
+
+        return Problem(coupled, (x0, theta0))
+
+    def _control(self, x0, path):
+        if self.g is None:
+            return self.initial_control(x0).expand(len(path[0]), -1, -1)
+        return path[1]
+
+
+def find_flows(model: nn.Module) -> list[Flow]:
+    """Every flow inside ``model``, itself included: whose evaluations a training loop counts."""
+    return [module for module in model.modules() if isinstance(module, Flow)]

@@ -1,0 +1,216 @@
+"""One integration by torchdiffeq, watched.
+
+What this adds to it: the error norm of the *worst sample* instead of the batch's mean, a count of the evaluations,
+and failures that say what happened, to which sample, and when.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchdiffeq import odeint
+
+ADAPTIVE = ("dopri5", "dopri8", "bosh3", "adaptive_heun", "fehlberg2")
+FIXED = ("euler", "midpoint", "heun3", "rk4")
+
+State = tuple[Tensor, ...]
+RightHandSide = Callable[[Tensor, State], State]
+"""f(t, z): the parts of z' from the parts of z, each with the batch as its first dimension."""
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How an initial value problem is solved.
+
+    Args:
+        method: adaptive (``dopri5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``) or with fixed steps
+            (``euler``, ``midpoint``, ``heun3``, ``rk4``).
+        rtol, atol: the *local* error that one adaptive step may make, relative and absolute. They bound no global
+            error: see :meth:`ncode.Flow.solver_error`.
+        horizon: T, where the flow ends; negative to run backward in time.
+        steps: number of fixed steps over the horizon; ignored by the adaptive methods.
+        gradients: ``"direct"``, backpropagation through the solver's steps, or ``"adjoint"``, a second solve
+            backward in time whose memory does not grow with the number of steps.
+        norm: ``"worst"`` accepts a step when the RMS error of the worst sample is within tolerance; ``"mean"``
+            averages over the batch too, as torchdiffeq does by itself, and lets single samples go wrong.
+        max_nfe: the step limit, in evaluations of the right-hand side; a solve that needs more fails.
+
+    Raises:
+        ValueError: naming the option that makes no sense.
+    """
+
+    method: str = "dopri5"
+    rtol: float = 1e-3
+    atol: float = 1e-3
+    horizon: float = 1.0
+    steps: int = 10
+    gradients: str = "direct"
+    norm: str = "worst"
+    max_nfe: int = 10_000
+
+    def __post_init__(self):
+        if self.method not in ADAPTIVE + FIXED:
+            raise ValueError(f"method: {self.method!r} is not one of {', '.join(ADAPTIVE + FIXED)}")
+        if self.gradients not in ("direct", "adjoint"):
+            raise ValueError(f"gradients: {self.gradients!r} is neither 'direct' nor 'adjoint'")
+        if self.norm not in ("worst", "mean"):
+            raise ValueError(f"norm: {self.norm!r} is neither 'worst' nor 'mean'")
+        for name in ("rtol", "atol"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: must be positive and finite, not {getattr(self, name)}")
+        if not math.isfinite(self.horizon) or self.horizon == 0:
+            raise ValueError(f"horizon: must be finite and not zero, not {self.horizon}")
+        for name in ("steps", "max_nfe"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+
+    @property
+    def adaptive(self) -> bool:
+        return self.method in ADAPTIVE
+
+
+@dataclass
+class NFE:
+    """Number of function evaluations of one solve.
+
+    ``backward`` is what the adjoint's solve took, once it has run; direct gradients evaluate no right-hand side.
+    """
+
+    forward: int = 0
+    backward: int = 0
+
+
+class SolveError(RuntimeError):
+    """A solve that did not get to its end.
+
+    Attributes:
+        reason: ``"step size underflow"``, ``"too many evaluations"`` or ``"non-finite values"``.
+        sample: index in the batch of the sample that caused it; ``None`` where none stands out.
+        t: how far the solve got.
+        nfe: evaluations spent.
+        state_norm: RMS of that sample's state when it happened.
+    """
+
+    def __init__(self, reason: str, sample: int | None, t: float, nfe: int, state_norm: float):
+        self.reason, self.sample, self.t, self.nfe, self.state_norm = reason, sample, t, nfe, state_norm
+        advice = {
+            "step size underflow": "The field is too stiff or too steep there: loosen the tolerance, regularise the "
+            "field, augment the state, or use a fixed-step method.",
+            "too many evaluations": "Raise max_nfe, loosen the tolerance, or regularise the field.",
+            "non-finite values": "The path left the floating-point range: lower the learning rate, clip gradients, "
+            "shrink the controller's initial spread, or shorten the horizon.",
+        }[reason]
+        who = "no single sample" if sample is None else f"sample {sample}"
+        super().__init__(
+            f"{reason} at t = {t:.6g} after {nfe} evaluations ({who}, state's RMS {state_norm:.3g}). {advice}"
+        )
+
+
+def integrate(
+    f: RightHandSide,
+    state: State,
+    t: Float[Tensor, " time"],
+    solver: Solver,
+    nfe: NFE,
+    backward: bool = False,
+    watched: int | None = None,
+) -> State:
+    """One call of torchdiffeq, watched: evaluations are counted into ``nfe`` and failures become `SolveError`.
+
+    Args:
+        backward: count into ``nfe.backward`` instead of ``nfe.forward``.
+        watched: only the first so many parts enter the error norm; the rest are quadratures that follow from them.
+    """
+    watch = _Watch(f, state, solver, nfe, backward, watched)
+    options = {"norm": watch.norm} if solver.adaptive else {"grid_constructor": _grid(solver)}
+    if not solver.adaptive and len(t) > 2:
+        options["interp"] = "cubic"
+    try:
+        path = odeint(
+            watch, state, t, rtol=solver.rtol, atol=solver.atol, method=solver.method, options=options
+        )
+    except AssertionError as error:
+        # torchdiffeq reports its failures as bare assertions.
+        raise watch.failure(None) from error
+    for part in path:
+        if not torch.isfinite(part).all():
+            raise watch.failure("non-finite values", path)
+    return path
+
+
+class _Watch:
+    """Counts evaluations and remembers, for the error message, what the solver saw last."""
+
+    def __init__(self, f, state: State, solver: Solver, nfe: NFE, backward: bool, watched: int | None):
+        self.f, self.solver, self.nfe, self.backward, self.watched = f, solver, nfe, backward, watched
+        self.t: Tensor | None = None
+        self.state = state
+        self.errors: Tensor | None = None
+        self.calls = 0
+
+    def __call__(self, t: Tensor, state: State) -> State:
+        self.calls += 1
+        if self.calls > self.solver.max_nfe:
+            raise self.failure("too many evaluations")
+        if self.backward:
+            self.nfe.backward += 1
+        else:
+            self.nfe.forward += 1
+        self.t, self.state = t, state
+        return self.f(t, state)
+
+    def norm(self, parts: State) -> Tensor:
+        """The error norm that the step size control uses; also applied by torchdiffeq to states and velocities.
+
+        Detached: the step size is no part of the model, and its history would only slow the gradient down.
+        """
+        parts = [part.detach() for part in parts[: self.watched]]
+        if self.solver.norm == "mean":
+            self.errors = None
+            return torch.stack([part.square().mean().sqrt() for part in parts]).max()
+        self.errors = _per_sample([*parts])
+        # A trial step may overshoot out of the floating-point range: that rejects the step, it is no failure yet.
+        return torch.nan_to_num(self.errors.max(), nan=math.inf)
+
+    def failure(self, reason: str | None, path: State | None = None) -> SolveError:
+        where = self.t
+        state = [part.detach() for part in self.state[: self.watched]]
+        sizes = _per_sample(state)
+        worst = sizes if self.errors is None else self.errors
+        if path is not None:
+            # Only seen at the end (fixed steps): the first sample that is not finite, where it first is not.
+            bad = torch.stack([_per_sample([part[i] for part in path]) for i in range(len(path[0]))])
+            bad = ~torch.isfinite(bad)
+            worst, sizes = torch.where(bad.any(0), math.inf, 0.0), torch.where(bad.any(0), math.nan, sizes)
+        elif reason is None:
+            reason = "step size underflow" if torch.isfinite(worst).all() else "non-finite values"
+        sample = int(torch.nan_to_num(worst, nan=math.inf).argmax())
+        t = float(where) if where is not None else float("nan")
+        return SolveError(reason, sample, t, self.calls, float(sizes[sample]))
+
+
+def _per_sample(parts: Sequence[Tensor]) -> Float[Tensor, " batch"]:
+    """Every sample's RMS, the largest over the parts."""
+    norms = [part.reshape(len(part), -1).square().mean(1).sqrt() for part in parts]
+    return norms[0] if len(norms) == 1 else torch.stack(norms).amax(0)
+
+
+def _grid(solver: Solver):
+    """Equal steps, as many as keep the step length horizon / steps, whatever interval is asked for.
+
+    torchdiffeq's own grid may add a sliver of a step where T is no float multiple of the step.
+    """
+    length = abs(solver.horizon) / solver.steps
+
+    def grid(f, state, t):
+        count = max(1, math.ceil(abs(float(t[-1] - t[0])) / length - 1e-6))
+        points = torch.linspace(float(t[0]), float(t[-1]), count + 1, dtype=t.dtype, device=t.device)
+        points[0], points[-1] = t[0], t[-1]
+        return points
+
+    return grid

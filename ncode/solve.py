@@ -1,0 +1,64 @@
+"""The one door to solvers: every solve of the library goes through :func:`solve`.
+
+A second backend would stand beside :mod:`ncode.integrate` and be chosen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ncode.adjoint import integrate_with_adjoint
+from ncode.integrate import NFE, RightHandSide, Solver, State, integrate
+
+
+def solve(
+    f: RightHandSide,
+    state: State,
+    t: Float[Tensor, " time"],
+    solver: Solver,
+    parameters: Sequence[Tensor] = (),
+) -> tuple[State, NFE]:
+    """Solve z' = f(t, z), z(t[0]) = ``state``.
+
+    Args:
+        f: the right-hand side.
+        state: the parts of z(t[0]), each with the batch as its first dimension. Mixed states go in as parts and are
+            not concatenated: the error norm takes the largest part's error, so a small part is not diluted.
+        t: times, strictly increasing or decreasing; the first is where ``state`` holds.
+        solver: how.
+        parameters: tensors that f captures and that may need a gradient. Leaves that f reaches are found without
+            being named; name what has a history of its own, such as a control θ = γ(x(0)), so that the adjoint
+            stops there.
+
+    Returns:
+        The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
+        when the adjoint has run.
+
+    Raises:
+        SolveError: when the solve fails, forward or backward.
+        ValueError: on a state or times that make no sense.
+    """
+    _check(state, t)
+    nfe = NFE()
+    if solver.gradients == "adjoint" and torch.is_grad_enabled():
+        return integrate_with_adjoint(f, state, t, solver, nfe, parameters), nfe
+    return integrate(f, state, t, solver, nfe), nfe
+
+
+def _check(state: State, t: Tensor) -> None:
+    x = state[0]
+    if t.dim() != 1 or len(t) < 2:
+        raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
+    gaps = t[1:] - t[:-1]
+    if not ((gaps > 0).all() or (gaps < 0).all()):
+        raise ValueError("t: times must be strictly increasing or strictly decreasing")
+    if len(x) == 0:
+        raise ValueError("x0: the batch is empty")
+    for part in state:
+        if not torch.isfinite(part).all():
+            bad = int((~torch.isfinite(part.reshape(len(part), -1)).all(1)).nonzero()[0])
+            raise ValueError(f"x0: sample {bad} is not finite")
