@@ -123,9 +123,7 @@ def _augmented(f: RightHandSide, parameters: tuple[Tensor, ...], scale: Sequence
         with torch.enable_grad():
             z = tuple(part.detach().requires_grad_() for part in parts[:n])
             velocity = f(t, z)
-            pairs = [
-                (v, -a * s) for v, a, s in zip(velocity, parts[n:], scale, strict=False) if v.requires_grad
-            ]
+            pairs = [(v, -a * s) for v, a, s in zip(velocity, parts[n:], scale, strict=False) if v.requires_grad]
             # The graph of what was declared with a history is shared by all evaluations: keep it.
             products = torch.autograd.grad(
                 [v for v, _ in pairs],

@@ -7,6 +7,7 @@ class therefore serves every model: a neural ODE steers none of them, N-CODE som
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -48,9 +49,7 @@ class Field(nn.Module):
         self.slots = {name: tuple(size) for name, size in (slots or {}).items()}
         self.steered: dict[str, tuple[int, ...]] = {}
 
-    def forward(
-        self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Theta
-    ) -> Float[Tensor, "batch *state"]:
+    def forward(self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Theta) -> Float[Tensor, "batch *state"]:
         """The velocity f(t, x, θ) at time ``t``, per sample."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward(t, x, theta)")
 
@@ -102,10 +101,7 @@ class Field(nn.Module):
     def unpack(self, theta: Float[Tensor, "batch m"]) -> dict[str, Tensor]:
         """θ's rows, cut into the steered parameters in their own shapes."""
         parts = theta.split([_numel(shape) for shape in self.steered.values()], dim=1)
-        return {
-            name: part.reshape(-1, *shape)
-            for (name, shape), part in zip(self.steered.items(), parts, strict=True)
-        }
+        return {name: part.reshape(-1, *shape) for (name, shape), part in zip(self.steered.items(), parts, strict=True)}
 
     def _shape_of(self, name: str) -> tuple[int, ...]:
         if name in self.steered:
@@ -173,7 +169,7 @@ class Velocity(Field):
 def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
     """The linear layers of a multilayer perceptron, with PyTorch's initialisation."""
     sizes = [inputs, *hidden, outputs]
-    return nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
 
 def activation_function(name: str) -> Callable[[Tensor], Tensor]:

@@ -83,9 +83,7 @@ class Flow(nn.Module):
         times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
         return Trajectory(times, path[0], self._control(x0, path))
 
-    def solver_error(
-        self, x0: Float[Tensor, "batch *state"], tolerance: float = 1e-10
-    ) -> Float[Tensor, " batch"]:
+    def solver_error(self, x0: Float[Tensor, "batch *state"], tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
         """Every sample's global error at T: the distance to a tight reference solve in float64.
 
         A tolerance bounds each step's local error; how errors add up along the path is the field's doing. This
@@ -114,18 +112,12 @@ class Flow(nn.Module):
     def _check(self, x0: Tensor) -> None:
         shape = self.field.shape
         if not isinstance(x0, Tensor) or not x0.is_floating_point():
-            raise ValueError(
-                f"x0: must be a floating-point tensor, not {getattr(x0, 'dtype', type(x0).__name__)}"
-            )
+            raise ValueError(f"x0: must be a floating-point tensor, not {getattr(x0, 'dtype', type(x0).__name__)}")
         if tuple(x0.shape[1:]) != shape:
-            raise ValueError(
-                f"x0: must have shape (batch, {', '.join(map(str, shape))}), not {tuple(x0.shape)}"
-            )
+            raise ValueError(f"x0: must have shape (batch, {', '.join(map(str, shape))}), not {tuple(x0.shape)}")
         reference = next(self.parameters(), None)
         if reference is not None and (reference.dtype, reference.device) != (x0.dtype, x0.device):
-            raise ValueError(
-                f"x0: is {x0.dtype} on {x0.device}, the model {reference.dtype} on {reference.device}"
-            )
+            raise ValueError(f"x0: is {x0.dtype} on {x0.device}, the model {reference.dtype} on {reference.device}")
 
 
 class NeuralODE(Flow):

@@ -131,9 +131,7 @@ def integrate(
     if not solver.adaptive and len(t) > 2:
         options["interp"] = "cubic"
     try:
-        path = odeint(
-            watch, state, t, rtol=solver.rtol, atol=solver.atol, method=solver.method, options=options
-        )
+        path = odeint(watch, state, t, rtol=solver.rtol, atol=solver.atol, method=solver.method, options=options)
     except AssertionError as error:
         # torchdiffeq reports its failures as bare assertions.
         raise watch.failure(None) from error

@@ -103,9 +103,7 @@ class Verdict(_Shown):
         object.__setattr__(self, "verdict", words)
 
     def html(self) -> str:
-        rows = "".join(
-            f"<li>{'✓' if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items()
-        )
+        rows = "".join(f"<li>{'✓' if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items())
         evidence = f"{self.seeds} seeds" if self.seeds else "no randomness involved"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
         return (
@@ -160,9 +158,7 @@ class Page:
         """A numbered table (see :class:`Table`)."""
         return Table(name, caption, list(columns), rows)
 
-    def verdict(
-        self, claim: str, checks: Mapping[str, bool], records: Sequence = (), note: str = ""
-    ) -> Verdict:
+    def verdict(self, claim: str, checks: Mapping[str, bool], records: Sequence = (), note: str = "") -> Verdict:
         """The verdict on ``claim`` that ``checks`` give; ``records`` are the runs they rest on."""
         return Verdict(
             claim,

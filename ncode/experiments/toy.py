@@ -1,0 +1,40 @@
+"""The models that the toy problems compare, built alike: one field, one width, one solver for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ncode.control import ClosedLoop, OpenLoop
+from ncode.fields import MLP
+from ncode.flows import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE
+from ncode.integrate import Solver
+
+FLOWS = ("node", "anode", "data", "open", "closed")
+
+
+def build(model: str, dim: int, hidden: Sequence[int], control_hidden: Sequence[int], solver: Solver) -> Flow:
+    """One of :data:`FLOWS` in ``dim`` dimensions, on the same kind of field.
+
+    Args:
+        model: ``node``; ``anode`` with one added dimension; ``data``, data control; ``open`` and ``closed``,
+            N-CODE with every parameter of the field steered.
+        dim: dimension of the state.
+        hidden: widths of the field's hidden layers.
+        control_hidden: widths of the controller's.
+        solver: for all alike.
+
+    Raises:
+        ValueError: when ``model`` is none of them.
+    """
+    if model == "node":
+        return NeuralODE(MLP(dim, hidden), solver)
+    if model == "anode":
+        return AugmentedNeuralODE(MLP(dim + 1, hidden), augment=1, solver=solver)
+    if model == "data":
+        return DataControlledODE(MLP(dim, hidden, inputs=dim), solver)
+    field = MLP(dim, hidden)
+    if model == "open":
+        return NCODE(field, gamma=OpenLoop(dim, field.size(), control_hidden), solver=solver)
+    if model == "closed":
+        return NCODE(field, g=ClosedLoop(dim, field.size(), control_hidden), solver=solver)
+    raise ValueError(f"model: {model!r} is not one of {', '.join(FLOWS)}")
