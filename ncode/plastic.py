@@ -191,10 +191,7 @@ def _gram(states: Tensor, weights: tuple[float, ...]) -> Tensor:
 
 def _mu_gradient(mu: Tensor, from_theta: Tensor | None, left: list[Tensor], right: list[Tensor]) -> Tensor:
     """The gradient with respect to μ: through θ at the end, summed over the batch, and through the stages."""
-    if from_theta is None:
-        total = torch.zeros_like(mu)
-    else:
-        total = from_theta[0] if len(from_theta) == 1 else from_theta.sum(0)
+    total = torch.zeros_like(mu) if from_theta is None else from_theta.sum(0)
     if left:
         total.addmm_(torch.cat(left, 1).flatten(0, 1).T, torch.cat(right, 1).flatten(0, 1))
     return total
