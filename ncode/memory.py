@@ -81,11 +81,11 @@ def episodes(task: Task, batch: int, seed: int | tuple[int, ...]) -> Episodes:
 class Stream:
     """Endless fresh episodes for :func:`ncode.training.fit`: number k is a function of (seed, k) alone."""
 
-    def __init__(self, task: Task, batch: int, seed: tuple[int, ...]):
-        self.task, self.batch, self.seed = task, batch, seed
+    def __init__(self, task: Task, batch: int, seed: tuple[int, ...], device: torch.device | str = "cpu"):
+        self.task, self.batch, self.seed, self.device = task, batch, seed, device
 
     def __getitem__(self, k: int) -> Episodes:
-        return episodes(self.task, self.batch, (*self.seed, k))
+        return Episodes(*(part.to(self.device) for part in episodes(self.task, self.batch, (*self.seed, k))))
 
 
 def bit_error(output: Float[Tensor, "batch n"], target: Float[Tensor, "batch n"]) -> Float[Tensor, " batch"]:
