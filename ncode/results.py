@@ -23,7 +23,8 @@ LIMIT = 200_000
 class Recorded:
     """One recorded run; attributes as of :class:`ncode.runs.Record`.
 
-    ``history`` holds ``iteration`` and, for every series, means over the iterations since the entry before.
+    ``history`` holds ``iteration`` and, for every series, means over the iterations since the entry before; and
+    ``evaluated`` and ``evaluations`` where the run had any.
     """
 
     id: str
@@ -47,7 +48,9 @@ def save(name: str, records: Sequence[Record], points: int = 100) -> Path:
     Raises:
         ValueError: when it would be larger than :data:`LIMIT`.
     """
-    runs = [asdict(Recorded(r.id, r.experiment, r.config, r.metrics, _thin(r, points), r.provenance)) for r in records]
+    runs = [
+        asdict(Recorded(r.id, r.experiment, r.config, r.metrics, thinned(r, points), r.provenance)) for r in records
+    ]
     text = "[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n"
     if len(text.encode()) > LIMIT:
         raise ValueError(f"records: {name} takes {len(text.encode())} bytes, more than {LIMIT}; lower points")
@@ -69,15 +72,19 @@ def load(name: str) -> list[Recorded]:
     return [Recorded(**run) for run in json.loads(path.read_text())]
 
 
-def _thin(record: Record, points: int) -> dict[str, list]:
+def thinned(record: Record, points: int = 100) -> dict[str, list]:
+    """A run's history in at most ``points`` entries, as a recording keeps it; its evaluations are kept as they are."""
     history = record.history
     block = max(1, math.ceil(history.iterations / points))
     starts = range(0, history.iterations, block)
     series = {"loss": history.loss, **history.metrics}
-    thinned = {name: [_mean(values[k : k + block]) for k in starts] for name, values in series.items()}
-    thinned["iteration"] = [min(k + block, history.iterations) for k in starts]
-    thinned["failures"] = history.failures
-    return thinned
+    short = {name: [_mean(values[k : k + block]) for k in starts] for name, values in series.items()}
+    short["iteration"] = [min(k + block, history.iterations) for k in starts]
+    short["failures"] = history.failures
+    if history.evaluated:
+        short["evaluated"] = history.evaluated
+        short["evaluations"] = {name: [_mean([v]) for v in values] for name, values in history.evaluations.items()}
+    return short
 
 
 def _mean(values: Sequence[float]) -> float | None:
