@@ -40,6 +40,7 @@ class Config:
         batch: points a step.
         hidden, control_hidden: widths of the field's and of the controller's hidden layers.
         learning_rate: Adam's.
+        clip: largest norm of the gradient; beyond it, it is scaled down.
         tolerance: rtol and atol of dopri5.
         horizon: T.
         test_points: fresh points that accuracy and cross-entropy are measured on.
@@ -54,6 +55,7 @@ class Config:
     hidden: tuple[int, ...] = (32,)
     control_hidden: tuple[int, ...] = (16,)
     learning_rate: float = 1e-2
+    clip: float | None = 1.0
     tolerance: float = 1e-3
     horizon: float = 1.0
     test_points: int = 2000
@@ -137,6 +139,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         Batches(x, y, size=config.batch, seed=config.seed),
         config.iterations,
         optimiser,
+        clip=config.clip,
         evaluate=evaluate,
         evaluate_every=config.evaluate_every,
         checkpoint=checkpoint,
