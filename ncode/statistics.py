@@ -32,6 +32,11 @@ def ratio_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0
     return float(np.exp(low)), float(np.exp(high))
 
 
+def geometric_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """The interval for the geometric mean of positive ``values``."""
+    return ratio_interval(values, np.ones(len(values)), confidence)
+
+
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """Mean ± standard deviation over seeds, such as ``1.3e-05 ± 4.0e-06``; the mean alone for one seed."""
     values = np.asarray(values, dtype=float)

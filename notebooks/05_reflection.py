@@ -34,7 +34,7 @@ from IPython.display import Markdown
 from ncode import plotting, runs
 from ncode.experiments import reflection
 from ncode.page import Page
-from ncode.statistics import interval, ratio_interval, span, spread
+from ncode.statistics import geometric_interval, ratio_interval, span, spread
 
 page = Page("05_reflection", profile)
 plotting.use_style()
@@ -175,14 +175,14 @@ plt.show()
 page.table(
     "tab-reflection",
     f"Reflection: mean squared error on {len(test)} evenly spaced points, over {seeds} seeds (mean ± standard "
-    "deviation, and a 95 % interval of the mean), the factor by which NODE's error is larger (geometric mean, paired "
+    "deviation, and a 95 % interval of the geometric mean), the factor by which NODE's error is larger (geometric mean, paired "
     "by seed, 95 % interval), evaluations, parameters, and the largest global solver error of any sample.",
     ["model", "MSE", "95 % interval", "NODE's error / this one's", "NFE", "parameters", "solver error"],
     [
         [
             plotting.LABELS[model],
             spread(mse[model]),
-            span(interval(mse[model])),
+            span(geometric_interval(mse[model])),
             "1" if model == "node" else span(ratio_interval(mse["node"], mse[model])),
             spread([record.metrics["nfe"] for record in runs_]),
             f"{runs_[0].metrics['parameters']:.0f}",
