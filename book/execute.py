@@ -1,6 +1,6 @@
 """Execute one notebook: Jupytext to .ipynb, papermill, and cleaning.
 
-    python -m book.execute notebooks/05_reflection.py _build/smoke/executed/05_reflection.ipynb --profile smoke
+python -m book.execute notebooks/05_reflection.py _build/smoke/executed/05_reflection.ipynb --profile smoke
 """
 
 from __future__ import annotations
@@ -89,14 +89,15 @@ def _message(source: Path, error: Exception, partial: Path) -> str:
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Remove what execution leaves behind and no reader needs.
 
-    Papermill's metadata goes. The values that it injected replace those of the parameters cell, so that the page
+    Papermill's metadata goes, and so do times of day. The values that it injected replace those of the parameters cell, so that the page
     shows what ran, once. Progress bars go; warnings stay, for they are news.
     """
     notebook.metadata.pop("papermill", None)
     kept = []
     parameters = None
     for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
+        for leftover in ("papermill", "execution"):
+            cell.metadata.pop(leftover, None)
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags:
             parameters = cell
@@ -113,7 +114,9 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _with_values(source: str, injected: str) -> str:
     for name, value in re.findall(r"^(\w+) = (.+)$", injected, flags=re.MULTILINE):
-        source = re.sub(rf"^{name}\s*=\s*[^#\n]*?(?=\s*(#|$))", f"{name} = {value}", source, flags=re.MULTILINE)
+        source = re.sub(
+            rf"^{name}\s*=\s*[^#\n]*?(?=\s*(#|$))", f"{name} = {value}", source, flags=re.MULTILINE
+        )
     return source
 
 
