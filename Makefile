@@ -33,6 +33,7 @@ $(ENVIRONMENT): | pyproject.toml constraints.txt
 	@touch $@
 
 book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line is the path of its first page
+	@rm -rf _build/$(PROFILE)/failed
 	@$(BIN)/snakemake --cores $(CORES) $(GPU) --config profile=$(PROFILE) \
 		--keep-going --rerun-incomplete --quiet host progress rules --nocolor \
 		|| { $(BIN)/python -m book.failures $(PROFILE); exit 1; }

@@ -1,6 +1,6 @@
-"""What is rebuilt from what: notebooks are executed, and the book is built from the executed ones.
+"""What is rebuilt from what: notebooks are executed, the book is built from those.
 
-`make book` calls this. On a cluster, call snakemake with an executor plugin; where no GPU is configured there,
+`make book` calls this. On a cluster, call snakemake with an executor plugin; where no GPU is configured,
 add `--set-resources notebook:gpu=0`.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 PROFILE = config.get("profile", "cpu")
 BUILD = f"_build/{PROFILE}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.py"))
-LIBRARY = sorted(str(path) for path in Path("ncode").rglob("*") if path.suffix in {".py", ".toml", ".mplstyle"})
+LIBRARY = sorted(str(path) for suffix in ("py", "toml", "mplstyle") for path in Path("ncode").rglob(f"*.{suffix}"))
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 # A published book that somebody deleted is built again, although its stamp is still there.
@@ -48,8 +48,8 @@ rule notebook:
         "{sys.executable} -m book.execute {input.notebook} {output} --profile {wildcards.profile}"
 
 
-# The pages are not an output: Snakemake deletes a job's outputs before it runs the job, and the book that is out
-# shall stay until a better one takes its place.
+# The pages are not an output: Snakemake deletes a job's outputs before it runs the job, and the book that is
+# out shall stay until a better one takes its place.
 rule publish:
     input:
         notebooks=expand("_build/{{profile}}/executed/{name}.ipynb", name=NOTEBOOKS),

@@ -20,12 +20,12 @@ from papermill.exceptions import PapermillExecutionError
 
 # The settings under which every notebook runs, here and nowhere else.
 ENVIRONMENT = {
-    # Notebooks run side by side: with one thread each they do not fight for cores, and the same sums are taken in
-    # the same order whatever runs beside them.
+    # Notebooks run side by side: with one thread each they do not fight for cores, and the same sums are
+    # taken in the same order whatever runs beside them.
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # glibc gives every large block back to the system when it is freed, and asks for it again, page fault by page
-    # fault, at the next solver step. Up to its own limit of 32 MiB it now keeps blocks, and 1 GiB in all.
+    # glibc gives every large block back to the system when it is freed, and asks for it again, page fault
+    # by page fault, at the next solver step. Blocks up to 32 MiB, its own limit, it now keeps: 1 GiB in all.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     # A progress bar is for somebody who waits; on a page it is noise.
@@ -39,10 +39,10 @@ RUNS = Path("_build/runs")
 def execute(source: Path, executed: Path, profile: str) -> str | None:
     """Execute ``source`` (py:percent) in ``profile`` and write it, cleaned, to ``executed``.
 
-    The kernel starts in an empty folder: a notebook has to run from anywhere, with only the package installed.
+    The kernel starts in an empty folder: a notebook runs from anywhere, with only the package installed.
 
     Returns:
-        ``None``, or what went wrong: notebook, cell, error, and the path of the partial notebook, which stays.
+        ``None``, or what went wrong: notebook, cell, error, and the path of the partial notebook.
     """
     os.environ.update(ENVIRONMENT)
     os.environ.setdefault("NCODE_RUNS", str(RUNS.absolute()))
@@ -89,8 +89,8 @@ def _message(source: Path, error: Exception, partial: Path) -> str:
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Remove what execution leaves behind and no reader needs.
 
-    Papermill's metadata goes, and so do times of day. The values that it injected replace those of the parameters cell, so that the page
-    shows what ran, once. Progress bars go; warnings stay, for they are news.
+    Papermill's metadata goes, and so do times of day. The values that it injected replace those of the
+    parameters cell, so that the page shows what ran, once. Progress bars go; warnings stay, being news.
     """
     notebook.metadata.pop("papermill", None)
     kept = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def summary(build: Path) -> str:
-    """What failed in the build folder ``build``: each notebook with its cell and error, or the book itself."""
+    """What failed in the folder ``build``: each notebook with its cell and error, or the book itself."""
     reports = sorted((build / "failed").glob("*.txt"))
     lines = [f"\nThe book was not published. {len(reports)} notebook(s) failed:" if reports else ""]
     lines += [report.read_text(encoding="utf-8").rstrip() for report in reports]

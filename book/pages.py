@@ -1,4 +1,4 @@
-"""What the book's pages say that comes from data: tables, verdicts, claims, published numbers, costs, modules.
+"""What the book's pages say that comes from data: verdicts, claims, published numbers, costs, modules.
 
 Every function returns MyST Markdown. Those in ``FILLS`` answer a line ``{{ name arguments }}`` of a page.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from book import sync
 from ncode import claims, paper, profiles
 
-# The modules of the API reference, in the order in which a reader meets them. One that is not there is left out.
+# The modules of the API reference, in the order in which a reader meets them; a missing one is left out.
 MODULES = (
     "flows", "fields", "control", "solve", "functional", "training", "runs", "metrics", "data",
     "page", "plotting", "claims", "paper", "profiles", "provenance",
@@ -148,8 +148,8 @@ def costs(recorded) -> str:
         ]
     )
     caption = (
-        f"What each notebook took in the {recorded.profile} profile. Finished training runs are kept, so a page's seconds "
-        "are small when its runs were there already; the second column is what they took when they were computed."
+        f"What each notebook took in the {recorded.profile} profile. Finished training runs are kept, so a "
+        "page takes little when its runs were there already; the second column is what they took when new."
     )
     return list_table(
         "tab-costs", caption, ["notebook", "this page, s", "its training runs, s", "seeds", "runs"], rows
@@ -162,7 +162,8 @@ def machine(recorded) -> str:
     for name, took in recorded.took.items():
         facts = took["provenance"]
         versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
-        key = f"{facts['device']}; {_count(facts['threads'], 'thread')} a notebook; {versions}; commit `{facts['commit']}`"
+        threads = _count(facts["threads"], "thread")
+        key = f"{facts['device']}; {threads} a notebook; {versions}; commit `{facts['commit']}`"
         seen.setdefault(key, []).append(name.split("_", 1)[0])
     return "\n".join(f"- notebooks {', '.join(names)}: {key}" for key, names in seen.items()) + "\n"
 
@@ -214,7 +215,7 @@ def modules(recorded) -> str:
     """The API reference: one section for each module that exists."""
     present = [name for name in MODULES if importlib.util.find_spec(f"ncode.{name}")]
     return "\n".join(
-        f"## `ncode.{name}`\n\n```{{eval-rst}}\n.. automodule:: ncode.{name}\n   :members:\n   :show-inheritance:\n```\n"
+        f"## `ncode.{name}`\n\n```{{eval-rst}}\n.. automodule:: ncode.{name}\n   :members:\n```\n"
         for name in present
     )
 

@@ -15,21 +15,21 @@ from pathlib import Path
 from book.stage import stage
 
 ROOT = Path(__file__).resolve().parents[1]
+# The one beside this Python, whatever is on the PATH.
+JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
 
 
 def publish(notebooks: list[Path], profile: str, build: Path) -> bool:
     """Build the book from executed ``notebooks`` in the folder ``build``; whether it was published.
 
-    ``build/html`` is a link to the newest edition, and is only ever moved to an edition that built without a warning.
+    ``build/html`` is a link to the newest edition. Only an edition that built without a warning becomes one.
     """
     source = build / "source"
     # Always from scratch: pages that Sphinx remembers do not repeat their warnings.
     shutil.rmtree(source, ignore_errors=True)
     stage(ROOT, notebooks, profile, source)
     command = [
-        sys.executable,
-        "-m",
-        "jupyter_book",
+        str(JUPYTER_BOOK),
         "build",
         str(source),
         "-W",

@@ -1,8 +1,8 @@
-"""Stage a book: executed notebooks and pages, under the repository's own relative paths, ready for Jupyter Book.
+"""Stage a book: executed notebooks and pages, under the repository's own paths, ready for Jupyter Book.
 
-Launch links are made from these paths, so a page staged at ``notebooks/05_reflection.ipynb`` opens the file of that
-name in the repository. Tables become numbered tables, verdicts become admonitions, and what the notebooks recorded
-fills the pages on results and on reproducing.
+Launch links are made from these paths: a page staged at ``notebooks/05_reflection.ipynb`` opens the file of
+that name in the repository. Tables become numbered tables, verdicts become admonitions, and what the notebooks
+recorded fills the pages on results and on reproducing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
 
 
 def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put a Markdown cell in the place of every table and verdict: numbered, referable, and in the book's style."""
+    """Put a Markdown cell in the place of every table and verdict: numbered and in the book's style."""
     written = {TABLE: pages.table, VERDICT: pages.verdict}
     cells = []
     for cell in notebook.cells:

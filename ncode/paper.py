@@ -35,7 +35,7 @@ class Published:
         for label, values in self.rows.items():
             if len(values) != len(self.columns):
                 raise ValueError(
-                    f"rows: {label!r} has {len(values)} values for {len(self.columns)} columns in {self.name!r}"
+                    f"rows: {len(values)} values under {len(self.columns)} columns, {label!r} of {self.name!r}"
                 )
 
     def value(self, row: str, column: str) -> float:

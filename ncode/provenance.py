@@ -43,17 +43,13 @@ def commit() -> str:
     root = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
         # A site-packages folder may lie inside some other repository: only a tracked file of ours counts.
         git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "-dirty" if git("status", "--porcelain", ".") else ""
-        )
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if git("status", "--porcelain", ".") else "")
     except (subprocess.CalledProcessError, OSError):
         pass
     try:

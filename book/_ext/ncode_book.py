@@ -1,4 +1,4 @@
-"""A Sphinx extension: pages that work with the network closed, and without errors in the browser's console."""
+"""A Sphinx extension: pages that work with the network closed, without errors in the console."""
 
 from __future__ import annotations
 
