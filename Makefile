@@ -33,10 +33,11 @@ $(ENVIRONMENT): | pyproject.toml constraints.txt
 	@touch $@
 
 book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line is the path of its first page
-	@rm -rf _build/$(PROFILE)/failed
+	@rm -rf _build/$(PROFILE)/failed; mkdir -p _build; touch _build/started
 	@$(BIN)/snakemake --cores $(CORES) $(GPU) --config profile=$(PROFILE) \
-		--keep-going --rerun-incomplete --quiet host progress rules --nocolor \
+		--keep-going --rerun-incomplete --quiet all --nocolor \
 		|| { $(BIN)/python -m book.failures $(PROFILE); exit 1; }
+	@test _build/$(PROFILE)/published -nt _build/started || echo "Nothing has changed since this book was built."
 	@echo $(CURDIR)/_build/$(PROFILE)/html/index.html
 
 test: $(ENVIRONMENT) ## the tests, without the slow ones

@@ -11,7 +11,7 @@ from pathlib import Path
 PROFILE = config.get("profile", "cpu")
 BUILD = f"_build/{PROFILE}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.py"))
-LIBRARY = sorted(str(path) for suffix in ("py", "toml", "mplstyle") for path in Path("ncode").rglob(f"*.{suffix}"))
+LIBRARY = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 # A published book that somebody deleted is built again, although its stamp is still there.

@@ -15,6 +15,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -34,6 +35,13 @@ ENVIRONMENT = {
 
 # Finished training runs: one place for every profile, kept from one build to the next.
 RUNS = Path("_build/runs")
+
+
+class QuietKernelManager(AsyncKernelManager):
+    """A kernel that does not warn, at every start, that it talks to this machine over an unencrypted port."""
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        return super().format_kernel_cmd([*(extra_arguments or []), "--log-level=ERROR"])
 
 
 def execute(source: Path, executed: Path, profile: str) -> str | None:
@@ -61,6 +69,7 @@ def execute(source: Path, executed: Path, profile: str) -> str | None:
                 str(partial.absolute()),
                 parameters={"profile": profile},
                 kernel_name="python3",
+                kernel_manager_class=QuietKernelManager,
                 cwd=str(work),
                 progress_bar=False,
             )

@@ -30,17 +30,10 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
 
     def line(cells: Sequence[str]) -> str:
         flat = [" ".join(str(cell).split()) for cell in cells]
-        return "\n".join(
-            f"{'* -' if first else '  -'} {cell}".rstrip()
-            for first, cell in zip(_flags(flat), flat, strict=True)
-        )
+        return "* - " + "\n  - ".join(flat)
 
     body = "\n".join(line(row) for row in (columns, *rows))
     return f"::::{{list-table}} {' '.join(caption.split())}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
-
-
-def _flags(cells: Sequence) -> list[bool]:
-    return [position == 0 for position in range(len(cells))]
 
 
 def evidence(verdict: Mapping) -> str:
@@ -55,19 +48,36 @@ def _count(number: int, thing: str) -> str:
 
 
 def verdict(shown: Mapping) -> str:
-    """An admonition from the content of a :class:`ncode.page.Verdict`."""
+    """An admonition from the content of a :class:`ncode.page.Verdict`, with a link to all claims."""
+    id_ = claims.get(shown["claim"]).id
+    return _admonition(shown, f"{{ref}}`All claims<claim-{id_.lower()}>`")
+
+
+def _admonition(shown: Mapping, link: str) -> str:
     claim = claims.get(shown["claim"])
-    lines = [f"{claim.text} *({claim.where}; {evidence(shown)})*", "", _checks(shown["checks"])]
-    if shown["note"]:
-        lines += ["", shown["note"]]
-    lines += ["", f"{{ref}}`All claims<claim-{claim.id.lower()}>`"]
-    kind = _CLASSES[shown["verdict"]]
-    head = f"::::{{admonition}} {claim.id}: {shown['verdict']}\n:class: {kind} ncode-verdict\n\n"
-    return head + "\n".join(lines) + "\n::::\n"
+    checks = "\n".join(f"- {'✓' if held else '✗'} {name}" for name, held in shown["checks"])
+    parts = [f"{claim.text} *({claim.where})*", checks, shown["note"], f"*{evidence(shown)}* · {link}"]
+    body = "\n\n".join(part for part in parts if part)
+    word = shown["verdict"]
+    return f"::::{{admonition}} {claim.id}: {word}\n:class: {_CLASSES[word]} ncode-verdict\n\n{body}\n::::\n"
 
 
-def _checks(checks: Mapping[str, bool]) -> str:
-    return "\n".join(f"- {'✓' if held else '✗'} {name}" for name, held in checks.items())
+def took(shown: Mapping) -> str:
+    """One paragraph from the content of a :class:`ncode.page.Took`."""
+    runs = len(shown["runs"])
+    trained = (
+        f" Its {_count(runs, 'training run')} took {shown['training_seconds']:.0f} s when they were computed "
+        f"({_count(shown['seeds'], 'seed')})."
+    )
+    facts = _facts(shown["provenance"])
+    page = f"This page took {shown['seconds']:.0f} s in the **{shown['profile']}** profile."
+    return f"{page}{trained if runs else ''} {facts}.\n"
+
+
+def _facts(provenance: Mapping) -> str:
+    versions = ", ".join(f"{package} {version}" for package, version in provenance["versions"].items())
+    threads = _count(provenance["threads"], "thread")
+    return f"{provenance['device']}; {threads} a notebook; {versions}; commit `{provenance['commit']}`"
 
 
 def _home(recorded, name: str) -> str:
@@ -85,18 +95,11 @@ def claim_list(recorded, letter: str) -> str:
 
 def _claim(recorded, claim: claims.Claim) -> str:
     shown = recorded.verdicts.get(claim.id)
-    word = shown["verdict"] if shown else "not yet"
-    lines = [f"(claim-{claim.id.lower()})=", f"### {claim.id}: {word}", "", f"> {claim.text}", ""]
     if shown:
-        lines += [
-            f"{claim.where} · {_home(recorded, shown['notebook'])} · {evidence(shown)}",
-            "",
-            _checks(shown["checks"]),
-        ]
-        lines += ["", shown["note"]] if shown["note"] else []
+        written = _admonition(shown, _home(recorded, shown["notebook"]))
     else:
-        lines.append(f"{claim.where} · {_home(recorded, claim.home)}")
-    return "\n".join([*lines, ""])
+        written = f"**{claim.id}: not yet.** {claim.text} *({claim.where}; {_home(recorded, claim.home)})*\n"
+    return f"(claim-{claim.id.lower()})=\n{written}"
 
 
 def overview(recorded) -> str:
@@ -152,20 +155,16 @@ def costs(recorded) -> str:
         "page takes little when its runs were there already; the second column is what they took when new."
     )
     return list_table(
-        "tab-costs", caption, ["notebook", "this page, s", "its training runs, s", "seeds", "runs"], rows
+        "tab-costs", caption, ["notebook", "page, s", "training runs, s", "seeds", "runs"], rows
     )
 
 
 def machine(recorded) -> str:
     """On what the notebooks ran: device, threads, commit, versions."""
     seen: dict[str, list[str]] = {}
-    for name, took in recorded.took.items():
-        facts = took["provenance"]
-        versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
-        threads = _count(facts["threads"], "thread")
-        key = f"{facts['device']}; {threads} a notebook; {versions}; commit `{facts['commit']}`"
-        seen.setdefault(key, []).append(name.split("_", 1)[0])
-    return "\n".join(f"- notebooks {', '.join(names)}: {key}" for key, names in seen.items()) + "\n"
+    for name, shown in recorded.took.items():
+        seen.setdefault(_facts(shown["provenance"]), []).append(name.split("_", 1)[0])
+    return "\n".join(f"- notebooks {', '.join(names)}: {facts}" for facts, names in seen.items()) + "\n"
 
 
 def settings(recorded) -> str:

@@ -1,7 +1,7 @@
 """Stage a book: executed notebooks and pages, under the repository's own paths, ready for Jupyter Book.
 
 Launch links are made from these paths: a page staged at ``notebooks/05_reflection.ipynb`` opens the file of
-that name in the repository. Tables become numbered tables, verdicts become admonitions, and what the notebooks
+that name in the repository. Tables become numbered tables, verdicts become admonitions, and what notebooks
 recorded fills the pages on results and on reproducing.
 """
 
@@ -100,8 +100,8 @@ def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
 
 
 def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put a Markdown cell in the place of every table and verdict: numbered and in the book's style."""
-    written = {TABLE: pages.table, VERDICT: pages.verdict}
+    """Put a Markdown cell in the place of every table, verdict and record of what the page took."""
+    written = {TABLE: pages.table, VERDICT: pages.verdict, TOOK: pages.took}
     cells = []
     for cell in notebook.cells:
         cells.append(cell)
@@ -115,7 +115,6 @@ def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 text = written[mime](data[mime])
                 cells.append(nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-{len(cells)}"[-64:]))
             else:
-                data.pop(TOOK, None)
                 kept.append(output)
         cell.outputs = kept
     notebook.cells = cells

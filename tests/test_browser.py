@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -108,6 +109,12 @@ def formulas_are_set(page):
         "() => [...document.querySelectorAll('mjx-merror, [data-mml-node=merror]')].map(e => e.textContent)"
     )
     assert errors == []
+    written = page.evaluate(
+        """() => { const copy = document.querySelector('article').cloneNode(true);
+                   copy.querySelectorAll('pre, code, script').forEach(e => e.remove());
+                   return copy.textContent; }"""
+    )
+    assert re.findall(r"\$[^$\n]+\$", written) == []
 
 
 def figures_are_there(page):
@@ -115,7 +122,8 @@ def figures_are_there(page):
     page.evaluate("() => document.querySelectorAll('img').forEach(e => e.loading = 'eager')")
     page.wait_for_load_state("networkidle")
     broken = page.evaluate(
-        "() => [...document.querySelectorAll('img')].filter(e => !(e.complete && e.naturalWidth)).map(e => e.src)"
+        """() => [...document.querySelectorAll('img')].filter(e => !(e.complete && e.naturalWidth))
+                .map(e => e.src)"""
     )
     assert broken == []
 
