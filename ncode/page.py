@@ -109,7 +109,9 @@ class Verdict(_Shown):
         # Pairs, for a notebook file sorts the keys of what it stores.
         return {**asdict(self), "checks": list(self.checks.items())}
 
-XX if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items()
+    def html(self) -> str:
+        rows = "".join(
+            f"<li>{'✓' if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items()
         )
         evidence = f"{self.seeds} seeds" if self.seeds else "no randomness involved"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
