@@ -10,7 +10,9 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADER = "# What was tested, exactly. Environments are made under these; `make constraints` writes them anew.\n"
+HEADER = (
+    "# What was tested, exactly. Every environment is made under these. `make constraints` writes them.\n"
+)
 # What PyTorch's builds for one or the other accelerator bring along: they pin it themselves.
 _BUILD = re.compile(r"nvidia-|triton|cuda-|ncode\b|-e |pip==|setuptools==")
 

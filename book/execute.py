@@ -33,6 +33,8 @@ ENVIRONMENT = {
     "TQDM_DISABLE": "1",
 }
 
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
 # Finished training runs: one place for every profile, kept from one build to the next.
 RUNS = Path("_build/runs")
 
@@ -60,7 +62,9 @@ def execute(source: Path, executed: Path, profile: str) -> str | None:
     executed.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         unexecuted = Path(folder) / executed.name
-        nbformat.write(jupytext.read(source), unexecuted)
+        notebook = jupytext.read(source)
+        notebook.metadata.setdefault("kernelspec", KERNEL)
+        nbformat.write(notebook, unexecuted)
         work = Path(folder) / "work"
         work.mkdir()
         try:

@@ -36,6 +36,19 @@ PAGES = (
 )
 
 
+@pytest.mark.skipif(BOOK is None, reason="no built book: run `make book PROFILE=smoke` first")
+def test_every_notebook_opens_on_colab():
+    pages = [path for path in PAGES if path.startswith("notebooks/")]
+    assert pages
+    for path in pages:
+        text = (BOOK / path).read_text(encoding="utf-8")
+        opened = re.findall(
+            r'href="https://colab\.research\.google\.com/github/[^"]*?/(notebooks/[^"]+\.ipynb)"', text
+        )
+        assert opened, path
+        assert [name for name in opened if not (ROOT / name).exists()] == []
+
+
 @pytest.fixture(scope="module")
 def address():
     if BOOK is None:
@@ -126,6 +139,10 @@ def figures_are_there(page):
                 .map(e => e.src)"""
     )
     assert broken == []
+    silent = page.evaluate(
+        "() => [...document.querySelectorAll('article img')].filter(e => !e.alt.trim()).map(e => e.src)"
+    )
+    assert silent == []
 
 
 @pytest.mark.parametrize("look", LOOKS)
