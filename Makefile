@@ -33,9 +33,9 @@ $(ENVIRONMENT): | pyproject.toml constraints.txt
 	@touch $@
 
 book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line is the path of its first page
-	@rm -rf _build/$(PROFILE)/failed; mkdir -p _build; touch _build/started
+	@rm -rf _build/$(PROFILE)/failed; mkdir -p _build/$(PROFILE); touch _build/started
 	@$(BIN)/snakemake --cores $(CORES) $(GPU) --config profile=$(PROFILE) \
-		--keep-going --rerun-incomplete --quiet all --nocolor \
+		--keep-going --rerun-incomplete --nocolor 2> _build/$(PROFILE)/snakemake.log \
 		|| { $(BIN)/python -m book.failures $(PROFILE); exit 1; }
 	@test _build/$(PROFILE)/published -nt _build/started || echo "Nothing has changed since this book was built."
 	@echo $(CURDIR)/_build/$(PROFILE)/html/index.html

@@ -147,7 +147,8 @@ def main() -> None:
     print(f"executing {arguments.source} ({arguments.profile})", flush=True)
     failure = execute(arguments.source, arguments.executed, arguments.profile)
     if failure:
-        sys.exit(failure)
+        print(f"failed: {failure}", flush=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ def summary(build: Path) -> str:
     lines = [f"\nThe book was not published. {len(reports)} notebook(s) failed:" if reports else ""]
     lines += [report.read_text(encoding="utf-8").rstrip() for report in reports]
     if not reports:
-        lines.append("The book was not published: see the messages above.")
+        log = build / "snakemake.log"
+        lines += [log.read_text(encoding="utf-8") if log.exists() else "", "The book was not published."]
     if (build / "html" / "index.html").exists():
         lines.append(f"An earlier build is still there: {(build / 'html' / 'index.html').absolute()}")
     return "\n".join(lines)
