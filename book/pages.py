@@ -13,9 +13,12 @@ from ncode import claims, paper, profiles
 
 # The modules of the API reference, in the order in which a reader meets them; a missing one is left out.
 MODULES = (
-    "flows", "fields", "control", "solve", "functional", "training", "runs", "metrics", "data",
-    "page", "plotting", "claims", "paper", "profiles", "provenance",
+    "flows", "fields", "control", "solve", "integrate", "adjoint", "functional", "phase", "training", "runs",
+    "statistics", "data", "metrics", "page", "plotting", "claims", "paper", "profiles", "provenance", "files",
 )  # fmt: skip
+
+# Where the staged book keeps the figures that pages borrow from notebooks.
+FIGURES = "book/figures"
 
 _CLASSES = {"holds": "tip", "holds in part": "important", "does not hold here": "warning"}
 
@@ -179,6 +182,15 @@ def settings(recorded) -> str:
     )
 
 
+def figure(recorded, name: str) -> str:
+    """A figure of one of the notebooks, shown on another page with a link to where it is made."""
+    if name not in recorded.figures:
+        raise ValueError(f"figure: no executed notebook has one called {name!r}")
+    shown = recorded.figures[name]
+    caption = f"{' '.join(shown.caption.split())} From {{doc}}`/notebooks/{shown.notebook}`."
+    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {' '.join(shown.alt.split())}\n\n{caption}\n::::\n"
+
+
 def notebooks(recorded) -> str:
     """The notebooks of this build, each with its link to Colab."""
     url = sync.repository_url()
@@ -213,6 +225,7 @@ FILLS = {
     "costs": costs,
     "machine": machine,
     "settings": settings,
+    "figure": figure,
     "notebooks": notebooks,
     "repository": repository,
     "install": install,

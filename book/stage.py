@@ -7,6 +7,7 @@ recorded fills the pages on results and on reproducing.
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -22,6 +23,16 @@ from ncode.page import TABLE, TOOK, VERDICT
 _FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure as its notebook made it: a picture in PNG, and what the cell's metadata say of it."""
+
+    notebook: str
+    png: bytes
+    caption: str
+    alt: str
+
+
 @dataclass
 class Recorded:
     """What a book's executed notebooks recorded.
@@ -31,12 +42,14 @@ class Recorded:
         verdicts: each verdict by its claim, with the notebook that gave it under ``"notebook"``.
         took: each notebook's record of what it took.
         titles: each notebook's title.
+        figures: each notebook's figures by name.
     """
 
     profile: str
     verdicts: dict[str, dict] = field(default_factory=dict)
     took: dict[str, dict] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
 
 
 def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded:
@@ -59,6 +72,9 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded
         nbformat.write(for_the_book(notebook), to / "notebooks" / path.name)
     shutil.copytree(root / "book", to / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml"))
     shutil.copytree(root / "book" / "_ext", to / "book" / "_ext", dirs_exist_ok=True)
+    (to / pages.FIGURES).mkdir()
+    for name, figure in recorded.figures.items():
+        (to / pages.FIGURES / f"{name}.png").write_bytes(figure.png)
     for page in (to / "book").glob("*.md"):
         page.write_text(fill(page.read_text(encoding="utf-8"), recorded), encoding="utf-8")
     shutil.copy(root / "book" / "_toc.yml", to / "_toc.yml")
@@ -81,6 +97,15 @@ def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> N
         recorded.verdicts[verdict["claim"]] = {**verdict, "notebook": name}
     for took in _shown(notebook, TOOK):
         recorded.took[name] = dict(took)
+    for cell in notebook.cells:
+        said = cell.metadata.get("mystnb", {})
+        pictures = [
+            output["data"]["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+        ]
+        if "figure" in said and pictures:
+            recorded.figures[said["figure"]["name"]] = Figure(
+                name, base64.b64decode(pictures[0]), said["figure"]["caption"], said.get("image", {}).get("alt", "")
+            )
 
 
 def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:

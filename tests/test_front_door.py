@@ -140,3 +140,12 @@ class TestNotebook:
         """On Colab there is only the installed package."""
         code = "\n".join(cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code")
         assert re.findall(r"sys\.path|\.\./|os\.chdir", code) == []
+
+
+def test_the_readmes_code_runs():
+    """Every Python block, in order, as a reader would paste them."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert blocks
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
