@@ -15,7 +15,9 @@
 import importlib.util
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system('pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"')
+    get_ipython().system(
+        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
+    )
 
 # %% [markdown]
 # # Proposition 1
@@ -53,12 +55,20 @@ ax.set(xlabel="time $t$", ylabel="state $x$")
 plt.show()
 
 # %%
-page.table("tab-collapse", "Where paths end, $|x(1)|$.", ["x(0)", "$\\lvert x(1) \\rvert$"], [["0", "0"], ["1", "0"]])
+page.table(
+    "tab-collapse",
+    "Where paths end, $|x(1)|$.",
+    ["x(0)", "$\\lvert x(1) \\rvert$"],
+    [["0", "0"], ["1", "0"]],
+)
 
 # %%
 page.verdict(
     "N1",
-    {"both points end at zero: $|x(1)| < 10^{-12}$": True, "the paths never separate": True},
+    {
+        "both points end at zero: $|x(1)| < 10^{-12}$": True,
+        "the paths never separate": True,
+    },
     note="An exact solution.",
 )
 
