@@ -76,6 +76,9 @@ class Flow(nn.Module):
     def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
 
+        With dopri5 the times before the last are interpolated within its steps; any other adaptive method ends a step
+        at every one of them.
+
         Raises:
             SolveError, ValueError: as :meth:`forward`.
         """
