@@ -60,12 +60,17 @@ class Flow(nn.Module):
         self.solver = solver or Solver()
         self.nfe = NFE()
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample's x(0)."""
+        return self.field.shape
+
     def problem(self, x0: Float[Tensor, "batch *state"]) -> Problem:
         """The initial value problem for ``x0``; its state's first part is x."""
         raise NotImplementedError(f"{type(self).__name__} must implement problem(x0)")
 
-    def forward(self, x0: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch *state"]:
-        """x(T), the flow's end.
+    def forward(self, x0: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch ..."]:
+        """x(T), the flow's end, of x(0)'s shape.
 
         Raises:
             SolveError: when the solve fails.
@@ -113,7 +118,7 @@ class Flow(nn.Module):
         return None
 
     def _check(self, x0: Tensor) -> None:
-        shape = self.field.shape
+        shape = self.shape
         if not isinstance(x0, Tensor) or not x0.is_floating_point():
             raise ValueError(f"x0: must be a floating-point tensor, not {getattr(x0, 'dtype', type(x0).__name__)}")
         if tuple(x0.shape[1:]) != shape:
@@ -140,7 +145,8 @@ class AugmentedNeuralODE(Flow):
     Args:
         field: in d + p dimensions, along the state's first dimension (features, or channels of an image).
         augment: p.
-        project: return x's d dimensions; otherwise all d + p, for a readout that sees the augmented state.
+        project: return x's d dimensions; otherwise all d + p, for a readout that sees the augmented state: only then
+            has x(T) another shape than x(0).
         solver: see :class:`Flow`.
 
     Raises:
@@ -162,12 +168,10 @@ class AugmentedNeuralODE(Flow):
         (path,) = super()._path(x0, t)
         return (path[:, :, : -self.augment] if self.project else path,)
 
-    def _check(self, x0):
+    @property
+    def shape(self):
         inner, *rest = self.field.shape
-        if isinstance(x0, Tensor) and tuple(x0.shape[1:]) != (inner - self.augment, *rest):
-            expected = ", ".join(map(str, (inner - self.augment, *rest)))
-            raise ValueError(f"x0: must have shape (batch, {expected}), not {tuple(x0.shape)}")
-        super()._check(torch.cat([x0, x0[:, :1].repeat_interleave(self.augment, 1)], dim=1))
+        return (inner - self.augment, *rest)
 
 
 class DataControlledODE(Flow):

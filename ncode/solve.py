@@ -53,6 +53,8 @@ def _check(state: State, t: Tensor) -> None:
     x = state[0]
     if t.dim() != 1 or len(t) < 2:
         raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
+    if not torch.isfinite(t).all():
+        raise ValueError("t: times must be finite")
     gaps = t[1:] - t[:-1]
     if not ((gaps > 0).all() or (gaps < 0).all()):
         raise ValueError("t: times must be strictly increasing or strictly decreasing")
