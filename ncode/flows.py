@@ -36,7 +36,7 @@ class Trajectory(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """An initial value problem: z' = f(t, z), and the tensors with a history that f captures."""
+    """An initial value problem: z' = f(t, z), and what f captures besides the field's own parameters."""
 
     f: RightHandSide
     state: State
@@ -111,7 +111,8 @@ class Flow(nn.Module):
         self._check(x0)
         problem = self.problem(x0)
         times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        path, self.nfe = solve(problem.f, problem.state, times, self.solver, problem.captured)
+        captured = [*problem.captured, *self.field.parameters()]
+        path, self.nfe = solve(problem.f, problem.state, times, self.solver, captured)
         return path
 
     def _control(self, x0: Tensor, path: State) -> Tensor | None:
@@ -255,7 +256,7 @@ class NCODE(Flow):
             x, theta = z
             return self.field(t, x, self.field.unpack(theta)), self.g(t, x, theta)
 
-        return Problem(coupled, (x0, theta0))
+        return Problem(coupled, (x0, theta0), captured=tuple(self.g.parameters()))
 
     def _control(self, x0, path):
         if self.g is None:
