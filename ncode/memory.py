@@ -211,7 +211,8 @@ class HebbianNCODE(nn.Module):
 def hebbian_rule(task: Task, strength: float, diagonal: float | None = None, **options) -> HebbianNCODE:
     """A control that learns nothing: Eq. 7 with μ = ``strength`` for all synapses, ``diagonal`` for a bit's own.
 
-    Bits are exchangeable in this task, and so are their signs: the best rule needs no more than these two numbers.
+    Bits are exchangeable in this task, so the expected error does not change when they are permuted: its gradient at
+    such a μ is again two numbers, and descent on it never leaves this family.
     """
     learner = HebbianNCODE(task, learn_mu=False, **options)
     with torch.no_grad():

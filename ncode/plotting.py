@@ -21,6 +21,11 @@ COLOURS = {
     "open": "#0072B2",
     "closed": "#CC79A7",
     "gamma": "#777777",
+    "ncode": "#CC79A7",
+    "lstm": "#7A4FA3",
+    "ode_rnn": "#56B4E9",
+    "hebb": "#000000",
+    "oracle": "#999999",
 }
 DASHES = {
     "node": "-",
@@ -29,6 +34,11 @@ DASHES = {
     "open": "-",
     "closed": (0, (3, 1, 1, 1)),
     "gamma": (0, (2, 2)),
+    "ncode": (0, (3, 1, 1, 1)),
+    "lstm": (0, (6, 1)),
+    "ode_rnn": (0, (4, 1, 1, 1, 1, 1)),
+    "hebb": (0, (4, 2)),
+    "oracle": (0, (1, 2)),
 }
 LABELS = {
     "node": "NODE",
@@ -37,6 +47,11 @@ LABELS = {
     "open": "N-CODE, open loop",
     "closed": "N-CODE, closed loop",
     "gamma": "γ alone, no flow",
+    "ncode": "N-CODE (Eq. 7)",
+    "lstm": "LSTM",
+    "ode_rnn": "ODE-RNN",
+    "hebb": "Hebbian rule, untrained",
+    "oracle": "nearest neighbour",
 }
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")
