@@ -160,10 +160,10 @@ for column, (loop, path) in zip(axes.T, paths.items(), strict=True):
     column[1].semilogy(
         t, (z[:, pair[0]] - z[:, pair[1]]).norm(dim=1), color=plotting.COLOURS[loop], label="in z = (x, θ)"
     )
-    column[1].set(xlabel="time t", ylim=(1e-3, None))
+    column[1].set(xlabel="time t", ylim=(1e-3, 5))
 axes[0, 0].set_ylabel("state x(t)")
 axes[1, 0].set_ylabel("distance of a pair")
-axes[1, 2].legend(loc="lower left")
+axes[1, 0].legend(loc="lower left")
 plt.show()
 
 # %%

@@ -19,7 +19,7 @@ from ncode.fields import MLP, Velocity
 from ncode.flows import NCODE, Flow, NeuralODE
 from ncode.integrate import Solver
 from ncode.runs import Result, fingerprint
-from ncode.training import fit
+from ncode.training import Batches, fit
 
 MODELS = ("ncode", "node")
 TRUE_MU = 2.0
@@ -57,10 +57,11 @@ class Config:
     tolerance: float = 1e-3
 
 
-class Observed:
+class Observed(Batches):
     """Batch k: the observations that iteration k fits, up to a horizon that may grow with k."""
 
     def __init__(self, t: Tensor, x: Tensor, config: Config):
+        super().__init__(t, x)
         self.t, self.x, self.config = t, x, config
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
