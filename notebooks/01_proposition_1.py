@@ -14,13 +14,15 @@
 import importlib.util
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system('pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"')
+    get_ipython().system(
+        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
+    )
 
 # %% [markdown]
 # # Proposition 1
 #
 # Two flows that can be written down in full show that neither the open nor the closed loop is limited to
-# homeomorphisms, as a neural ODE is (Proposition 1 and Appendix A.1 of {cite:t}`chalvidal2021ncode`).
+# homeomorphisms, as a neural ODE is (Proposition 1 and Appendix A.1 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
@@ -71,7 +73,11 @@ x0 = sp.Symbol("x_0", real=True)
 x, theta = sp.Function("x"), sp.Function("theta")
 
 open_path = sp.dsolve(x(t).diff(t) + x0, x(t), ics={x(0): x0}).rhs
-closed = sp.dsolve([x(t).diff(t) - theta(t), theta(t).diff(t) + x(t)], [x(t), theta(t)], ics={x(0): x0, theta(0): 0})
+closed = sp.dsolve(
+    [x(t).diff(t) - theta(t), theta(t).diff(t) + x(t)],
+    [x(t), theta(t)],
+    ics={x(0): x0, theta(0): 0},
+)
 closed_path, closed_control = (sp.simplify(solution.rhs) for solution in closed)
 sp.Matrix([open_path.factor(), closed_path, closed_control])
 
@@ -81,10 +87,17 @@ sp.Matrix([open_path.factor(), closed_path, closed_control])
 # %%
 symbolic = {
     "open loop: Φ(x, t) = (1 - t) x": sp.simplify(open_path - (1 - t) * x0) == 0,
-    "open loop: Φ(0, 1) = Φ(1, 1) = 0": open_path.subs({x0: 0, t: 1}) == open_path.subs({x0: 1, t: 1}) == 0,
-    "closed loop: Φ(x, t) = x cos t": sp.simplify(closed_path - x0 * sp.cos(t)) == 0,
-    "closed loop: Φ(x, π/2) = 0 for every x": sp.simplify(closed_path.subs(t, sp.pi / 2)) == 0,
-    "closed loop: Φ(x, π) = -x": sp.simplify(closed_path.subs(t, sp.pi) + x0) == 0,
+    "open loop: Φ(0, 1) = Φ(1, 1) = 0": open_path.subs({x0: 0, t: 1})
+    == open_path.subs({x0: 1, t: 1})
+    == 0,
+    "closed loop: Φ(x, t) = x cos t": sp.simplify(closed_path - x0 * sp.cos(t))
+    == 0,
+    "closed loop: Φ(x, π/2) = 0 for every x": sp.simplify(
+        closed_path.subs(t, sp.pi / 2)
+    )
+    == 0,
+    "closed loop: Φ(x, π) = -x": sp.simplify(closed_path.subs(t, sp.pi) + x0)
+    == 0,
 }
 assert all(symbolic.values()), symbolic
 
@@ -122,11 +135,15 @@ tight = {"method": "dopri8", "rtol": 1e-13, "atol": 1e-13}
 
 
 def open_loop(T):
-    return NCODE(Against(), gamma=DataControl(), solver=Solver(**tight, horizon=T))
+    return NCODE(
+        Against(), gamma=DataControl(), solver=Solver(**tight, horizon=T)
+    )
 
 
 def closed_loop(T):
-    return NCODE(Velocity(1), g=Restoring(), solver=Solver(**tight, horizon=T)).double()
+    return NCODE(
+        Velocity(1), g=Restoring(), solver=Solver(**tight, horizon=T)
+    ).double()
 
 
 # %% [markdown]
@@ -142,7 +159,10 @@ cases = [
     ("closed loop, T = π", closed_loop(math.pi), -grid),
 ]
 with torch.no_grad():
-    errors = {name: (model(grid) - exact).abs().max().item() for name, model, exact in cases}
+    errors = {
+        name: (model(grid) - exact).abs().max().item()
+        for name, model, exact in cases
+    }
 assert max(errors.values()) < 1e-12, errors
 
 # %% [markdown]
@@ -151,19 +171,37 @@ assert max(errors.values()) < 1e-12, errors
 
 # %%
 rows = []
-for (name, model, exact), end in zip(cases, ("$0$", "$0$", "$-x(0)$"), strict=True):
+for (name, model, exact), end in zip(
+    cases, ("$0$", "$0$", "$-x(0)$"), strict=True
+):
     evaluations = model.nfe.forward
     model.solver = Solver(horizon=model.solver.horizon)
     with torch.no_grad():
         default = (model(grid) - exact).abs().max().item()
     measured = model.solver_error(grid).max().item()
     assert abs(default - measured) < 1e-9
-    rows.append([name, end, f"{errors[name]:.1e}", str(evaluations), f"{default:.1e}", f"{measured:.1e}"])
+    rows.append(
+        [
+            name,
+            end,
+            f"{errors[name]:.1e}",
+            str(evaluations),
+            f"{default:.1e}",
+            f"{measured:.1e}",
+        ]
+    )
 page.table(
     "tab-collapse",
     f"Largest distance to the exact end over {len(grid)} starting points in [-1, 1], in double precision, with "
     "function evaluations (NFE); and the same for the default solver, exactly and as its diagnostic measures it.",
-    ["flow", "exact end", "error", "NFE", "error, default solver", "its `solver_error`"],
+    [
+        "flow",
+        "exact end",
+        "error",
+        "NFE",
+        "error, default solver",
+        "its `solver_error`",
+    ],
     rows,
 )
 
@@ -173,7 +211,10 @@ page.table(
 # %%
 times = torch.linspace(0, 2 * math.pi, 65, dtype=torch.float64)
 with torch.no_grad():
-    paths = {"open": open_loop(1.0).trajectory(grid, times), "closed": closed_loop(1.0).trajectory(grid, times)}
+    paths = {
+        "open": open_loop(1.0).trajectory(grid, times),
+        "closed": closed_loop(1.0).trajectory(grid, times),
+    }
 column = times.reshape(-1, 1, 1)
 exact = {"open": grid * (1 - column), "closed": grid * column.cos()}
 along = {loop: (paths[loop].x - exact[loop]).abs().max().item() for loop in paths}
@@ -189,18 +230,39 @@ assert (paths["closed"].theta + grid * column.sin()).abs().max() < 1e-12
 # %% mystnb={"figure": {"name": "fig-collapse", "caption": "Paths (left) and the maps x(0) ↦ Φ(x(0), t) at some times (right), computed numerically. Top: open loop, everything meets in 0 at t = 1. Bottom: closed loop, everything meets in 0 at t = π/2 and has changed sides at t = π. A homeomorphism's map is never flat."}, "image": {"alt": "Four panels. Top left, straight paths that meet at zero at time one and part again. Top right, the map at five times: a line whose slope falls from one through zero to minus one. Bottom, the same for the closed loop with cosine-shaped paths, flat at half pi, and the reflection at pi."}}
 figure, axes = plotting.panels(2, 2, width=4.2, height=2.5)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, 9))
-moments = {"open": ["0", "0.5", "1", "1.5", "2"], "closed": ["0", "π/4", "π/2", "3π/4", "π"]}
+moments = {
+    "open": ["0", "0.5", "1", "1.5", "2"],
+    "closed": ["0", "π/4", "π/2", "3π/4", "π"],
+}
 for row, (loop, scale) in enumerate((("open", 0.5), ("closed", math.pi / 4))):
     model = open_loop(1.0) if loop == "open" else closed_loop(1.0)
     with torch.no_grad():
-        dense = model.trajectory(grid[::25], torch.linspace(0, 4 * scale, 101, dtype=torch.float64))
-        maps = model.trajectory(grid, scale * torch.arange(5, dtype=torch.float64)).x[..., 0]
+        dense = model.trajectory(
+            grid[::25], torch.linspace(0, 4 * scale, 101, dtype=torch.float64)
+        )
+        maps = model.trajectory(
+            grid, scale * torch.arange(5, dtype=torch.float64)
+        ).x[..., 0]
     plotting.paths(axes[row, 0], dense.t, dense.x[..., 0], colours)
     axes[row, 0].axvline(2 * scale, color="grey", linestyle=":", linewidth=1)
-    axes[row, 0].set(title=f"{loop} loop: paths", xlabel="time t", ylabel="state x(t)")
-    for k, (name, shade) in enumerate(zip(moments[loop], np.linspace(0, 0.9, 5), strict=True)):
-        axes[row, 1].plot(grid[:, 0], maps[k], color=plt.get_cmap("cividis")(shade), label=f"t = {name}")
-    axes[row, 1].set(title=f"{loop} loop: maps", xlabel="x(0)", ylabel="Φ(x(0), t)", ylim=(-1.1, 1.1))
+    axes[row, 0].set(
+        title=f"{loop} loop: paths", xlabel="time t", ylabel="state x(t)"
+    )
+    for k, (name, shade) in enumerate(
+        zip(moments[loop], np.linspace(0, 0.9, 5), strict=True)
+    ):
+        axes[row, 1].plot(
+            grid[:, 0],
+            maps[k],
+            color=plt.get_cmap("cividis")(shade),
+            label=f"t = {name}",
+        )
+    axes[row, 1].set(
+        title=f"{loop} loop: maps",
+        xlabel="x(0)",
+        ylabel="Φ(x(0), t)",
+        ylim=(-1.1, 1.1),
+    )
     axes[row, 1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
@@ -221,13 +283,37 @@ assert determinant([[0, 1], [-1, 0]]) == 1  # the closed loop
 # %% mystnb={"figure": {"name": "fig-collapse-lifted", "caption": "The closed loop's flow of the pair (x, θ). Dots: the line of starting points, coloured by x(0), turned about the origin. Ticks below: their projections on x, which is what the model returns. The pair never collapses; its projection does at t = π/2."}, "image": {"alt": "Four panels of the plane of state and control. A line of coloured dots turns clockwise from horizontal to vertical to horizontal again; its shadow on the horizontal axis shrinks to a point and opens reversed."}}
 figure, axes = plotting.panels(4, width=2.1, height=2.4, sharex=True, sharey=True)
 starts = torch.linspace(-1, 1, 9, dtype=torch.float64).unsqueeze(1)
-moments = torch.tensor([0, math.pi / 4, math.pi / 2, math.pi], dtype=torch.float64)
+moments = torch.tensor(
+    [0, math.pi / 4, math.pi / 2, math.pi], dtype=torch.float64
+)
 with torch.no_grad():
     lifted = closed_loop(1.0).trajectory(starts, moments)
-for k, (panel, name) in enumerate(zip(axes[0], ("0", "π/4", "π/2", "π"), strict=True)):
-    panel.scatter(lifted.x[k, :, 0], lifted.theta[k, :, 0], c=colours, s=28, edgecolors="#555555", linewidths=0.5)
-    panel.scatter(lifted.x[k, :, 0], np.full(9, -1.35), c=colours, marker="|", s=70, linewidths=2)
-    panel.set(title=f"t = {name}", xlabel="state x", xlim=(-1.2, 1.2), ylim=(-1.55, 1.2), aspect="equal")
+for k, (panel, name) in enumerate(
+    zip(axes[0], ("0", "π/4", "π/2", "π"), strict=True)
+):
+    panel.scatter(
+        lifted.x[k, :, 0],
+        lifted.theta[k, :, 0],
+        c=colours,
+        s=28,
+        edgecolors="#555555",
+        linewidths=0.5,
+    )
+    panel.scatter(
+        lifted.x[k, :, 0],
+        np.full(9, -1.35),
+        c=colours,
+        marker="|",
+        s=70,
+        linewidths=2,
+    )
+    panel.set(
+        title=f"t = {name}",
+        xlabel="state x",
+        xlim=(-1.2, 1.2),
+        ylim=(-1.55, 1.2),
+        aspect="equal",
+    )
 axes[0, 0].set_ylabel("control θ")
 plt.show()
 
@@ -241,9 +327,17 @@ plt.show()
 page.verdict(
     "N1",
     {
-        "symbolic: Φ(0, 1) = Φ(1, 1) = 0": symbolic["open loop: Φ(0, 1) = Φ(1, 1) = 0"],
-        "numerical: every x(0) of the grid ends within 1e-12 of 0 at t = 1": errors["open loop, T = 1"] < 1e-12,
-        "numerical: within 1e-12 of (1 - t) x(0) along the whole path": along["open"] < 1e-12,
+        "symbolic: Φ(0, 1) = Φ(1, 1) = 0": symbolic[
+            "open loop: Φ(0, 1) = Φ(1, 1) = 0"
+        ],
+        "numerical: every x(0) of the grid ends within 1e-12 of 0 at t = 1": errors[
+            "open loop, T = 1"
+        ]
+        < 1e-12,
+        "numerical: within 1e-12 of (1 - t) x(0) along the whole path": along[
+            "open"
+        ]
+        < 1e-12,
     },
 )
 
@@ -251,9 +345,17 @@ page.verdict(
 page.verdict(
     "N2",
     {
-        "symbolic: Φ(x, π/2) = 0 for every x": symbolic["closed loop: Φ(x, π/2) = 0 for every x"],
-        "numerical: every x(0) of the grid ends within 1e-12 of 0 at t = π/2": errors["closed loop, T = π/2"] < 1e-12,
-        "numerical: at t = π it is within 1e-12 of the reflection": errors["closed loop, T = π"] < 1e-12,
+        "symbolic: Φ(x, π/2) = 0 for every x": symbolic[
+            "closed loop: Φ(x, π/2) = 0 for every x"
+        ],
+        "numerical: every x(0) of the grid ends within 1e-12 of 0 at t = π/2": errors[
+            "closed loop, T = π/2"
+        ]
+        < 1e-12,
+        "numerical: at t = π it is within 1e-12 of the reflection": errors[
+            "closed loop, T = π"
+        ]
+        < 1e-12,
     },
 )
 

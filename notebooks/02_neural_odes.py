@@ -14,13 +14,15 @@
 import importlib.util
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system('pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"')
+    get_ipython().system(
+        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
+    )
 
 # %% [markdown]
 # # Neural ODEs
 #
 # What a neural ODE is, what it costs, and what it cannot do: the ground that Section 2 of
-# {cite:t}`chalvidal2021ncode` starts from.
+# {cite:t}`chalvidal2021` starts from.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
@@ -42,7 +44,7 @@ plotting.use_style()
 # %% [markdown]
 # ## The claim
 #
-# A neural ODE {cite:p}`chen2018neural` is an initial value problem whose vector field $f$ is a network (Eqs. 1, 2):
+# A neural ODE {cite:p}`chen2018` is an initial value problem whose vector field $f$ is a network (Eqs. 1, 2):
 #
 # $$
 # x' = f(x, \theta), \qquad x(0) = x_0, \qquad \Phi(x_0, t) = x(t) = x_0 + \int_0^t f(x(s), \theta)\,ds .
@@ -92,16 +94,27 @@ points = torch.cartesian_prod(side, side)
 with torch.no_grad():
     arrows = field(torch.tensor(0.0), points, {})
     forward, backward = (
-        NeuralODE(field, reference).trajectory(x0[:8], torch.linspace(0, T, 81)).x for T in (1.0, -1.0)
+        NeuralODE(field, reference).trajectory(x0[:8], torch.linspace(0, T, 81)).x
+        for T in (1.0, -1.0)
     )
 figure, axes = plotting.panels(1, width=4.4, height=4.0)
 panel = axes[0, 0]
 panel.quiver(*points.T, *arrows.T, color="#bbbbbb", angles="xy")
 for i in range(8):
-    panel.plot(*forward[:, i].T, color=plotting.COLOURS["open"], label="forward" if i == 0 else None)
-    panel.plot(*backward[:, i].T, color=plotting.COLOURS["anode"], label="backward" if i == 0 else None)
+    panel.plot(
+        *forward[:, i].T,
+        color=plotting.COLOURS["open"],
+        label="forward" if i == 0 else None,
+    )
+    panel.plot(
+        *backward[:, i].T,
+        color=plotting.COLOURS["anode"],
+        label="backward" if i == 0 else None,
+    )
 panel.plot(*x0[:8].T, "o", color="black", markersize=4, label="x(0)")
-panel.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+panel.set(
+    xlabel="$x_1$", ylabel="$x_2$", xlim=(-3, 3), ylim=(-3, 3), aspect="equal"
+)
 panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
@@ -139,7 +152,10 @@ def returned(rate, tolerance):
     return distance, there.solver_error(x0, 1e-12).max().item()
 
 
-errors = {rate: np.array([returned(rate, tolerance) for tolerance in tolerances]) for rate in rates}
+errors = {
+    rate: np.array([returned(rate, tolerance) for tolerance in tolerances])
+    for rate in rates
+}
 
 # %% [markdown]
 # **Eq. 3.** With steps of length $h = T/K$, Euler's method is $x_{k+1} = x_k + h f(x_k, \theta)$: a ResNet of $K$
@@ -157,9 +173,21 @@ def resnet(x, blocks):
 depths = np.array(settings["depths"])
 with torch.no_grad():
     exact = flow(1.0)(x0)
-    same = max((flow(1.0, Solver("euler", steps=k))(x0) - resnet(x0, k)).abs().max().item() for k in depths)
+    same = max(
+        (flow(1.0, Solver("euler", steps=k))(x0) - resnet(x0, k))
+        .abs()
+        .max()
+        .item()
+        for k in depths
+    )
     depth_error = {
-        method: [(flow(1.0, Solver(method, steps=k))(x0) - exact).norm(dim=1).max().item() for k in depths]
+        method: [
+            (flow(1.0, Solver(method, steps=k))(x0) - exact)
+            .norm(dim=1)
+            .max()
+            .item()
+            for k in depths
+        ]
         for method in ("euler", "midpoint", "rk4")
     }
 assert same < 1e-12, same
@@ -175,7 +203,9 @@ def saved_bytes(gradients, steps):
     storages = {}
 
     def pack(tensor):
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        storages[tensor.untyped_storage().data_ptr()] = (
+            tensor.untyped_storage().nbytes()
+        )
         return tensor
 
     model = flow(1.0, Solver("rk4", steps=steps, gradients=gradients))
@@ -183,10 +213,14 @@ def saved_bytes(gradients, steps):
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         end = model(x0)
     end.square().sum().backward()
-    return sum(storages.values()), torch.cat([p.grad.reshape(-1) for p in model.parameters()])
+    return sum(storages.values()), torch.cat(
+        [p.grad.reshape(-1) for p in model.parameters()]
+    )
 
 
-memory = {g: [saved_bytes(g, int(k)) for k in depths] for g in ("direct", "adjoint")}
+memory = {
+    g: [saved_bytes(g, int(k)) for k in depths] for g in ("direct", "adjoint")
+}
 kilobytes = {g: np.array([size for size, _ in memory[g]]) / 1024 for g in memory}
 
 # %% [markdown]
@@ -215,25 +249,44 @@ for k in range(settings["fields"]):
     for parameter in one.parameters():
         nn.init.normal_(parameter)
     with torch.no_grad():
-        bundles.append(NeuralODE(one, Solver(rtol=1e-9, atol=1e-9)).trajectory(line, times).x[..., 0])
+        bundles.append(
+            NeuralODE(one, Solver(rtol=1e-9, atol=1e-9))
+            .trajectory(line, times)
+            .x[..., 0]
+        )
 gaps = torch.stack([bundle.diff(dim=1) for bundle in bundles])
 assert (gaps > 0).all(), gaps.min()
 
 # %% [markdown]
 # ## What came out
 #
-# {numref}`fig-reversibility`: without contraction the way back is about as exact as the way there. With contraction
-# it is worse than the forward error by a factor that grows exponentially, however small that error is.
+# {numref}`fig-reversibility`: without contraction the way back is about as exact as the way there. With
+# contraction it is worse than the forward error by a factor that grows exponentially, however small that error is.
 
 # %% mystnb={"figure": {"name": "fig-reversibility", "caption": "The worst of 64 samples after T = 1 forward and back (solid), and its error at T before turning back (dotted), over the solver's tolerance, for the field f(x) - λx. The black line is the tolerance itself: it bounds neither."}, "image": {"alt": "Log-log plot of distance against tolerance. For each of three contraction rates a solid and a dotted line fall with the tolerance; the larger the rate, the further the solid line lies above the dotted one."}}
 figure, axes = plotting.panels(1, width=6.2, height=3.2)
 panel = axes[0, 0]
-for rate, colour in zip(rates, (plotting.COLOURS[m] for m in ("open", "data", "node")), strict=True):
+for rate, colour in zip(
+    rates, (plotting.COLOURS[m] for m in ("open", "data", "node")), strict=True
+):
     panel.loglog(
-        tolerances, errors[rate][:, 0], "o-", color=colour, markersize=3, label=f"λ = {rate:g}: there and back"
+        tolerances,
+        errors[rate][:, 0],
+        "o-",
+        color=colour,
+        markersize=3,
+        label=f"λ = {rate:g}: there and back",
     )
-    panel.loglog(tolerances, errors[rate][:, 1], ":", color=colour, label=f"λ = {rate:g}: there")
-panel.loglog(tolerances, tolerances, color="black", linewidth=1, label="tolerance")
+    panel.loglog(
+        tolerances,
+        errors[rate][:, 1],
+        ":",
+        color=colour,
+        label=f"λ = {rate:g}: there",
+    )
+panel.loglog(
+    tolerances, tolerances, color="black", linewidth=1, label="tolerance"
+)
 panel.set(xlabel="tolerance (rtol = atol)", ylabel="worst sample's distance")
 panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
@@ -252,16 +305,24 @@ plt.show()
 # :::
 
 # %%
-growth = {rate: np.median(errors[rate][:, 0] / errors[rate][:, 1]) for rate in rates}
+growth = {
+    rate: np.median(errors[rate][:, 0] / errors[rate][:, 1]) for rate in rates
+}
 for rate in rates:
-    assert errors[rate][-1, 0] < 1e-3 * errors[rate][0, 0]  # a tighter tolerance helps the way back too
+    assert (
+        errors[rate][-1, 0] < 1e-3 * errors[rate][0, 0]
+    )  # a tighter tolerance helps the way back too
 assert growth[0.0] < growth[4.0] < growth[8.0], growth
 page.table(
     "tab-reversibility",
-    "How much larger the distance after the way back is than the error before it: median over the tolerances. For "
-    "f = -λx alone, what the forward solve left grows by the factor in the last column; the way back's own steps add to it.",
+    "How much larger the distance after the way back is than the error before it: "
+    "median over the tolerances. For f = -λx alone, what the forward solve left grows "
+    "by the factor in the last column; the way back's own steps add to it.",
     ["contraction λ", "there and back / there", "$e^{λT}$"],
-    [[f"{rate:g}", f"{growth[rate]:.3g}", f"{math.exp(rate):.3g}"] for rate in rates],
+    [
+        [f"{rate:g}", f"{growth[rate]:.3g}", f"{math.exp(rate):.3g}"]
+        for rate in rates
+    ],
 )
 
 # %% [markdown]
@@ -269,35 +330,70 @@ page.table(
 # the error. Better methods get more out of each evaluation of $f$.
 
 # %% mystnb={"figure": {"name": "fig-depth", "caption": "Left: the worst sample's distance to the exact flow over the number of steps; Euler's method is the ResNet of Eq. 3. Measured orders in the legend. Right: memory saved for the backward pass over the number of steps of rk4, counted tensor by tensor."}, "image": {"alt": "Left: log-log plot, error falls with slopes one, two and four for Euler, midpoint and rk4. Right: memory of direct gradients grows in proportion to the steps, the adjoint's is constant."}}
-order = {method: -np.polyfit(np.log(depths[-4:]), np.log(depth_error[method][-4:]), 1)[0] for method in depth_error}
+order = {
+    method: -np.polyfit(np.log(depths[-4:]), np.log(depth_error[method][-4:]), 1)[
+        0
+    ]
+    for method in depth_error
+}
 figure, axes = plotting.panels(2, width=4.2, height=3.0)
 names = {"euler": "ResNet (Euler)", "midpoint": "midpoint", "rk4": "rk4"}
 shades = [plotting.COLOURS[model] for model in ("node", "anode", "open")]
-for (method, name), marker, colour in zip(names.items(), "os^", shades, strict=True):
+for (method, name), marker, shade in zip(
+    names.items(), "os^", shades, strict=True
+):
     label = f"{name}, order {order[method]:.2f}"
-    axes[0, 0].loglog(depths, depth_error[method], marker=marker, color=colour, markersize=4, label=label)
+    style = {"marker": marker, "color": shade, "markersize": 4, "label": label}
+    axes[0, 0].loglog(depths, depth_error[method], **style)
 axes[0, 0].set(xlabel="steps (blocks) K", ylabel="worst sample's error at T")
-for gradients, marker, colour in (("direct", "o", "black"), ("adjoint", "s", plotting.COLOURS["data"])):
-    axes[0, 1].loglog(depths, kilobytes[gradients], marker=marker, color=colour, markersize=4, label=gradients)
+for gradients, marker, shade in (
+    ("direct", "o", "black"),
+    ("adjoint", "s", shades[2]),
+):
+    style = {
+        "marker": marker,
+        "color": shade,
+        "markersize": 4,
+        "label": gradients,
+    }
+    axes[0, 1].loglog(depths, kilobytes[gradients], **style)
 axes[0, 1].set(xlabel="steps of rk4", ylabel="saved tensors (KB)")
 axes[0, 0].legend(fontsize=8, loc="lower left")
 axes[0, 1].legend()
 plt.show()
 
 # %%
-assert abs(order["euler"] - 1) < 0.1 and abs(order["midpoint"] - 2) < 0.2 and abs(order["rk4"] - 4) < 0.4, order
+assert (
+    abs(order["euler"] - 1) < 0.1
+    and abs(order["midpoint"] - 2) < 0.2
+    and abs(order["rk4"] - 4) < 0.4
+), order
 assert kilobytes["adjoint"].max() == kilobytes["adjoint"].min()
 per_step = np.diff(kilobytes["direct"]) / np.diff(depths)
 assert np.ptp(per_step) < 0.05 * per_step.mean(), per_step
-disagreement = [((a - d).norm() / d.norm()).item() for (_, d), (_, a) in zip(*memory.values(), strict=True)]
+disagreement = [
+    ((a - d).norm() / d.norm()).item()
+    for (_, d), (_, a) in zip(*memory.values(), strict=True)
+]
 page.table(
     "tab-adjoint",
     "Memory saved for the backward pass, and how far the adjoint's gradient is from the direct one, which "
     "differentiates the discrete solve: the two agree up to the solver's error.",
-    ["steps of rk4", "direct, KB", "adjoint, KB", "relative difference of gradients"],
+    [
+        "steps of rk4",
+        "direct, KB",
+        "adjoint, KB",
+        "relative difference of gradients",
+    ],
     [
         [str(k), f"{d:.1f}", f"{a:.1f}", f"{e:.0e}"]
-        for k, d, a, e in zip(depths, kilobytes["direct"], kilobytes["adjoint"], disagreement, strict=True)
+        for k, d, a, e in zip(
+            depths,
+            kilobytes["direct"],
+            kilobytes["adjoint"],
+            disagreement,
+            strict=True,
+        )
     ],
 )
 
@@ -340,7 +436,10 @@ page.table(
         ["flow composes, largest error", f"{composed:.0e}"],
         ["ResNet against Euler solver, largest difference", f"{same:.0e}"],
         ["order of convergence in depth", f"{order['euler']:.2f}"],
-        ["random fields on the line, pairs that changed order", f"{len(bundles)}, {int((gaps <= 0).any(1).sum())}"],
+        [
+            "random fields on the line, pairs that changed order",
+            f"{len(bundles)}, {int((gaps <= 0).any(1).sum())}",
+        ],
         ["smallest gap between neighbouring paths", f"{gaps.min().item():.0e}"],
     ],
 )

@@ -14,13 +14,15 @@
 import importlib.util
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system('pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"')
+    get_ipython().system(
+        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
+    )
 
 # %% [markdown]
 # # Open and closed loop
 #
 # N-CODE lets a controller set the weights of a neural ODE for every sample, once or all along the path: what that
-# is, why it is well posed, and why its paths may cross (Section 3 of {cite:t}`chalvidal2021ncode`).
+# is, why it is well posed, and why its paths may cross (Section 3 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
@@ -33,7 +35,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode import MLP, NCODE, ClosedLoop, DataControl, DataControlledODE, NeuralODE, OpenLoop, Solver, diagram, plotting
+from ncode import (
+    MLP,
+    NCODE,
+    ClosedLoop,
+    DataControl,
+    DataControlledODE,
+    NeuralODE,
+    OpenLoop,
+    Solver,
+    diagram,
+    plotting,
+)
 from ncode.page import Page
 
 page = Page("03_open_and_closed_loop", profile)
@@ -53,11 +66,13 @@ torch.set_default_dtype(torch.float64)
 # the state moves. {numref}`fig-ncode` draws both.
 #
 # **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous, so
-# trajectories may cross. **N6.** Data control {cite:p}`massaroli2020dissecting` is an open loop.
+# trajectories may cross. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
 
 # %% mystnb={"figure": {"name": "fig-ncode", "caption": "Fig. 2 anew: the N-CODE module. White: the neural ODE, a field and an integral that feeds back. Shaded: the controllers. In the open loop γ reads x(0) and sets θ once. In the closed loop γ sets only where θ begins, and g moves it as it sees the state and θ itself."}, "image": {"alt": "Two block diagrams. Left: x(0) feeds the block f and the block gamma, whose output theta feeds f; f's output is integrated and fed back. Right: the same, with a second integral of the block g, which reads x(t) and theta(t)."}}
 figure, axes = plotting.panels(2, width=4.4, height=2.1)
-for panel, (name, colour) in zip(axes[0], (("open", "#cfe3f2"), ("closed", "#f2d9e6")), strict=True):
+for panel, (name, colour) in zip(
+    axes[0], (("open", "#cfe3f2"), ("closed", "#f2d9e6")), strict=True
+):
     diagram.loop(panel, name == "closed", colour)
     panel.set_title(f"{name} loop")
 plt.show()
@@ -79,8 +94,16 @@ def build(loop, dim=1, seed=0, spread=1.5, solver=tight):
     if loop == "node":
         return NeuralODE(field, solver)
     if loop == "open":
-        return NCODE(field, gamma=OpenLoop(dim, field.size(), (16,), spread=spread), solver=solver)
-    return NCODE(field, g=ClosedLoop(dim, field.size(), (16,), spread=2 * spread), solver=solver)
+        return NCODE(
+            field,
+            gamma=OpenLoop(dim, field.size(), (16,), spread=spread),
+            solver=solver,
+        )
+    return NCODE(
+        field,
+        g=ClosedLoop(dim, field.size(), (16,), spread=2 * spread),
+        solver=solver,
+    )
 
 
 # %% [markdown]
@@ -113,7 +136,10 @@ t = torch.linspace(0, tight.horizon, 101)
 other = Solver("rk4", steps=1000, horizon=tight.horizon)
 agreement = {}
 with torch.no_grad():
-    paths = {loop: build(loop).trajectory(starts, t) for loop in ("node", "open", "closed")}
+    paths = {
+        loop: build(loop).trajectory(starts, t)
+        for loop in ("node", "open", "closed")
+    }
     for loop in paths:
         second = build(loop, solver=other)(starts)
         agreement[loop] = (second - paths[loop].x[-1]).abs().max().item()
@@ -156,9 +182,18 @@ for column, (loop, path) in zip(axes.T, paths.items(), strict=True):
     pair = [int(order.float().argmax()) + k for k in (0, 1)]
     column[0].plot(t, x[:, pair], color="black", linewidth=1.5)
     z = path.x if path.theta is None else torch.cat([path.x, path.theta], dim=2)
-    column[1].semilogy(t, (x[:, pair[0]] - x[:, pair[1]]).abs(), "--", color="black", label="in x")
     column[1].semilogy(
-        t, (z[:, pair[0]] - z[:, pair[1]]).norm(dim=1), color=plotting.COLOURS[loop], label="in z = (x, θ)"
+        t,
+        (x[:, pair[0]] - x[:, pair[1]]).abs(),
+        "--",
+        color="black",
+        label="in x",
+    )
+    column[1].semilogy(
+        t,
+        (z[:, pair[0]] - z[:, pair[1]]).norm(dim=1),
+        color=plotting.COLOURS[loop],
+        label="in z = (x, θ)",
     )
     column[1].set(xlabel="time t", ylim=(1e-3, 5))
 axes[0, 0].set_ylabel("state x(t)")
@@ -175,9 +210,19 @@ page.table(
     "tab-crossing",
     f"Of {pairs} pairs of samples: how many change order in x, and how near z = (x, θ) of any pair comes, as a share of "
     "its first distance. Last: the largest difference at T between dopri8 and rk4.",
-    ["model", "pairs that cross in x", "nearest approach in z", "two solvers differ by"],
     [
-        [plotting.LABELS[loop], str(crossed[loop][0]), f"{crossed[loop][1]:.2f}", f"{agreement[loop]:.0e}"]
+        "model",
+        "pairs that cross in x",
+        "nearest approach in z",
+        "two solvers differ by",
+    ],
+    [
+        [
+            plotting.LABELS[loop],
+            str(crossed[loop][0]),
+            f"{crossed[loop][1]:.2f}",
+            f"{agreement[loop]:.0e}",
+        ]
         for loop in paths
     ],
 )
@@ -244,9 +289,14 @@ def gradient_of_input(model):
 
 
 with torch.no_grad():
-    parity = {name: (m(x0) - data(x0)).abs().max().item() for name, m in (("slot", first), ("bias", second))}
+    parity = {
+        name: (m(x0) - data(x0)).abs().max().item()
+        for name, m in (("slot", first), ("bias", second))
+    }
 for name, model in (("slot", first), ("bias", second)):
-    difference = (gradient_of_input(model) - gradient_of_input(data)).abs().max().item()
+    difference = (
+        (gradient_of_input(model) - gradient_of_input(data)).abs().max().item()
+    )
     parity[name] = max(parity[name], difference)
 assert max(parity.values()) < 1e-10, parity
 parity
@@ -261,14 +311,18 @@ torch.manual_seed(1)
 batch = 2 * torch.randn(page.settings["points"], 2)
 norms = {}
 for norm in ("mean", "worst"):
-    model = build("open", 2, solver=Solver(rtol=tolerance, atol=tolerance, norm=norm))
+    model = build(
+        "open", 2, solver=Solver(rtol=tolerance, atol=tolerance, norm=norm)
+    )
     errors = model.solver_error(batch).sort().values
     with torch.no_grad():
         model(batch)
     norms[norm] = (errors, model.nfe.forward)
 figure, axes = plotting.panels(1, width=4.6, height=2.7)
 for (norm, (errors, nfe)), colour in zip(
-    norms.items(), (plotting.COLOURS["node"], plotting.COLOURS["open"]), strict=True
+    norms.items(),
+    (plotting.COLOURS["node"], plotting.COLOURS["open"]),
+    strict=True,
 ):
     axes[0, 0].semilogy(errors, color=colour, label=f"{norm}, {nfe} evaluations")
 axes[0, 0].axhline(tolerance, color="black", linestyle=":", linewidth=1)
@@ -293,8 +347,11 @@ Markdown(
 page.verdict(
     "N3",
     {
-        "unique: two unrelated solvers agree to 1e-7": max(agreement.values()) < 1e-7,
-        "unique: no two samples' z = (x, θ) meet": all(nearest > 0 for _, nearest in crossed.values()),
+        "unique: two unrelated solvers agree to 1e-7": max(agreement.values())
+        < 1e-7,
+        "unique: no two samples' z = (x, θ) meet": all(
+            nearest > 0 for _, nearest in crossed.values()
+        ),
         "open loop: paths cross in x": crossed["open"][0] > 0,
         "closed loop: paths cross in x": crossed["closed"][0] > 0,
         "without control: none cross": crossed["node"][0] == 0,
@@ -308,8 +365,14 @@ page.verdict(
 page.verdict(
     "N6",
     {
-        "γ(x) = x into a slot equals data control to 1e-10, values and gradients": parity["slot"] < 1e-10,
-        "a linear γ on the first bias equals it to 1e-10, values and gradients": parity["bias"] < 1e-10,
+        "γ(x) = x into a slot equals data control to 1e-10, values and gradients": parity[
+            "slot"
+        ]
+        < 1e-10,
+        "a linear γ on the first bias equals it to 1e-10, values and gradients": parity[
+            "bias"
+        ]
+        < 1e-10,
     },
     note="Shown for a field whose first layer is linear in its inputs, as data control is built in practice.",
 )

@@ -14,13 +14,15 @@
 import importlib.util
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system('pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"')
+    get_ipython().system(
+        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
+    )
 
 # %% [markdown]
 # # Van der Pol
 #
 # A state of one dimension that oscillates: no neural ODE with constant weights can draw it, and a closed loop with
-# one unknown can (Fig. 3 of {cite:t}`chalvidal2021ncode`).
+# one unknown can (Fig. 3 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
@@ -63,8 +65,8 @@ plotting.use_style()
 # uniqueness $x$ is that constant. Otherwise $x' = f(x(t))$ never vanishes, and being continuous it keeps its sign.
 # :::
 #
-# So the best that a neural ODE can reach on an oscillation is the best *monotone* curve, which isotonic regression
-# computes: a floor that needs no training.
+# So the best that a neural ODE can reach on an oscillation is the best *monotone* curve from the same start, which
+# isotonic regression computes: a floor that needs no training.
 #
 # ## The setting
 #
@@ -95,14 +97,26 @@ for horizon in horizons:
         fits[horizon, way] = [
             runs.run(
                 van_der_pol.train,
-                Config("ncode", seed, settings["iterations"], horizon=horizon, growing=growing),
+                Config(
+                    "ncode",
+                    seed,
+                    settings["iterations"],
+                    horizon=horizon,
+                    growing=growing,
+                ),
             )
             for seed in range(settings["seeds"])
         ]
 nodes = [
     runs.run(
         van_der_pol.train,
-        Config("node", seed, settings["node_iterations"], horizon=horizons[0], learning_rate=1e-2),
+        Config(
+            "node",
+            seed,
+            settings["node_iterations"],
+            horizon=horizons[0],
+            learning_rate=1e-2,
+        ),
     )
     for seed in range(settings["node_seeds"])
 ]
@@ -138,15 +152,34 @@ fine = torch.linspace(0, horizons[0], 401)
 figure, axes = plotting.panels(2, width=4.3, height=2.8, sharey=True)
 for panel in axes[0]:
     panel.plot(t, x, ".", color="black", markersize=4, label="observed", zorder=0)
-    panel.set(xlabel="time t", ylim=(-3, 3.6))
+    panel.set(xlabel="time t", ylim=(-3, 4.2))
 for i, value in enumerate(first.array("mu")):
     label = {"label": "N-CODE, 8 starts"} if i == 0 else {}
-    axes[0, 0].plot(fine, van_der_pol.path(float(value), fine), color=plotting.COLOURS["closed"], linewidth=1, **label)
+    axes[0, 0].plot(
+        fine,
+        van_der_pol.path(float(value), fine),
+        color=plotting.COLOURS["closed"],
+        linewidth=1,
+        **label,
+    )
 for i, record in enumerate(nodes):
     label = {"label": f"NODE, {len(nodes)} seeds"} if i == 0 else {}
-    axes[0, 1].plot(t, record.array("path")[:, 0], color=plotting.COLOURS["node"], linewidth=1, **label)
+    axes[0, 1].plot(
+        t,
+        record.array("path")[:, 0],
+        color=plotting.COLOURS["node"],
+        linewidth=1,
+        **label,
+    )
 _, best = van_der_pol.monotone_floor(torch.tensor(nodes[0].array("x")))
-axes[0, 1].step(t, best, color="#777777", where="mid", linestyle="--", label="best monotone curve")
+axes[0, 1].step(
+    t,
+    best,
+    color="#777777",
+    where="mid",
+    linestyle="--",
+    label="best monotone curve",
+)
 axes[0, 0].set_ylabel("state x(t)")
 for panel in axes[0]:
     panel.legend(loc="upper right", fontsize=8)
@@ -185,22 +218,37 @@ page.table(
 figure, axes = plotting.panels(2, width=4.3, height=2.9)
 for T, shade in zip(shown, np.linspace(0.85, 0, len(shown)), strict=True):
     label = f"T = {T:g}, minima: {minima(slices[T])}"
-    axes[0, 0].plot(mu, slices[T], color=plt.get_cmap("cividis")(shade), label=label)
+    axes[0, 0].plot(
+        mu, slices[T], color=plt.get_cmap("cividis")(shade), label=label
+    )
 axes[0, 0].axvline(TRUE_MU, color="black", linestyle=":", linewidth=1)
-axes[0, 0].set(xlabel="μ", ylabel="loss (MSE)", ylim=(0, 1.6 * slices[shown[-1]].max().item()))
+axes[0, 0].set(
+    xlabel="μ",
+    ylabel="loss (MSE)",
+    ylim=(0, 1.6 * slices[shown[-1]].max().item()),
+)
 axes[0, 0].legend(fontsize=8, loc="upper center", ncols=2)
 colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, example.starts))
 for way, dashes in (("plain", "--"), ("growing", "-")):
     history = fits[horizons[-1], way][0].history
     for i, colour in enumerate(colours):
-        axes[0, 1].plot(history.metrics[f"mu {i}"], dashes, color=colour, linewidth=1.2, label=way if i == 0 else None)
+        axes[0, 1].plot(
+            history.metrics[f"mu {i}"],
+            dashes,
+            color=colour,
+            linewidth=1.2,
+            label=way if i == 0 else None,
+        )
 axes[0, 1].axhline(TRUE_MU, color="black", linestyle=":", linewidth=1)
 axes[0, 1].set(xlabel="iteration", ylabel="μ")
 axes[0, 1].legend(title=f"T = {horizons[-1]:g}", fontsize=8)
 plt.show()
 
 # %%
-recovered = {key: [int(record.metrics["recovered"]) for record in group] for key, group in fits.items()}
+recovered = {
+    key: [int(record.metrics["recovered"]) for record in group]
+    for key, group in fits.items()
+}
 rows = []
 for (horizon, way), group in fits.items():
     last = group[0].array("mu")
@@ -208,7 +256,10 @@ for (horizon, way), group in fits.items():
         [
             f"{horizon:g}",
             way,
-            ", ".join(f"{value} of {example.starts}" for value in recovered[horizon, way]),
+            ", ".join(
+                f"{value} of {example.starts}"
+                for value in recovered[horizon, way]
+            ),
             ", ".join(f"{value:.2f}" for value in last),
             str(sum(len(record.history.failures) for record in group)),
         ]
@@ -231,7 +282,9 @@ with torch.no_grad():
     starts = torch.full((len(last), 1), START)
     solver_error = {}
     for horizon in horizons:
-        model.solver = van_der_pol.Solver(rtol=example.tolerance, atol=example.tolerance, horizon=horizon)
+        model.solver = van_der_pol.Solver(
+            rtol=example.tolerance, atol=example.tolerance, horizon=horizon
+        )
         solver_error[horizon] = model.solver_error(starts).max().item()
 Markdown(
     "Worst start's global solver error: "
@@ -249,12 +302,16 @@ Markdown(
 short, long = horizons[0], horizons[-1]
 checks = {
     "NODE's path is monotone, on every seed": all(
-        (np.diff(r.array("path")[:, 0]) <= 1e-3).all() or (np.diff(r.array("path")[:, 0]) >= -1e-3).all() for r in nodes
+        (np.diff(r.array("path")[:, 0]) <= 1e-3).all()
+        or (np.diff(r.array("path")[:, 0]) >= -1e-3).all()
+        for r in nodes
     ),
     "NODE is no better than the best monotone curve, on every seed": all(
         r.metrics["mse"] >= r.metrics["floor"] - 1e-3 for r in nodes
     ),
-    f"N-CODE recovers μ from every start at T = {short:g}": all(n == example.starts for n in recovered[short, "plain"]),
+    f"N-CODE recovers μ from every start at T = {short:g}": all(
+        n == example.starts for n in recovered[short, "plain"]
+    ),
     f"N-CODE recovers μ from every start at T = {long:g} with a growing horizon": all(
         n == example.starts for n in recovered[long, "growing"]
     ),

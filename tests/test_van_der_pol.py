@@ -33,6 +33,13 @@ def test_the_floor_is_the_best_monotone_curve(sign):
     np.testing.assert_allclose(sign * best, [0, 1, 2.5, 2.5, 4])
 
 
+def test_the_floor_is_of_curves_that_start_where_the_data_do():
+    # Rising would fit all but the first point exactly; from 2 on it may only rise further or fall.
+    floor, best = van_der_pol.monotone_floor(torch.tensor([2.0, -1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(best, [2, 0, 0, 0])
+    assert floor == pytest.approx(0.5)
+
+
 def test_a_growing_horizon_starts_at_one_and_reaches_the_end():
     config = Config("ncode", seed=0, iterations=40, horizon=10.0, growing=True)
     t, x = van_der_pol.observe(config)

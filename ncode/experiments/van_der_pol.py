@@ -113,12 +113,14 @@ def landscape(config: Config, mu: Tensor) -> Tensor:
 
 
 def monotone_floor(x: Tensor) -> tuple[float, np.ndarray]:
-    """The least mean squared error on ``x`` (in order of time) that any monotone function has, and that function."""
-    t = np.arange(len(x))
-    fits = [IsotonicRegression(increasing=up).fit_transform(t, x.numpy()) for up in (True, False)]
-    errors = [float(np.mean((fitted - x.numpy()) ** 2)) for fitted in fits]
-    best = int(np.argmin(errors))
-    return errors[best], fits[best]
+    """The least mean squared error on ``x`` (in order of time) of any monotone function that starts at ``x[0]``, and
+    that function: isotonic regression on the one side of its start that each direction leaves it.
+    """
+    y, start = x.numpy(), float(x[0])
+    up = IsotonicRegression(increasing=True, y_min=start).fit_transform(np.arange(len(y)), y)
+    down = IsotonicRegression(increasing=False, y_max=start).fit_transform(np.arange(len(y)), y)
+    errors = [float(np.mean((fitted - y) ** 2)) for fitted in (up, down)]
+    return min(errors), (up, down)[int(np.argmin(errors))]
 
 
 def train(config: Config, checkpoint: Path | None = None) -> Result:
