@@ -68,7 +68,7 @@ torch.set_default_dtype(torch.float64)
 # **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous, so
 # trajectories may cross. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
 
-# %% mystnb={"figure": {"name": "fig-ncode", "caption": "Fig. 2 anew: the N-CODE module. White: the neural ODE, a field and an integral that feeds back. Shaded: the controllers. In the open loop γ reads x(0) and sets θ once. In the closed loop γ sets only where θ begins, and g moves it as it sees the state and θ itself."}, "image": {"alt": "Two block diagrams. Left: x(0) feeds the block f and the block gamma, whose output theta feeds f; f's output is integrated and fed back. Right: the same, with a second integral of the block g, which reads x(t) and theta(t)."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ncode", "caption": "Fig. 2 anew: the N-CODE module. White: the neural ODE, a field and an integral that feeds back. Shaded: the controllers. In the open loop γ reads x(0) and sets θ once. In the closed loop γ sets only where θ begins, and g moves it as it sees the state and θ itself."}, "image": {"alt": "Two block diagrams. Left: x(0) feeds the block f and the block gamma, whose output theta feeds f; f's output is integrated and fed back. Right: the same, with a second integral of the block g, which reads x(t) and theta(t)."}}
 figure, axes = plotting.panels(2, width=4.4, height=2.1)
 for panel, (name, colour) in zip(
     axes[0], (("open", "#cfe3f2"), ("closed", "#f2d9e6")), strict=True
@@ -171,7 +171,7 @@ crossed
 # %% [markdown]
 # ## What came out
 
-# %% mystnb={"figure": {"name": "fig-crossing", "caption": "Top: paths x(t) of 13 samples under three random models, coloured by x(0). NODE's keep their order, the controlled ones cross. Bottom: the distance of one pair (black in the panels above), in x (dashed), which passes through zero where they cross, and in z = (x, θ) (solid), which never does."}, "image": {"alt": "Top, three panels of paths against time: NODE's do not cross, the open and the closed loop's do. Bottom, the distance of a pair against time on a logarithmic axis: in x it dips to zero at the crossing, in z it stays well above."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-crossing", "caption": "Top: paths x(t) of 13 samples under three random models, coloured by x(0). NODE's keep their order, the controlled ones cross. Bottom: the distance of one pair (black in the panels above), in x (dashed), which passes through zero where they cross, and in z = (x, θ) (solid), which never does."}, "image": {"alt": "Top, three panels of paths against time: NODE's do not cross, the open and the closed loop's do. Bottom, the distance of a pair against time on a logarithmic axis: in x it dips to zero at the crossing, in z it stays well above."}}
 figure, axes = plotting.panels(3, 2, width=2.9, height=2.3)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(starts)))
 for column, (loop, path) in zip(axes.T, paths.items(), strict=True):
@@ -305,7 +305,7 @@ parity
 # **How exact is each sample?** Samples with fields of their own are not equally hard to solve. torchdiffeq accepts
 # a step when the *mean* error of the batch is within tolerance; this library asks it of the *worst* sample.
 
-# %% mystnb={"figure": {"name": "fig-norms", "caption": "Global error at T of every sample of one batch with different fields, sorted, under the two error norms at the same tolerance (dotted). The tolerance bounds the local error of a step; the worst sample's global error is above it under either norm, and much more so under the mean."}, "image": {"alt": "Two rising curves of error over sample rank on a logarithmic axis; the mean norm's lies above the worst-sample norm's, most at the right end."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-norms", "caption": "Global error at T of every sample of one batch with different fields, sorted, under the two error norms at the same tolerance (dotted). The tolerance bounds the local error of a step; the worst sample's global error is above it under either norm, and much more so under the mean."}, "image": {"alt": "Two rising curves of error over sample rank on a logarithmic axis; the mean norm's lies above the worst-sample norm's, most at the right end."}}
 tolerance = 1e-3
 torch.manual_seed(1)
 batch = 2 * torch.randn(page.settings["points"], 2)

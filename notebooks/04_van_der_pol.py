@@ -107,6 +107,7 @@ for horizon in horizons:
             )
             for seed in range(settings["seeds"])
         ]
+# %%
 nodes = [
     runs.run(
         van_der_pol.train,
@@ -145,7 +146,7 @@ def minima(curve):
 #
 # {numref}`fig-van-der-pol`: the neural ODE's curve leaves its start in one direction and never turns back.
 
-# %% mystnb={"figure": {"name": "fig-van-der-pol", "caption": "Fig. 3 anew. Dots: observations. N-CODE's fits from 8 different starts, plain, lie on top of each other. NODE, one line a seed, is monotone by proof; the grey steps are the best monotone curve there is, the floor of its error."}, "image": {"alt": "Left: an oscillation with dots on it and eight coinciding curves. Right: the same dots; neural ODE curves that fall or stay flat, near a grey monotone staircase."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-van-der-pol", "caption": "Fig. 3 anew. Dots: observations. N-CODE's fits from 8 different starts, plain, lie on top of each other. NODE, one line a seed, is monotone by proof; the grey steps are the best monotone curve there is, the floor of its error."}, "image": {"alt": "Left: an oscillation with dots on it and eight coinciding curves. Right: the same dots; neural ODE curves that fall or stay flat, near a grey monotone staircase."}}
 first = fits[horizons[0], "plain"][0]
 t, x = first.array("t"), first.array("x")
 fine = torch.linspace(0, horizons[0], 401)
@@ -214,7 +215,7 @@ page.table(
 # {numref}`fig-landscape`: on a short horizon the loss has one minimum. The period depends on $\mu$, so on a long one
 # a wrong $\mu$ comes into step with the data again and again, and descent stops at the nearest such place.
 
-# %% mystnb={"figure": {"name": "fig-landscape", "caption": "Left: the loss over μ on observations up to several horizons, with the number of local minima inside the interval; the true μ is dotted. Right: μ over the iterations from 8 starts on the longest horizon, plain (dashed) and with a growing horizon (solid)."}, "image": {"alt": "Left: curves of loss over mu; the longer the horizon, the narrower the dip at two and the more side dips. Right: eight dashed paths of mu that mostly get stuck, and eight solid ones that meet at two."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-landscape", "caption": "Left: the loss over μ on observations up to several horizons, with the number of local minima inside the interval; the true μ is dotted. Right: μ over the iterations from 8 starts on the longest horizon, plain (dashed) and with a growing horizon (solid)."}, "image": {"alt": "Left: curves of loss over mu; the longer the horizon, the narrower the dip at two and the more side dips. Right: eight dashed paths of mu that mostly get stuck, and eight solid ones that meet at two."}}
 figure, axes = plotting.panels(2, width=4.3, height=2.9)
 for T, shade in zip(shown, np.linspace(0.85, 0, len(shown)), strict=True):
     label = f"T = {T:g}, minima: {minima(slices[T])}"
@@ -264,6 +265,7 @@ for (horizon, way), group in fits.items():
             str(sum(len(record.history.failures) for record in group)),
         ]
     )
+# %% tags=["hide-input"]
 page.table(
     "tab-van-der-pol",
     f"Fits of μ, whose true value is {TRUE_MU:g}: how many starts end within 0.1 of it (one entry a seed), where every "
@@ -316,6 +318,7 @@ checks = {
         n == example.starts for n in recovered[long, "growing"]
     ),
 }
+# %%
 if profile != "smoke":
     assert all(checks.values()), checks
     assert max(recovered[long, "plain"]) < example.starts
