@@ -113,8 +113,8 @@ class Backward:
         try:
             state, carried, quadratures, step = self._solve(start, end, adjoint)
             miss = _miss(state, end.state[: self.parts], self.solver)
-        except SolveError as error:
-            if not refine or error.reason == "too many evaluations":
+        except SolveError:
+            if not refine or self.nfe.backward >= self.solver.max_nfe:
                 raise
             miss = torch.full((len(end.state[0]),), math.inf)
         miss = torch.nan_to_num(miss, nan=math.inf)
@@ -146,6 +146,8 @@ class Backward:
         n = self.parts
         system = _System(self.f, self.parameters, self.solver, start, end, adjoint, n)
         initial = (*start.state[:n], *(a / s for a, s in zip(adjoint, system.scale, strict=False)))
+        # A state that runs away makes the field ever steeper: such an attempt is cut short.
+        limit = self.nfe.backward + 4 * self.nfe.forward + 200 if self.solver.refine else None
         path = integrate(
             system,
             initial,
@@ -155,6 +157,7 @@ class Backward:
             backward=True,
             steps=system,
             first_step=self.first_step,
+            limit=limit,
         )
         last = [part[-1] for part in path]
         carried = [a * s for a, s in zip(last[n:], system.scale, strict=True)]

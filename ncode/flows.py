@@ -243,7 +243,9 @@ class NCODE(Flow):
         theta0 = self.initial_control(x0)
         if self.g is None:
             values = self.field.unpack(theta0)
-            return Problem(lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0)
+            return Problem(
+                lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0
+            )
 
         def coupled(t, z):
             x, theta = z

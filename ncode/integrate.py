@@ -133,6 +133,7 @@ def integrate(
     backward: bool = False,
     steps: Steps | None = None,
     first_step: float | None = None,
+    limit: int | None = None,
 ) -> State:
     """One call of torchdiffeq, watched: evaluations are counted into ``nfe`` and failures become `SolveError`.
 
@@ -140,8 +141,9 @@ def integrate(
         backward: count into ``nfe.backward`` instead of ``nfe.forward``, and hold ``max_nfe`` against its sum.
         steps: told of every step.
         first_step: length of the first adaptive step to try; found from the field where none is given.
+        limit: evaluations, counted with those before, where ``max_nfe`` is too many.
     """
-    watch = _Watch(f, state, solver, nfe, backward, steps)
+    watch = _Watch(f, state, solver, nfe, backward, steps, min(limit or solver.max_nfe, solver.max_nfe))
     if solver.adaptive:
         # Left to itself torchdiffeq steps over the last time and comes back to it by a polynomial of degree four,
         # which is less exact than the solve: by orders of magnitude for dopri8, which must land on every time.
@@ -174,8 +176,9 @@ class Steps(Protocol):
 class _Watch:
     """Counts evaluations and remembers, for the error message, what the solver saw last."""
 
-    def __init__(self, f, state: State, solver: Solver, nfe: NFE, backward: bool, steps: Steps | None):
+    def __init__(self, f, state: State, solver: Solver, nfe: NFE, backward: bool, steps: Steps | None, limit: int):
         self.f, self.solver, self.nfe, self.backward, self.steps = f, solver, nfe, backward, steps
+        self.limit = limit
         self.t: Tensor | None = None
         self.state = state
         self.errors: Tensor | None = None
@@ -201,7 +204,7 @@ class _Watch:
 
     def __call__(self, t: Tensor, state: State) -> State:
         self.calls += 1
-        if self.calls > self.solver.max_nfe:
+        if self.calls > self.limit:
             raise self.failure("too many evaluations")
         if self.backward:
             self.nfe.backward += 1
