@@ -13,6 +13,7 @@ import ncode
 from ncode.adjoint import ReconstructionWarning
 from ncode.backward import Checkpoints, stage_weights
 from ncode.cost import control_effort, jacobian, kinetic, path_cost
+from ncode.experiments.theorem_1 import Contractive
 from ncode.fields import Linear, Velocity
 from ncode.integrate import ADAPTIVE, FIXED, integrate
 from ncode.solve import solve
@@ -303,18 +304,6 @@ def test_captured_tensor_with_a_history_is_found_declared_or_not():
 
 
 # Contractive dynamics: the state cannot be found backward without checkpoints.
-
-
-class Contractive(ncode.Field):
-    """x' = Wx + tanh(x) - λx."""
-
-    def __init__(self, rate):
-        super().__init__(shape=(2,))
-        self.rate = rate
-        self.weight = nn.Parameter(torch.tensor([[0.3, -1.1], [0.8, -0.5]], dtype=torch.float64))
-
-    def forward(self, t, x, theta):
-        return x @ self.weight.T + torch.tanh(x) - self.rate * x
 
 
 def contractive_gradient(rate, **options):

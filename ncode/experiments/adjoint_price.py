@@ -182,6 +182,25 @@ def price(problem: Problem, tolerance: float = 1e-3, repeats: int = 10, ways: Se
     return Price(seconds, nfe)
 
 
+def kept_bytes(problem: Problem, way: str, tolerance: float) -> int:
+    """What autograd keeps between the forward and the backward pass, in bytes; inputs and θ are kept anyway."""
+    x, theta = (part.clone().requires_grad_() for part in (problem.x, problem.theta))
+    solver = Solver(rtol=tolerance, atol=tolerance, gradients="direct" if way == "direct" else "adjoint")
+    kept = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        # Several operations may keep one storage; holding it keeps its address its own.
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in (x.data_ptr(), theta.data_ptr()):
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        end, _ = SOLVES[way](problem.field, x, theta, solver)
+    del end
+    return sum(storage.nbytes() for storage in kept.values())
+
+
 def errors(problem: Problem, tolerance: float, exact: Sequence[Tensor], ways: Sequence[str]) -> dict[str, float]:
     """Relative error of the gradient with respect to x(0) and θ together, by way."""
     return {way: distance(problem.gradient(way, tolerance)[:2], exact) for way in ways}
@@ -189,5 +208,5 @@ def errors(problem: Problem, tolerance: float, exact: Sequence[Tensor], ways: Se
 
 def distance(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
     """The relative distance of two gradients."""
-    a, b = (torch.cat([part.double().flatten() for part in parts]) for parts in (found, exact))
+    a, b = (torch.cat([part.detach().double().flatten() for part in parts]) for parts in (found, exact))
     return float((a - b).norm() / b.norm())
