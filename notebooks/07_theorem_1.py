@@ -27,7 +27,6 @@ if importlib.util.find_spec("ncode") is None:
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown
@@ -146,7 +145,7 @@ for way, (colour, dashes) in styles.items():
     axis.loglog(tolerances, np.median(found, 0), color=colour, linestyle=dashes, marker="o", markersize=3, label=label)
 axis.loglog(tolerances, tolerances, color="#777777", linewidth=0.8, linestyle=":", label="error = tolerance")
 axis.set(xlabel="tolerance (relative and absolute)", ylabel="relative error of the gradient")
-axis.legend()
+_ = axis.legend()
 # %%
 groups = {"f": "f", "g": "g", "γ": "γ, by the boundary term", "ℓ": "w of ℓ, by the direct term", "x(0)": "x(0)"}
 rows = [[label, *(f"{e:.0e}" for e in np.median(errors(name + ":{}"), 0))] for name, label in groups.items()]
