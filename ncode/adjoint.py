@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ncode.backward import Backward, Checkpoints, Node, ReconstructionWarning
-from ncode.integrate import NFE, RightHandSide, Solver, State, integrate
+from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State, integrate
 
 __all__ = ["ReconstructionWarning", "integrate_with_adjoint"]
 
@@ -48,34 +48,52 @@ def integrate_with_adjoint(
     """
     if t.requires_grad:
         raise ValueError("t: the adjoint gives no gradient with respect to times; use gradients='direct'")
-    declared = [p for p in parameters if p.requires_grad]
-    tensors = [*declared, *_captured(f, state, t, declared)]
-    return _Adjoint.apply(f, t, solver, nfe, len(state), costs, *state, *tensors)
+    # By identity: a tensor declared twice would get its gradient twice.
+    declared = list({id(p): p for p in parameters if p.requires_grad}.values())
+    tensors, reached = _captured(f, state, t, declared)
+    return _Adjoint.apply(f, t, solver, nfe, len(state), costs, reached, *state, *tensors)
 
 
-def _captured(f: RightHandSide, state: State, t: Tensor, declared: Sequence[Tensor]) -> list[Tensor]:
-    """The leaves that f reaches besides its state and what was declared, found in the graph of one evaluation.
+def _captured(f: RightHandSide, state: State, t: Tensor, declared: list[Tensor]) -> tuple[list[Tensor], frozenset[int]]:
+    """What needs a gradient besides the state, and which of it f reaches at t[0], by position.
 
-    Without this a tensor merely captured by f would silently get no gradient. The evaluation is not counted: it
-    belongs to no solve.
+    That is what was declared, and the other leaves that f reaches, found in the graph of one evaluation. Without
+    this a tensor merely captured by f would silently get no gradient. The evaluation is not counted: it belongs to
+    no solve.
     """
     with torch.enable_grad():
         inputs = tuple(part.detach().requires_grad_() for part in state)
         outputs = f(t[0], inputs)
     # Where the walk stops: at the state's leaves and at what was declared, with or without a history of its own.
-    stops = {_edge(tensor) for tensor in (*inputs, *declared)}
-    stack = [_edge(output) for output in outputs if output.requires_grad]
-    found, seen = [], set(stops)
+    cuts = {_edge(tensor) for tensor in declared}
+    stops = {_edge(tensor) for tensor in inputs}
+    starts = [_edge(output) for output in outputs if output.requires_grad]
+    leaves, reached = _walk(starts, stops | cuts)
+    histories = [edge for node, _ in cuts for edge in node.next_functions]
+    upstream, passed = _walk(histories, set())
+    if passed & cuts or not {id(leaf) for leaf in leaves}.isdisjoint(id(leaf) for leaf in upstream):
+        # Autograd does not stop at a tensor whose gradient it is asked for: what lies behind a declared tensor and is
+        # reached on another way too would count twice. Leaves alone are right, if slower.
+        tensors, reached = _walk([*starts, *cuts], stops)
+    else:
+        tensors = [*declared, *leaves]
+    return tensors, frozenset(i for i, tensor in enumerate(tensors) if _edge(tensor) in reached)
+
+
+def _walk(edges: list[tuple], stops: set[tuple]) -> tuple[list[Tensor], set[tuple]]:
+    """The leaves behind ``edges`` in the graph, as far as ``stops``, and the edges seen, stops included."""
+    stack, leaves, seen = list(edges), [], set()
     while stack:
         edge = stack.pop()
         if edge in seen or edge[0] is None:
             continue
         seen.add(edge)
-        node = edge[0]
-        if hasattr(node, "variable"):
-            found.append(node.variable)
-        stack.extend(node.next_functions)
-    return found
+        if edge in stops:
+            continue
+        if hasattr(edge[0], "variable"):
+            leaves.append(edge[0].variable)
+        stack.extend(edge[0].next_functions)
+    return leaves, seen
 
 
 def _edge(tensor: Tensor) -> tuple:
@@ -86,8 +104,8 @@ def _edge(tensor: Tensor) -> tuple:
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, f, t, solver, nfe, parts, costs, *tensors):
-        ctx.f, ctx.solver, ctx.nfe, ctx.parts, ctx.costs = f, solver, nfe, parts, costs
+    def forward(ctx, f, t, solver, nfe, parts, costs, reached, *tensors):
+        ctx.f, ctx.solver, ctx.nfe, ctx.parts, ctx.costs, ctx.reached = f, solver, nfe, parts, costs, reached
         # Checkpoints lie between the output times: in float32 neighbours could not be told apart.
         t = t.double()
         kept = Checkpoints(solver.checkpoints)
@@ -104,7 +122,9 @@ class _Adjoint(torch.autograd.Function):
         end = n * (1 + len(ctx.times))
         path, states, parameters = saved[:n], saved[n:end], saved[end:]
         ctx.nfe.backward = 0
-        nodes = [Node(time, states[n * i : n * (i + 1)]) for i, time in enumerate(ctx.times)]
+        # A step may have ended at an output time, whose own state is the same.
+        between = [i for i, time in enumerate(ctx.times) if not torch.isclose(ctx.t, time, rtol=1e-9, atol=0).any()]
+        nodes = [Node(ctx.times[i], states[n * i : n * (i + 1)]) for i in between]
         for i in range(len(ctx.t)):
             gradient = tuple(part[i] for part in gradients)
             # An output time without a gradient is no jump of the adjoint: nothing restarts there.
@@ -112,5 +132,17 @@ class _Adjoint(torch.autograd.Function):
                 nodes.append(Node(ctx.t[i], tuple(part[i] for part in path), gradient))
         nodes.sort(key=lambda node: float(node.t), reverse=bool(ctx.t[-1] > ctx.t[0]))
         solve = Backward(ctx.f, ctx.solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
-        adjoint, quadratures = solve(nodes)
-        return None, None, None, None, None, None, *adjoint, *quadratures
+        swapped = RuntimeError(
+            "f no longer reaches a tensor that it reached in the forward pass: parameters that were swapped "
+            "meanwhile, as by torch.func.functional_call, need gradients='direct'"
+        )
+        try:
+            adjoint, quadratures = solve(nodes)
+        except SolveError as error:
+            # Another f follows another path: that, and not the dynamics, is what is wrong then.
+            if not ctx.reached <= solve.reached:
+                raise swapped from error
+            raise
+        if solve.evaluated and not ctx.reached <= solve.reached:
+            raise swapped
+        return None, None, None, None, None, None, None, *adjoint, *quadratures

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State, integrate, per_sample
+from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State, finite, integrate, per_sample
 
 DEEPEST = 20
 """How often a stretch may be halved before the adjoint gives up."""
@@ -79,6 +79,10 @@ class Backward:
         parameters: what f captures and the gradient is asked of.
         parts: how many parts of the state there are before the costs.
         first_step: length of the first step to try.
+
+    Attributes:
+        evaluated: whether there was anything to solve.
+        reached: positions of the parameters that any evaluation reached.
     """
 
     def __init__(
@@ -94,6 +98,8 @@ class Backward:
         self.parameters, self.first_step = tuple(parameters), first_step
         self.quadratures = [torch.zeros_like(p) for p in parameters]
         self.missed: list[tuple[float, int, float]] = []
+        self.reached: set[int] = set()
+        self.evaluated = False
 
     def __call__(self, nodes: Sequence[Node]) -> tuple[list[Tensor], list[Tensor]]:
         """The adjoint at the last of ``nodes``, which run against the forward solve, and ∫ a ∂f/∂μ dt."""
@@ -109,11 +115,12 @@ class Backward:
 
     def _stretch(self, start: Node, end: Node, adjoint: list[Tensor], depth: int) -> list[Tensor]:
         """The adjoint at ``end`` from that at ``start``, the later of the two in the forward solve."""
-        refine = self.solver.refine and self.solver.adaptive
+        refine, failure = self.solver.refine and self.solver.adaptive, None
         try:
             state, carried, quadratures, step = self._solve(start, end, adjoint)
             miss = _miss(state, end.state[: self.parts], self.solver)
-        except SolveError:
+        except SolveError as error:
+            failure = error
             if not refine or self.nfe.backward >= self.solver.max_nfe:
                 raise
             miss = torch.full((len(end.state[0]),), math.inf)
@@ -126,6 +133,8 @@ class Backward:
             for total, part in zip(self.quadratures, quadratures, strict=True):
                 total += part
             return carried
+        if depth == DEEPEST and failure is not None:
+            raise failure
         if depth == DEEPEST:
             sample = int(miss.argmax())
             size = float(per_sample(end.state[: self.parts])[sample])
@@ -144,7 +153,8 @@ class Backward:
     def _solve(self, start: Node, end: Node, adjoint: list[Tensor]):
         """State, adjoint and quadratures at ``end``, and the length of the last step that was proposed."""
         n = self.parts
-        system = _System(self.f, self.parameters, self.solver, start, end, adjoint, n)
+        self.evaluated = True
+        system = _System(self.f, self.parameters, self.reached, self.solver, start, end, adjoint, n)
         initial = (*start.state[:n], *(a / s for a, s in zip(adjoint, system.scale, strict=False)))
         # A state that runs away makes the field ever steeper: such an attempt is cut short.
         limit = self.nfe.backward + 4 * self.nfe.forward + 200 if self.solver.refine else None
@@ -159,6 +169,10 @@ class Backward:
             first_step=self.first_step,
             limit=limit,
         )
+        if not finite(system.quadratures):
+            # A sum over the whole batch: no single sample stands out.
+            size = float(per_sample(end.state[:n]).max())
+            raise SolveError("non-finite values", None, float(end.t), self.nfe.backward, size)
         last = [part[-1] for part in path]
         carried = [a * s for a, s in zip(last[n:], system.scale, strict=True)]
         return last[:n], [*carried, *adjoint[n:]], system.quadratures, system.dt
@@ -170,12 +184,13 @@ class _System:
     It looks on as the solver takes its steps, and sums ∫(a ∂f/∂μ + ∂ℓ/∂μ)dt from their stages.
     """
 
-    def __init__(self, f, parameters, solver, start: Node, end: Node, adjoint: list[Tensor], parts: int):
+    def __init__(self, f, parameters, reached: set[int], solver, start: Node, end: Node, adjoint, parts: int):
         self.f, self.parameters, self.parts = f, parameters, parts
         self.costs, self.rest = adjoint[parts:], start.state[parts:]
         self.weights, self.adaptive = stage_weights(solver.method), solver.adaptive
         self.quadratures = [torch.zeros_like(p) for p in parameters]
         self.pending: list[Tensor] = []
+        self.reached = reached
         self.stage = 0
         self.dt = 0.0
         # ∫ runs with the forward solve, steps have positive lengths.
@@ -192,12 +207,14 @@ class _System:
             velocity = self.f(t, (*z, *self.rest))
             pairs = [(v, a) for v, a in zip(velocity, (*adjoint, *self.costs), strict=True) if v.requires_grad]
             # The graph of what was declared with a history is shared by all evaluations: keep it.
-            products = torch.autograd.grad(
-                [v for v, _ in pairs], (*z, *inputs), [a for _, a in pairs], allow_unused=True, retain_graph=True
-            )
+            products = [None] * len((*z, *inputs))
+            if pairs:
+                velocities, weights = zip(*pairs, strict=True)
+                products = torch.autograd.grad(velocities, (*z, *inputs), weights, allow_unused=True, retain_graph=True)
         n = self.parts
         if with_parameters:
             self.product = list(products[n:])
+            self.reached.update(i for i, product in enumerate(self.product) if product is not None)
         zeros = [torch.zeros_like(x) if p is None else p for x, p in zip(z, products[:n], strict=True)]
         return [v.detach() for v in velocity[:n]], zeros
 

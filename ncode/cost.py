@@ -104,7 +104,8 @@ def path_cost(
         return (*velocity, _one_each(running(point), x, "running"))
 
     state = (*problem.state, start.new_zeros(len(start)))
-    path, model.nfe = solve(with_cost, state, times, model.solver, (*problem.captured, *captured), costs=1)
+    known = (*problem.captured, *model.field.parameters(), *captured)
+    path, model.nfe = solve(with_cost, state, times, model.solver, known, costs=1)
     *path, c = path
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]
     cost = c[-1]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 def linear(
     x: Float[Tensor, "batch inputs"],
     weight: Float[Tensor, "*batch outputs inputs"],
-    bias: Float[Tensor, "*batch outputs"] | None = None,
+    bias: Float[Tensor, "... outputs"] | None = None,
 ) -> Float[Tensor, "batch outputs"]:
     """Linear map y_b = W_b x_b + c_b, where W and c are shared or belong to each sample b.
 

@@ -1,7 +1,7 @@
 """One integration by torchdiffeq, watched.
 
-What this adds to it: the error norm of the *worst sample* instead of the batch's mean, a count of the evaluations,
-and failures that say what happened, to which sample, and when.
+What this adds to it: the error norm of the *worst sample* instead of the batch's mean, a last step that ends at T, a
+count of the evaluations, and failures that say what happened, to which sample, and when.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ class Solver:
         method: adaptive (``dopri5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``) or with fixed steps
             (``euler``, ``midpoint``, ``heun3``, ``rk4``).
         rtol, atol: the *local* error that one adaptive step may make, relative and absolute. They bound no global
-            error: see :meth:`ncode.Flow.solver_error`.
+            error: see :meth:`~ncode.flows.Flow.solver_error`.
         horizon: T, where the flow ends; negative to run backward in time.
         steps: number of fixed steps over the horizon; ignored by the adaptive methods.
         gradients: ``"direct"``, backpropagation through the solver's steps, or ``"adjoint"``, a second solve
@@ -145,24 +145,30 @@ def integrate(
     """
     watch = _Watch(f, state, solver, nfe, backward, steps, min(limit or solver.max_nfe, solver.max_nfe))
     if solver.adaptive:
-        # Left to itself torchdiffeq steps over the last time and comes back to it by a polynomial of degree four,
-        # which is less exact than the solve: by orders of magnitude for dopri8, which must land on every time.
-        landings = t[1:] if solver.method == "dopri8" else t[-1:]
-        options = {"norm": watch.norm, "step_t": landings, "first_step": first_step}
+        options = {"norm": watch.norm, "step_t": _steps_onto(t, solver), "first_step": first_step}
     else:
         options = {"grid_constructor": _grid(solver), **({"interp": "cubic"} if len(t) > 2 else {})}
-    try:
-        path = odeint(watch, state, t, rtol=solver.rtol, atol=solver.atol, method=solver.method, options=options)
-    except AssertionError as error:
-        # torchdiffeq reports its failures as bare assertions.
-        raise watch.failure(None) from error
+
+    def attempt() -> State:
+        try:
+            return odeint(watch, state, t, rtol=solver.rtol, atol=solver.atol, method=solver.method, options=options)
+        except AssertionError as error:
+            # torchdiffeq reports its failures as bare assertions.
+            raise watch.failure(None) from error
+
+    path = attempt()
     watch.close()
-    for part in path:
-        if not torch.isfinite(part).all():
-            raise watch.failure("non-finite values", path)
+    if not finite(path):
+        # Fixed steps go on to the end with whatever they have. Again, then, up to where it went wrong.
+        watch.strict, watch.calls = True, watch.before
+        with torch.no_grad():
+            attempt()
+        watch.t, watch.state = t[-1], tuple(part[-1] for part in path)
+        raise watch.failure("non-finite values")
     return path
 
 
+@runtime_checkable
 class Steps(Protocol):
     """What may look on while a solve takes its steps."""
 
@@ -182,7 +188,8 @@ class _Watch:
         self.t: Tensor | None = None
         self.state = state
         self.errors: Tensor | None = None
-        self.calls = nfe.backward if backward else 0
+        self.calls = self.before = nfe.backward if backward else 0
+        self.strict = False
         self._open: tuple | None = None
         if steps is not None:
             # torchdiffeq looks these up by name, and warns where a method knows no rejection.
@@ -211,6 +218,8 @@ class _Watch:
         else:
             self.nfe.forward += 1
         self.t, self.state = t, state
+        if self.strict and not finite(state):
+            raise self.failure("non-finite values")
         return self.f(t, state)
 
     def norm(self, parts: State) -> Tensor:
@@ -220,33 +229,41 @@ class _Watch:
         """
         parts = [part.detach() for part in parts]
         if self.solver.norm == "mean":
-            self.errors = None
-            return torch.stack([part.square().mean().sqrt() for part in parts]).max()
-        self.errors = per_sample(parts)
+            norm = torch.stack([part.square().mean().sqrt() for part in parts]).max()
+        else:
+            self.errors = per_sample(parts)
+            norm = self.errors.max()
         # A trial step may overshoot out of the floating-point range: that rejects the step, it is no failure yet.
-        return torch.nan_to_num(self.errors.max(), nan=math.inf)
+        return torch.nan_to_num(norm, nan=math.inf)
 
-    def failure(self, reason: str | None, path: State | None = None) -> SolveError:
-        where = self.t
-        state = [part.detach() for part in self.state]
-        sizes = per_sample(state)
+    def failure(self, reason: str | None) -> SolveError:
+        sizes = per_sample([part.detach() for part in self.state])
         worst = sizes if self.errors is None else self.errors
-        if path is not None:
-            # Only seen at the end (fixed steps): the first sample that is not finite, where it first is not.
-            bad = torch.stack([per_sample([part[i] for part in path]) for i in range(len(path[0]))])
-            bad = ~torch.isfinite(bad)
-            worst, sizes = torch.where(bad.any(0), math.inf, 0.0), torch.where(bad.any(0), math.nan, sizes)
-        elif reason is None:
+        if reason is None:
             reason = "step size underflow" if torch.isfinite(worst).all() else "non-finite values"
         sample = int(torch.nan_to_num(worst, nan=math.inf).argmax())
-        t = float(where) if where is not None else float("nan")
+        t = math.nan if self.t is None else float(self.t)
         return SolveError(reason, sample, t, self.calls, float(sizes[sample]))
+
+
+def finite(parts: Sequence[Tensor]) -> bool:
+    return all(bool(torch.isfinite(part).all()) for part in parts)
 
 
 def per_sample(parts: Sequence[Tensor]) -> Float[Tensor, " batch"]:
     """Every sample's RMS, the largest over the parts."""
     norms = [part.reshape(len(part), -1).square().mean(1).sqrt() for part in parts]
     return norms[0] if len(norms) == 1 else torch.stack(norms).amax(0)
+
+
+def _steps_onto(t: Tensor, solver: Solver) -> Tensor:
+    """The times at which a step must end.
+
+    Left alone, torchdiffeq steps past T and interpolates back by a polynomial of degree four, whose error nothing
+    controls: up to a million times the steps' own. Ending the last step at T costs nothing. Between, dopri5's
+    interpolation is about as good as its steps, and saves steps; the other methods' is far worse than theirs.
+    """
+    return (t[-1:] if solver.method == "dopri5" else t[1:]).detach()
 
 
 def _grid(solver: Solver):

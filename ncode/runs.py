@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,3 +178,17 @@ def _plain(config: Any) -> dict:
     if not dataclasses.is_dataclass(config):
         raise ValueError(f"config: must be a dataclass of plain values, not {type(config).__name__}")
     return json.loads(json.dumps(asdict(config)))
+
+
+def sweep(
+    function: Callable[[Any, Path], Result], config: type, models: Sequence[str], seeds: int, **settings: Any
+) -> dict[str, list[Record]]:
+    """One run for every model and seed, all with the same settings: the records by model, seeds in order.
+
+    Args:
+        config: the configuration's class, with the fields ``model`` and ``seed``.
+        settings: its other fields.
+    """
+    return {
+        model: [run(function, config(model=model, seed=seed, **settings)) for seed in range(seeds)] for model in models
+    }

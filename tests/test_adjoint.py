@@ -471,7 +471,7 @@ def test_solve_lands_on_its_last_time():
 # What makes no sense.
 
 
-def test_costs_of_the_wrong_shape_are_named():
+def test_costs_of_the_wrong_shape_are_named(unchecked):
     model, x0 = open_loop(), torch.randn(3, 2, dtype=torch.float64)
     for name, term in {
         "running": lambda p: p.x,

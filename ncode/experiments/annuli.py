@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from ncode.control import OpenLoop
 from ncode.experiments import toy
-from ncode.flows import find_flows
+from ncode.flows import Flow, find_flows
 from ncode.integrate import Solver
 from ncode.runs import Result, fingerprint
-from ncode.training import Batches, fit
+from ncode.training import Batches, cosine, fit
 
 MODELS = (*toy.FLOWS, "gamma")
 
@@ -39,7 +39,8 @@ class Config:
         points: training points, half of each class, uniform over their areas.
         batch: points a step.
         hidden, control_hidden: widths of the field's and of the controller's hidden layers.
-        learning_rate: Adam's.
+        learning_rate: Adam's, at the start; it falls to zero along a cosine.
+        clip: largest norm of the gradient; beyond it, it is scaled down.
         tolerance: rtol and atol of dopri5.
         horizon: T.
         test_points: fresh points that accuracy and cross-entropy are measured on.
@@ -54,6 +55,7 @@ class Config:
     hidden: tuple[int, ...] = (32,)
     control_hidden: tuple[int, ...] = (16,)
     learning_rate: float = 1e-2
+    clip: float | None = 1.0
     tolerance: float = 1e-3
     horizon: float = 1.0
     test_points: int = 2000
@@ -111,7 +113,9 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     Returns:
         ``accuracy`` and ``cross_entropy`` on fresh points; ``grid_error``, the share of :func:`dense_grid` that is
         on the wrong side; ``iterations_to_all``, the first look at which all fresh points were right (infinite
-        where none was); ``nfe`` of a forward solve; ``parameters``; ``solver_error``, the worst test point's.
+        where none was); ``nfe`` of a forward solve; ``parameters``; and, where there is a flow, ``path_length``, the
+        mean length of the test points' paths, ``detour``, its ratio to the mean distance between their ends, and
+        ``solver_error``, the worst test point's.
     """
     x, y = sample(config.points, 2 * config.seed)
     test_x, test_y = sample(config.test_points, 2 * config.seed + 1)
@@ -137,6 +141,8 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         Batches(x, y, size=config.batch, seed=config.seed),
         config.iterations,
         optimiser,
+        clip=config.clip,
+        schedule=cosine,
         evaluate=evaluate,
         evaluate_every=config.evaluate_every,
         checkpoint=checkpoint,
@@ -155,9 +161,23 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "iterations_to_all": right[0] if right else math.inf,
         "nfe": looks["nfe"][-1],
         "parameters": sum(p.numel() for p in model.parameters()),
-        "solver_error": flows[0].solver_error(test_x).max().item() if flows else 0.0,
     }
+    if flows:
+        metrics |= _paths(flows[0], test_x)
     return Result(metrics, history, model, data=fingerprint(x, y))
+
+
+def _paths(flow: Flow, x: Tensor) -> dict[str, float]:
+    """How far the points travel, how much further than they need, and how exactly the worst one is solved."""
+    with torch.no_grad():
+        path = flow.trajectory(x, torch.linspace(0, flow.solver.horizon, 51)).x
+    length = path.diff(dim=0).norm(dim=2).sum(0).mean()
+    distance = (path[-1] - path[0]).norm(dim=1).mean()
+    return {
+        "path_length": length.item(),
+        "detour": (length / distance).item(),
+        "solver_error": flow.solver_error(x).max().item(),
+    }
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> float:

@@ -120,7 +120,7 @@ def written_out(setting: Setting, horizon: float, state: float = 1.0, running: f
         ∫(a ∂h/∂μ + ∂ℓ/∂μ)dt for the parameters μ of g.
     """
     model, mu = setting.model, list(setting.model.g.parameters())
-    f, (x0, theta0), _, _ = model.problem(setting.x0)
+    f, (x0, theta0), *_ = model.problem(setting.x0)
 
     def back(t, parts):
         with torch.enable_grad():

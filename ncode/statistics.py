@@ -1,0 +1,50 @@
+"""How sure a comparison over seeds is: intervals, and how to write a number with its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval for the mean of ``values``; NaN where there are fewer than two.
+
+    Few seeds make it wide: that is its point. It assumes the values are roughly normal, so give it logarithms
+    where they spread over orders of magnitude (:func:`ratio_interval`).
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def difference_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """The interval for the mean of a - b, paired by seed."""
+    return interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), confidence)
+
+
+def ratio_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """The interval for the geometric mean of a / b, paired by seed; both positive."""
+    low, high = interval(np.log(np.asarray(a, dtype=float)) - np.log(np.asarray(b, dtype=float)), confidence)
+    return float(np.exp(low)), float(np.exp(high))
+
+
+def geometric_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """The interval for the geometric mean of positive ``values``."""
+    return ratio_interval(values, np.ones(len(values)), confidence)
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean ± standard deviation over seeds, such as ``1.3e-05 ± 4.0e-06``; the mean alone for one seed."""
+    values = np.asarray(values, dtype=float)
+    mean = f"{values.mean():.{digits}g}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}g}"
+
+
+def span(bounds: tuple[float, float], digits: int = 2) -> str:
+    """An interval in brackets, or a dash where it is not defined."""
+    low, high = bounds
+    return "–" if np.isnan(low) else f"[{low:.{digits}g}, {high:.{digits}g}]"

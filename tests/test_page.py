@@ -1,0 +1,49 @@
+"""What pages show: verdicts are computed, tables are rectangular, profiles and claims exist."""
+
+import pytest
+
+from ncode import claims, profiles
+from ncode.page import TABLE, VERDICT, Page, Table, Verdict
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected"),
+    [
+        ({"a": True, "b": True}, "holds"),
+        ({"a": True, "b": False}, "holds in part"),
+        ({"a": False}, "does not hold here"),
+    ],
+)
+def test_a_verdict_follows_from_its_checks(checks, expected):
+    verdict = Verdict("N1", checks, "smoke")
+    assert verdict.verdict == expected
+    bundle = verdict._repr_mimebundle_()
+    assert bundle[VERDICT]["verdict"] == expected
+    assert expected in bundle["text/html"]
+
+
+def test_a_verdict_needs_a_claim_and_a_check():
+    with pytest.raises(ValueError, match="claim"):
+        Verdict("N99", {"a": True}, "smoke")
+    with pytest.raises(ValueError, match="checks"):
+        Verdict("N1", {}, "smoke")
+
+
+def test_a_table_is_rectangular_and_escaped():
+    with pytest.raises(ValueError, match="rows"):
+        Table("tab-x", "Caption", ["a", "b"], [["1"]])
+    bundle = Table("tab-x", "x < y", ["a"], [["1"]])._repr_mimebundle_()
+    assert bundle[TABLE]["rows"] == [["1"]]
+    assert "x &lt; y" in bundle["text/html"]
+
+
+def test_every_claim_has_a_home():
+    assert len(claims.load()) == 30
+    assert all(claim.home[:2].isdigit() for claim in claims.load().values())
+
+
+def test_profiles_fall_back_to_common_settings():
+    settings = {name: profiles.load("reflection", name) for name in profiles.NAMES}
+    assert settings["smoke"]["iterations"] < settings["cpu"]["iterations"]
+    with pytest.raises(ValueError, match="profile"):
+        Page("05_reflection", "fast")

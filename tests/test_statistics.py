@@ -1,0 +1,37 @@
+"""Intervals, against values worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ncode.statistics import difference_interval, interval, ratio_interval, span, spread
+
+
+def test_the_interval_is_students():
+    # Three values with mean 2 and standard deviation 1; t(0.975, 2) = 4.302653.
+    low, high = interval([1, 2, 3])
+    assert low == pytest.approx(2 - 4.302653 / math.sqrt(3), rel=1e-6)
+    assert high == pytest.approx(2 + 4.302653 / math.sqrt(3), rel=1e-6)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    bounds = [interval(generator.normal(3, 2, 5)) for _ in range(2000)]
+    covered = np.mean([low <= 3 <= high for low, high in bounds])
+    # Binomial standard deviation 0.005; four of them.
+    assert abs(covered - 0.95) < 0.02
+
+
+def test_pairing_removes_what_seeds_share():
+    shared = np.array([10.0, 20, 30])
+    low, high = difference_interval(shared + np.array([1.0, 1.1, 0.9]), shared)
+    assert 0.7 < low < 1 < high < 1.3
+    low, high = ratio_interval(shared * 2, shared)
+    assert low == pytest.approx(2) == high
+
+
+def test_one_seed_has_no_interval():
+    assert span(interval([1.0])) == "–"
+    assert spread([0.5]) == "0.5"
+    assert spread([1.0, 3.0]) == "2 ± 1.4"

@@ -1,0 +1,165 @@
+"""The training loop: exact resume, counting, and what happens when steps fail."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ncode import MLP, NCODE, NeuralODE, OpenLoop, SolveError, Solver
+from ncode.training import Batches, TrainingError, cosine, fit
+
+
+def _flow(seed=0):
+    torch.manual_seed(seed)
+    field = MLP(2, (8,))
+    return NCODE(field, gamma=OpenLoop(2, field.size(), (4,)))
+
+
+def _noisy_loss(model, batch):
+    """Uses the global random state, which a checkpoint must therefore hold."""
+    (x,) = batch
+    return (model(x) - x.flip(1) + 0.01 * torch.randn_like(x)).square().mean(), {"norm": x.norm().item()}
+
+
+def _sawtooth(progress):
+    return 0.2 + (7 * progress) % 1
+
+
+def _train(model, iterations, checkpoint=None, optimiser=torch.optim.Adam, **options):
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(5))
+    return fit(
+        model,
+        _noisy_loss,
+        Batches(x, size=16, seed=3),
+        iterations,
+        optimiser(model.parameters(), lr=1e-2),
+        checkpoint=checkpoint,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
+def test_an_interrupted_run_ends_in_the_same_bits(tmp_path, optimiser):
+    whole = _flow()
+    expected = _train(whole, 13, optimiser=optimiser, schedule=_sawtooth)
+    first = _flow()
+    # Stopped early, as an interruption would: the schedule knows how long the whole run is.
+    _train(first, 13, tmp_path / "c.safetensors", optimiser, schedule=_sawtooth, until=lambda h: h.iterations == 6)
+    # The continuation starts from another model and another random state: both must come from the file.
+    second = _flow(seed=99)
+    history = _train(second, 13, tmp_path / "c.safetensors", optimiser, schedule=_sawtooth)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    assert history.loss == expected.loss
+    assert history.metrics == expected.metrics
+    assert history.nfe_forward == expected.nfe_forward
+
+
+def test_a_finished_checkpoint_trains_no_further(tmp_path):
+    _train(_flow(), 4, tmp_path / "c.safetensors")
+    model = _flow(seed=1)
+    history = _train(model, 4, tmp_path / "c.safetensors")
+    assert history.iterations == 4
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    _train(_flow(), 2, tmp_path / "c.safetensors")
+    with pytest.raises(TrainingError, match="another model"):
+        _train(NeuralODE(MLP(2, (8,))), 4, tmp_path / "c.safetensors")
+
+
+def test_batches_are_a_function_of_seed_and_number():
+    x = torch.arange(10.0)
+    ahead, fresh = Batches(x, size=3, seed=1), Batches(x, size=3, seed=1)
+    for k in range(9):
+        ahead[k]
+    assert torch.equal(ahead[2][0], fresh[2][0])
+    assert not torch.equal(fresh[2][0], Batches(x, size=3, seed=2)[2][0])
+    # One epoch shows no sample twice; the next is shuffled anew.
+    epoch = torch.cat([fresh[k][0] for k in range(3)])
+    assert len(epoch.unique()) == 9
+    assert not torch.equal(epoch, torch.cat([fresh[k][0] for k in range(3, 6)]))
+
+
+@pytest.mark.parametrize(("tensors", "size"), [((torch.ones(3), torch.ones(4)), 2), ((torch.ones(3),), 4)])
+def test_batches_refuse_nonsense(tensors, size):
+    with pytest.raises(ValueError, match=r"tensors|size"):
+        Batches(*tensors, size=size)
+
+
+class _FailsAt(nn.Module):
+    def __init__(self, calls):
+        super().__init__()
+        self.weight, self.calls, self.count = nn.Parameter(torch.ones(1)), calls, -1
+
+    def forward(self, x):
+        self.count += 1
+        if self.count in self.calls:
+            raise SolveError("step size underflow", 3, 0.25, 100, 1.0)
+        return self.weight * x
+
+
+def _plain(model, iterations, loss=None, **options):
+    batches = Batches(torch.ones(4, 1))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    return fit(model, loss or (lambda m, b: (m(b[0]).mean(), {"one": 1.0})), batches, iterations, optimiser, **options)
+
+
+def test_failed_solves_are_counted_and_cost_their_step():
+    model = _FailsAt({0, 2})
+    history = _plain(model, 4)
+    assert [f["iteration"] for f in history.failures] == [0, 2]
+    assert history.failures[0] == {"iteration": 0, "reason": "step size underflow", "sample": 3, "t": 0.25}
+    assert [math.isnan(value) for value in history.loss] == [True, False, True, False]
+    assert [math.isnan(value) for value in history.metrics["one"]] == [True, False, True, False]
+    # Two steps of 0.1 down the slope 1, not four.
+    assert model.weight.item() == pytest.approx(0.8)
+
+
+def test_a_loss_that_is_not_finite_does_not_poison_the_weights():
+    model = _FailsAt(set())
+    values = iter([1.0, math.nan, 1.0])
+    history = _plain(model, 3, lambda m, b: (m(b[0]).mean() * next(values), {}))
+    assert [f["reason"] for f in history.failures] == ["non-finite loss"]
+    assert torch.isfinite(model.weight).all()
+
+
+def test_training_gives_up_after_patience():
+    with pytest.raises(TrainingError, match="3 steps in a row"):
+        _plain(_FailsAt({1, 2, 3}), 10, patience=3)
+
+
+def test_early_stop_and_evaluation():
+    history = _plain(
+        _FailsAt(set()),
+        100,
+        evaluate=lambda m: {"weight": m.weight.item()},
+        evaluate_every=2,
+        until=lambda h: h.loss[-1] < 0.55,
+    )
+    assert history.iterations == 6
+    assert history.evaluated == [2, 4, 6]
+    assert history.evaluations["weight"] == pytest.approx([0.8, 0.6, 0.4])
+
+
+def test_nfe_is_counted_forward_and_backward():
+    field = MLP(2, (4,))
+    model = NeuralODE(field, Solver(method="rk4", steps=5, gradients="adjoint"))
+    history = _train(model, 2)
+    assert history.nfe_forward == [20, 20]
+    assert history.nfe_backward == [20, 20]
+
+
+def test_clipping_bounds_the_step():
+    model = _FailsAt(set())
+    _plain(model, 1, lambda m, b: (1000 * m(b[0]).mean(), {}), clip=1.0)
+    assert model.weight.item() == pytest.approx(0.9)
+
+
+def test_the_schedule_scales_the_learning_rate():
+    model = _FailsAt(set())
+    _plain(model, 4, schedule=lambda progress: 1 - progress)
+    assert model.weight.item() == pytest.approx(1 - 0.1 * (1 + 0.75 + 0.5 + 0.25))
+    assert cosine(0) == 1
+    assert cosine(0.5) == pytest.approx(0.5)
