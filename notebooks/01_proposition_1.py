@@ -190,6 +190,7 @@ for (name, model, exact), end in zip(
             f"{measured:.1e}",
         ]
     )
+# %% tags=["hide-input"]
 page.table(
     "tab-collapse",
     f"Largest distance to the exact end over {len(grid)} starting points in [-1, 1], in double precision, with "
@@ -227,7 +228,7 @@ assert (paths["closed"].theta + grid * column.sin()).abs().max() < 1e-12
 # In {numref}`fig-collapse`, the open loop's map is a line that turns about the origin: flat at $t = 1$, and only
 # there. The closed loop's is flat at $t = \pi/2$, and the reflection at $t = \pi$.
 
-# %% mystnb={"figure": {"name": "fig-collapse", "caption": "Paths (left) and the maps x(0) ↦ Φ(x(0), t) at some times (right), computed numerically. Top: open loop, everything meets in 0 at t = 1. Bottom: closed loop, everything meets in 0 at t = π/2 and has changed sides at t = π. A homeomorphism's map is never flat."}, "image": {"alt": "Four panels. Top left, straight paths that meet at zero at time one and part again. Top right, the map at five times: a line whose slope falls from one through zero to minus one. Bottom, the same for the closed loop with cosine-shaped paths, flat at half pi, and the reflection at pi."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-collapse", "caption": "Paths (left) and the maps x(0) ↦ Φ(x(0), t) at some times (right), computed numerically. Top: open loop, everything meets in 0 at t = 1. Bottom: closed loop, everything meets in 0 at t = π/2 and has changed sides at t = π. A homeomorphism's map is never flat."}, "image": {"alt": "Four panels. Top left, straight paths that meet at zero at time one and part again. Top right, the map at five times: a line whose slope falls from one through zero to minus one. Bottom, the same for the closed loop with cosine-shaped paths, flat at half pi, and the reflection at pi."}}
 figure, axes = plotting.panels(2, 2, width=4.2, height=2.5)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, 9))
 moments = {
@@ -280,7 +281,7 @@ def determinant(matrix):
 assert determinant([[0, -1], [0, 0]]) == 1  # the open loop, θ' = 0
 assert determinant([[0, 1], [-1, 0]]) == 1  # the closed loop
 
-# %% mystnb={"figure": {"name": "fig-collapse-lifted", "caption": "The closed loop's flow of the pair (x, θ). Dots: the line of starting points, coloured by x(0), turned about the origin. Ticks below: their projections on x, which is what the model returns. The pair never collapses; its projection does at t = π/2."}, "image": {"alt": "Four panels of the plane of state and control. A line of coloured dots turns clockwise from horizontal to vertical to horizontal again; its shadow on the horizontal axis shrinks to a point and opens reversed."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-collapse-lifted", "caption": "The closed loop's flow of the pair (x, θ). Dots: the line of starting points, coloured by x(0), turned about the origin. Ticks below: their projections on x, which is what the model returns. The pair never collapses; its projection does at t = π/2."}, "image": {"alt": "Four panels of the plane of state and control. A line of coloured dots turns clockwise from horizontal to vertical to horizontal again; its shadow on the horizontal axis shrinks to a point and opens reversed."}}
 figure, axes = plotting.panels(4, width=2.1, height=2.4, sharex=True, sharey=True)
 starts = torch.linspace(-1, 1, 9, dtype=torch.float64).unsqueeze(1)
 moments = torch.tensor(

@@ -161,5 +161,5 @@ def test_the_schedule_scales_the_learning_rate():
     model = _FailsAt(set())
     _plain(model, 4, schedule=lambda progress: 1 - progress)
     assert model.weight.item() == pytest.approx(1 - 0.1 * (1 + 0.75 + 0.5 + 0.25))
-    assert cosine(0) == 1
+    assert cosine(0.0) == 1
     assert cosine(0.5) == pytest.approx(0.5)

@@ -19,7 +19,7 @@ from ncode.fields import MLP, Velocity
 from ncode.flows import NCODE, Flow, NeuralODE
 from ncode.integrate import Solver
 from ncode.runs import Result, fingerprint
-from ncode.training import fit
+from ncode.training import Batches, fit
 
 MODELS = ("ncode", "node")
 TRUE_MU = 2.0
@@ -46,21 +46,22 @@ class Config:
 
     model: str
     seed: int
-    iterations: int = 200
+    iterations: int = 100
     horizon: float = 10.0
     growing: bool = False
     noise: float = 0.05
     per_unit: int = 5
     starts: int = 8
     hidden: tuple[int, ...] = (16,)
-    learning_rate: float = 5e-2
+    learning_rate: float = 1e-1
     tolerance: float = 1e-3
 
 
-class Observed:
+class Observed(Batches):
     """Batch k: the observations that iteration k fits, up to a horizon that may grow with k."""
 
     def __init__(self, t: Tensor, x: Tensor, config: Config):
+        super().__init__(t, x)
         self.t, self.x, self.config = t, x, config
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
@@ -112,12 +113,14 @@ def landscape(config: Config, mu: Tensor) -> Tensor:
 
 
 def monotone_floor(x: Tensor) -> tuple[float, np.ndarray]:
-    """The least mean squared error on ``x`` (in order of time) that any monotone function has, and that function."""
-    t = np.arange(len(x))
-    fits = [IsotonicRegression(increasing=up).fit_transform(t, x.numpy()) for up in (True, False)]
-    errors = [float(np.mean((fitted - x.numpy()) ** 2)) for fitted in fits]
-    best = int(np.argmin(errors))
-    return errors[best], fits[best]
+    """The least mean squared error on ``x`` (in order of time) of any monotone function that starts at ``x[0]``, and
+    that function: isotonic regression on the one side of its start that each direction leaves it.
+    """
+    y, start = x.numpy(), float(x[0])
+    up = IsotonicRegression(increasing=True, y_min=start).fit_transform(np.arange(len(y)), y)
+    down = IsotonicRegression(increasing=False, y_max=start).fit_transform(np.arange(len(y)), y)
+    errors = [float(np.mean((fitted - y) ** 2)) for fitted in (up, down)]
+    return min(errors), (up, down)[int(np.argmin(errors))]
 
 
 def train(config: Config, checkpoint: Path | None = None) -> Result:
@@ -125,7 +128,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
 
     Returns:
         ``mse`` on the observations up to T, the best start's; for N-CODE ``recovered``, how many of the starts ended
-        within 0.05 of the true μ; ``floor``, the best monotone function's ``mse``. Kept: ``t``, ``x`` (observed),
+        within 0.1 of the true μ; ``floor``, the best monotone function's ``mse``. Kept: ``t``, ``x`` (observed),
         ``path`` (time, starts), and every start's ``mu``. The history has every start's μ at each iteration.
     """
     t, x = observe(config)
@@ -150,6 +153,6 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     metrics = {"mse": errors.min().item(), "floor": monotone_floor(x)[0]}
     arrays = {"t": t, "x": x, "path": fitted, "errors": errors}
     if config.model == "ncode":
-        metrics["recovered"] = int(((model.g.mu - TRUE_MU).abs() < 0.05).sum())
+        metrics["recovered"] = int(((model.g.mu - TRUE_MU).abs() < 0.1).sum())
         arrays["mu"] = model.g.mu.detach()
     return Result(metrics, history, model, arrays, data=fingerprint(t, x))
