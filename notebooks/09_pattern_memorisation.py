@@ -34,8 +34,10 @@ import torch
 from IPython.display import Markdown
 
 from ncode import plotting, results, runs
+from ncode.experiments import memorisation_analysis as analysis
 from ncode.experiments import pattern_memorisation as memorisation
-from ncode.experiments.pattern_memorisation import Config, errors, select
+from ncode.experiments.memorisation_analysis import errors, select
+from ncode.experiments.pattern_memorisation import Config
 from ncode.memory import chance, episodes
 from ncode.page import Page
 from ncode.statistics import spread
@@ -167,33 +169,20 @@ controls = [
     for m, p in asked
     for kind in ("hebb", "oracle")
 ]
+weak = [
+    run("hebb", patterns=m, degraded=p, strength=0.01, clamp=True)
+    for m, p in asked
+]
 
 # %% [markdown]
 # Longer runs are **recorded**: made once by `python -m ncode.record pattern_memorisation`, and kept as small files
 # with their provenance. This page says where it draws on them.
 
 # %%
-recorded = {
-    name: results.load(f"pattern_memorisation_{name}")
-    for name in ("sweep", "baselines", "1000", "variants")
-}
-
-
-def provenance_line(name):
-    """What a recording consists of, in words."""
-    made = recorded[name]
-    facts = made[0].provenance
-    seconds = sum(run.provenance["seconds"] for run in made)
-    seen = len({run.config["seed"] for run in made})
-    commits = ", ".join(sorted({run.provenance["commit"] for run in made}))
-    return (
-        f"- *{name}*: {len(made)} runs, {seen} seed(s), {seconds / 60:.0f} "
-        f"minutes on {facts['device']}, {facts['threads']} thread(s), "
-        f"torch {facts['versions']['torch']}, commit {commits}"
-    )
-
-
-Markdown("\n".join(map(provenance_line, recorded)))
+names = ("sweep", "baselines", "1000", "variants")
+files = {name: f"pattern_memorisation_{name}" for name in names}
+recorded = {name: results.load(file) for name, file in files.items()}
+Markdown("\n".join(map(results.describe, files.values())))
 
 # %% [markdown]
 # ## What came out
@@ -287,7 +276,7 @@ right = [
 for panel, shown in zip(axes[0], (left, right), strict=True):
     for kind in dict.fromkeys(r.config["learner"] for r in shown):
         chosen = select(shown, learner=kind)
-        plotting.band(panel, *memorisation.curve(chosen), kind)
+        plotting.band(panel, *analysis.curve(chosen), kind)
     for kind in ("hebb", "oracle"):
         level = np.mean(errors(controls, learner=kind, **fig6))
         panel.axhline(level, **plotting.line(kind))
@@ -303,43 +292,37 @@ plt.show()
 # %% [markdown]
 # ### Every case of Fig. A.3
 #
-# At the paper's full size from the recorded runs, and at the size of this execution. Grey: what the untrained
+# At the paper's full size from the recorded runs, and at the size of this execution. Dashed: what the untrained
 # Hebbian rule does on the same test episodes.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-cases", "caption": "Fig. A.3 anew: bit error on unseen episodes after training (markers: every seed), against the number of patterns, one line for each degradation p. Grey: the untrained Hebbian rule with μ = 1/n. Dotted: the claim's 1 %. Errors below 1e-5 are drawn at 1e-5."}, "image": {"alt": "Two panels of bit error on a logarithmic axis against the number of patterns, for n = 1000 and n = 100. With 1000 bits the errors are small; with 100 bits and many patterns or strong degradation they are well above one per cent."}}
+# %%
 large = recorded["1000"]
-everything = {
-    "recorded, n = 1000": (large, large),
-    f"this execution, n = {bits}": (live, controls),
-}
+
+
+def draw_cases(panel, made, learner, style, **look):
+    """Mean error against m, one line for each p, and every seed as a dot."""
+    shades = {0.5: "#0072B2", 0.7: "#009E73", 0.9: "#D55E00"}
+    for p, colour in shades.items():
+        found = select(made, learner=learner, degraded=p)
+        m = sorted({r.config["patterns"] for r in found})
+        mean = [np.mean(errors(found, patterns=value)) for value in m]
+        label = f"N-CODE, p = {p:g}" if learner == "ncode" else None
+        line = {"color": colour, "label": label, **look}
+        panel.plot(m, np.maximum(mean, 1e-5), style, **line)
+        dots = [(r.config["patterns"], r.metrics["error"]) for r in found]
+        for value, error in dots if learner == "ncode" else ():
+            panel.plot(value, max(error, 1e-5), ".", color=colour)
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-cases", "caption": "Fig. A.3 anew: bit error on unseen episodes after training (markers: every seed), against the number of patterns, one line for each degradation p. Dashed: the untrained Hebbian rule with μ = 1/n. Dotted: the claim's 1 %. Errors below 1e-5 are drawn at 1e-5."}, "image": {"alt": "Two panels of bit error on a logarithmic axis against the number of patterns, for n = 1000 and n = 100. With 1000 bits the errors are small; with 100 bits and many patterns or strong degradation they are well above one per cent."}}
 figure, axes = plotting.panels(2, width=3.9, height=3.0, sharey=True)
-for panel, (title, (made, rules)) in zip(
-    axes[0], everything.items(), strict=True
-):
-    for p, colour in zip(
-        (0.5, 0.7, 0.9), ("#0072B2", "#009E73", "#D55E00"), strict=True
-    ):
-        for kind, source, style in (("hebb", rules, "--"), ("ncode", made, "-")):
-            points = [
-                (m, max(np.mean(values), 1e-5))
-                for m in (2, 3, 5, 10)
-                if (
-                    values := errors(source, learner=kind, patterns=m, degraded=p)
-                )
-            ]
-            shade = {"color": colour, "alpha": 0.45 if kind == "hebb" else 1}
-            label = None if kind == "hebb" else f"N-CODE, p = {p:g}"
-            if points:
-                panel.plot(
-                    *zip(*points, strict=True), style, **shade, label=label
-                )
-        for r in select(made, learner="ncode", degraded=p):
-            error = max(r.metrics["error"], 1e-5)
-            panel.plot(r.config["patterns"], error, ".", color=colour)
+sources = ((large, large), (live, controls))
+titles = ("recorded, n = 1000", f"this execution, n = {bits}")
+for panel, (made, rules), name in zip(axes[0], sources, titles, strict=True):
+    draw_cases(panel, rules, "hebb", "--", alpha=0.5)
+    draw_cases(panel, made, "ncode", "-")
     panel.axhline(0.01, color="black", linestyle=":", linewidth=1)
-    panel.set(
-        yscale="log", title=title, xlabel="patterns m", xticks=[2, 3, 5, 10]
-    )
+    panel.set(yscale="log", title=name, xlabel="patterns m", xticks=[2, 3, 5, 10])
 axes[0, 0].plot([], [], "--", color="grey", label="untrained rule")
 axes[0, 0].set_ylabel("bit error")
 plotting.legend(figure, axes[0, 0], columns=4)
@@ -382,27 +365,46 @@ plt.show()
 # %% [markdown]
 # ### Crosstalk, predicted and measured
 #
-# {prf:ref}`prop-memory-crosstalk` needs clamped bits and weak synapses. Neither holds for Eq. 7 as trained, and its
-# errors are larger than predicted; the untrained rule is close.
+# {prf:ref}`prop-memory-crosstalk` is about clamped bits and weak synapses. There it is right. With $\mu = 1/n$ the
+# state moves away from the stimulus while θ is formed, and the error is larger; after training, larger still.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-crosstalk", "caption": "Share of the unknown bits that come out wrong, against the prediction from crosstalk alone; one point a case of m and p. On the diagonal the patterns' interference explains everything."}, "image": {"alt": "Scatter plot with logarithmic axes and a diagonal. The untrained rule's points lie near it, those of trained N-CODE above it."}}
+
+# %%
+compared = {
+    "untrained, weak and clamped": (weak, "o", "#0072B2"),
+    "untrained, μ = 1/n": (select(controls, learner="hebb"), "s", "#000000"),
+    "N-CODE, trained": (live, "^", plotting.COLOURS["ncode"]),
+}
+against = {
+    name: (analysis.predicted_and_measured(made), *look)
+    for name, (made, *look) in compared.items()
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-crosstalk", "caption": "Share of the unknown bits that come out wrong, against the prediction from crosstalk alone; one point a case of m and p. Weak and clamped, the untrained rule errs as predicted (the line); μ = 1/n errs more often, and trained N-CODE more often still. Shares below 1e-4 are left out."}, "image": {"alt": "Scatter plot with logarithmic axes and a diagonal. The weak, clamped rule's points lie on it, those of the stronger rule above, those of trained N-CODE highest."}}
 figure, axes = plotting.panels(1, width=4.6, height=3.2)
 panel = axes[0, 0]
 panel.plot([1e-4, 0.5], [1e-4, 0.5], color="black", linewidth=0.8)
-for kind, source, marker in (("hebb", controls, "o"), ("ncode", live, "^")):
-    pairs = []
-    for r in select(source, learner=kind):
-        task = [r.config[name] for name in ("bits", "patterns", "degraded")]
-        pairs.append(
-            (memorisation.crosstalk_error(*task), r.metrics["unknown_error"])
-        )
+for name, (pairs, marker, colour) in against.items():
     pairs = [pair for pair in pairs if min(pair) > 1e-4]
-    style = {k: v for k, v in plotting.line(kind).items() if k != "linestyle"}
-    if pairs:
-        panel.plot(*zip(*pairs, strict=True), marker, markersize=4, **style)
+    x, y = zip(*pairs, strict=True) if pairs else ((), ())
+    panel.plot(x, y, marker, markersize=4, color=colour, label=name)
 panel.set(xscale="log", yscale="log", xlabel="predicted", ylabel="measured")
 panel.legend()
 plt.show()
+
+# %%
+factors = [
+    measured / expected
+    for expected, measured in against["untrained, weak and clamped"][0]
+    if expected > 0.01
+]
+if profile != "smoke":
+    assert all(0.7 < factor < 1.4 for factor in factors), factors
+Markdown(
+    "Measured over predicted, weak and clamped, where at least 1 % is predicted: "
+    + ", ".join(f"{factor:.2f}" for factor in factors)
+    + "."
+)
 
 # %% [markdown]
 # ### The hard case: 100 bits, 10 patterns
@@ -412,47 +414,37 @@ plt.show()
 
 # %% tags=["hide-input"]
 hard = recorded["variants"]
-oracle = errors(hard, learner="oracle")[0]
-rules = {
-    clamp: min(
-        select(hard, learner="hebb", clamp=clamp),
-        key=lambda r: r.metrics["validation_error"],
-    )
-    for clamp in (False, True)
-}
+oracle = select(hard, learner="oracle")
+labelled = {}
+for clamp in (False, True):
+    rule = analysis.best_rule(hard, clamp)
+    strength, diagonal = rule.config["strength"], rule.config["diagonal"]
+    name = f"untrained{', clamped' * clamp}: μ = {strength:g}/n, diagonal {diagonal:g}/n"
+    labelled[name] = [rule]
+for name in memorisation.VARIANTS:
+    labelled[f"trained: {name}"] = analysis.variant(hard, name)
+labelled["nearest neighbour"] = oracle
+
+# %% tags=["hide-input"]
+measured = ("error", "unknown_error", "squared_error")
+scales = (100, 100, 1)
 rows = [
     [
-        f"untrained rule{', clamped' if clamp else ''}, "
-        f"μ = {r.config['strength']:g}/n, diagonal {r.config['diagonal']:g}/n",
-        f"{100 * r.metrics['error']:.2f}",
-        f"{100 * r.metrics['unknown_error']:.2f}",
-        f"{r.metrics['squared_error']:.3f}",
+        name,
+        str(len(made)),
+        *(
+            spread([scale * run.metrics[key] for run in made])
+            for key, scale in zip(measured, scales, strict=True)
+        ),
     ]
-    for clamp, r in rules.items()
+    for name, made in labelled.items()
+    if made
 ]
-variants = {}
-for name, options in memorisation.VARIANTS.items():
-    wanted = {"clamp": False, "leak": 0.0, "learn_theta0": False, "spread": 0.01}
-    wanted |= {"batch": 1, "learner": "ncode"}
-    variants[name] = select(hard, **{**wanted, **options})
-    metrics = [r.metrics for r in variants[name]]
-    if metrics:
-        rows.append(
-            [
-                f"trained: {name} ({len(metrics)} seeds)",
-                spread([100 * value["error"] for value in metrics]),
-                spread([100 * value["unknown_error"] for value in metrics]),
-                f"{np.mean([value['squared_error'] for value in metrics]):.3f}",
-            ]
-        )
-rows.append(
-    ["nearest neighbour", f"{100 * oracle:.2f}", f"{100 * oracle / 0.5:.2f}", ""]
-)
 page.table(
     "tab-memory-hard",
     "n = 100, m = 10, p = 0.5, recorded: bit error in per cent over all bits and over the unknown ones, and squared "
     "error, on the same unseen episodes.",
-    ["learner", "bit error %", "unknown bits %", "squared error"],
+    ["learner", "seeds", "bit error %", "unknown bits %", "squared error"],
     rows,
 )
 
@@ -468,162 +460,148 @@ page.table(
 
 
 # %% tags=["hide-input"]
-def learning_row(source, rules, m, p, n):
-    """One case of the table, where all of its runs are there."""
-    case = {"patterns": m, "degraded": p}
-    trained_errors = errors(source, learner="ncode", **case)
-    fixed = [errors(rules, learner=kind, **case) for kind in ("hebb", "oracle")]
-    if not (trained_errors and all(fixed)):
-        return []
-    cells = [f"{100 * value[0]:.2f}" for value in fixed]
-    trained_cell = spread([100 * value for value in trained_errors])
-    guess = f"{100 * p / 2:.0f}"
-    seen = len(trained_errors)
-    return [[str(n), str(m), f"{p:g}", guess, f"{trained_cell} ({seen})", *cells]]
+grid = [(m, p) for m in (2, 3, 5, 10) for p in (0.5, 0.7, 0.9)]
+rows = []
+for n, made, fixed in ((1000, large, large), (bits, live, controls)):
+    for m, p in grid:
+        case = {"patterns": m, "degraded": p}
+        trained_errors = errors(made, learner="ncode", **case)
+        rule = errors(fixed, learner="hebb", **case)
+        nearest = errors(fixed, learner="oracle", **case)
+        if trained_errors and rule:
+            cells = [
+                spread([100 * value for value in values])
+                for values in (trained_errors, rule, nearest)
+            ]
+            label = [str(n), str(m), f"{p:g}", f"{50 * p:g}"]
+            rows.append([*label, str(len(trained_errors)), *cells])
 
-
-rows = [
-    row
-    for n, source, rules in ((1000, large, large), (bits, live, controls))
-    for m in (2, 3, 5, 10)
-    for p in (0.5, 0.7, 0.9)
-    for row in learning_row(source, rules, m, p, n)
-]
+# %% tags=["hide-input"]
 page.table(
     "tab-memory",
     "Bit error in per cent on unseen episodes: chance with the known bits copied, N-CODE after training (mean ± standard "
-    "deviation over seeds; their number), the untrained Hebbian rule with μ = 1/n, and the nearest neighbour. n = 1000 is recorded. "
+    "deviation over seeds), the untrained Hebbian rule with μ = 1/n, and the nearest neighbour. n = 1000 is recorded. "
     "The paper: below 1 in all cases.",
-    [
-        "n",
-        "m",
-        "p",
-        "chance",
-        "N-CODE, trained",
-        "untrained rule",
-        "nearest neighbour",
-    ],
+    ["n", "m", "p", "chance", "seeds", "N-CODE", "untrained rule", "nearest"],
     rows,
 )
 
-
 # %%
-def below(source, grid, seeds_needed):
-    """Whether the mean error is below 1 % in every case, with that many seeds."""
-    made = [
-        errors(source, learner="ncode", patterns=m, degraded=p) for m, p in grid
-    ]
-    return all(len(e) >= seeds_needed and np.mean(e) < 0.01 for e in made)
-
-
-few_patterns = [(m, p) for m in (2, 3, 5) for p in (0.5, 0.7, 0.9)]
-many_patterns = [(10, p) for p in (0.5, 0.7, 0.9)]
+few_patterns = [(m, p) for m, p in grid if m <= 5]
+many_patterns = [(m, p) for m, p in grid if m == 10]
 checks = {
-    "1000 bits, 2 to 5 patterns: below 1 % for every p (recorded)": below(
-        large, few_patterns, 3
+    "1000 bits, 2 to 5 patterns: below 1 % for every p, 3 seeds (recorded)": (
+        analysis.all_below(large, few_patterns, 3)
     ),
-    "1000 bits, 10 patterns: below 1 % for every p (recorded)": below(
-        large, many_patterns, 3
+    "1000 bits, 10 patterns: below 1 % for every p, 3 seeds (recorded)": (
+        analysis.all_below(large, many_patterns, 3)
     ),
     f"{bits} bits, 3 patterns, p = 0.5: below 1 % after "
-    f"{settings['iterations']} episodes": below(live, [(3, 0.5)], seeds),
-    f"{bits} bits: below 1 % in every case of this execution": below(
-        live, cases, seeds
+    f"{settings['iterations']} episodes": (
+        analysis.all_below(live, [(3, 0.5)], seeds)
+    ),
+    f"{bits} bits: below 1 % in every case of this execution": (
+        analysis.all_below(live, cases, seeds)
     ),
 }
 
 # %%
-gained = [
-    errors(rules, learner="hebb", patterns=m, degraded=p)[0]
-    - np.mean(errors(source, learner="ncode", patterns=m, degraded=p))
-    for source, rules in ((large, large), (live, controls))
-    for m, p in [*few_patterns, *many_patterns]
-    if errors(source, learner="ncode", patterns=m, degraded=p)
-    and errors(rules, learner="hebb", patterns=m, degraded=p)
-]
-no_worse = sum(gain <= 0 for gain in gained)
+gained = [*analysis.gains(large, large), *analysis.gains(live, controls)]
 page.verdict(
     "N14",
     checks,
     [*live, *large],
     note="Learning is not what remembers. The Hebbian rule with a constant, never trained μ is at least as good in "
-    f"{no_worse} of the {len(gained)} cases measured, and at most {100 * max(gained):.2f} percentage points worse; training on "
-    "the squared error finds Hebb's sign and then trades bit error for size. With 100 bits and many patterns or few "
-    "known bits, crosstalk alone predicts more than 1 % for any constant μ.",
+    f"{sum(gain <= 0 for gain in gained)} of the {len(gained)} cases measured, and at most "
+    f"{100 * max(gained):.2f} percentage points worse; training on the squared error finds Hebb's sign and then trades "
+    "bit error for size. With 100 bits and many patterns or few known bits, crosstalk alone is predicted to cost more "
+    "than 1 %.",
 )
 
 # %% [markdown]
 # **The baselines**, recorded at $n = 100$, $m = 5$, $p = 0.5$, with the learning rate that each got from the sweep.
-# *Flat* is the change of the bit error from the third to the last quarter of training.
+# *Change* is that of the bit error from the third to the last quarter of training: what is not flat has not said its
+# last word.
 
 # %%
-slow = recorded["baselines"]
-summary = {}
-for kind, hidden in memorisation.BASELINE_SIZES:
-    made = select(slow, learner=kind, hidden=hidden)
-    _, rows = memorisation.curve(made)
-    quarters = [np.array_split(np.array(row, dtype=float), 4) for row in rows]
-    change = [q[3].mean() - q[2].mean() for q in quarters]
-    summary[kind, hidden] = made, [r.metrics["error"] for r in made], change
+trained_baselines = {
+    (kind, hidden): select(recorded["baselines"], learner=kind, hidden=hidden)
+    for kind, hidden in memorisation.BASELINE_SIZES
+}
+change = {
+    key: analysis.last_change(made) for key, made in trained_baselines.items()
+}
+final = {key: np.mean(errors(made)) for key, made in trained_baselines.items()}
+
+
+def at_edge(rate):
+    """A mark for a rate that is the smallest or the largest of the sweep's."""
+    rates = memorisation.RATES
+    return "*" if rate in (min(rates), max(rates)) else ""
+
 
 # %% tags=["hide-input"]
 PAPER = {"lstm": "just under 25", "ode_rnn": "17.5", "data": "17.5"}
+rows = []
+for (kind, hidden), made in trained_baselines.items():
+    facts = made[0].config
+    rate = facts["learning_rate"]
+    rows.append(
+        [
+            plotting.LABELS[kind],
+            f"{made[0].metrics['parameters']:.0f}",
+            f"{rate:g}{at_edge(rate)}",
+            str(facts["iterations"] * facts["batch"]),
+            str(len(made)),
+            spread([100 * value for value in errors(made)], 3),
+            f"{100 * change[kind, hidden]:+.2f}",
+            PAPER[kind],
+        ]
+    )
+
+# %% tags=["hide-input"]
 page.table(
     "tab-memory-baselines",
     "Baselines after all their episodes, recorded: bit error in per cent on unseen episodes, mean ± standard deviation "
-    "over seeds; chance is 25 with the known bits copied and 50 without. μ has 10,000 entries.",
+    "over seeds; chance is 25 with the known bits copied and 50 without. μ has 10,000 entries. A star marks a learning "
+    "rate at the edge of the sweep.",
     [
         "learner",
         "parameters",
-        "learning rate",
+        "rate",
         "episodes",
+        "seeds",
         "bit error %",
         "change",
         "paper %",
     ],
-    [
-        [
-            plotting.LABELS[kind],
-            f"{made[0].metrics['parameters']:.0f}",
-            f"{made[0].config['learning_rate']:g}",
-            f"{made[0].config['iterations'] * made[0].config['batch']}",
-            spread([100 * value for value in final], 3) + f" ({len(final)})",
-            f"{100 * np.mean(change):+.2f}",
-            PAPER[kind],
-        ]
-        for (kind, _), (made, final, change) in summary.items()
-    ],
+    rows,
 )
 
-
 # %%
-def level(kind, hidden=None):
-    """A baseline's mean bit error."""
-    return np.mean(summary[kind, hidden][1])
-
-
-largest = np.mean(errors(live, learner="ncode", **fig6))
-checks = {
-    "the LSTM ends just under chance, 0.20 to 0.25": 0.20
-    <= level("lstm", 256)
-    < 0.25,
-    "the ODE-RNN of μ's size ends at 0.15 to 0.20": 0.15
-    <= level("ode_rnn")
-    <= 0.2,
-    "the NODE with data control of μ's size ends at 0.15 to 0.20": 0.15
-    <= level("data")
-    <= 0.2,
-    "all have come to a plateau: less than 0.01 in the last quarter": all(
-        abs(np.mean(change)) < 0.01 for _, _, change in summary.values()
-    ),
-    "none comes within ten times N-CODE's error in a hundred times its episodes": all(
-        np.mean(final) > 10 * largest for _, final, _ in summary.values()
-    ),
-}
+ours = np.mean(errors(live, learner="ncode", **fig6))
+equal = {kind: final[kind, None] for kind in ("ode_rnn", "data")}
+wide = {kind: final[kind, 128] for kind in ("ode_rnn", "data")}
 page.verdict(
     "N15",
-    checks,
-    slow,
+    {
+        "the LSTM ends under chance, at 0.20 to 0.25": (
+            0.20 <= final["lstm", 256] < 0.25
+        ),
+        "ODE-RNN and data control of μ's size end at 0.15 to 0.20": all(
+            0.15 <= value <= 0.2 for value in equal.values()
+        ),
+        "with a wide state they end at 0.15 to 0.20": all(
+            0.15 <= value <= 0.2 for value in wide.values()
+        ),
+        "all have come to a plateau: less than 0.01 in the last quarter": all(
+            abs(value) < 0.01 for value in change.values()
+        ),
+        "none comes within ten times N-CODE's error, in 160 times its episodes": all(
+            value > 10 * ours for value in final.values()
+        ),
+    },
+    recorded["baselines"],
     note="At 100 bits and 5 patterns; the paper's curves are for a larger problem, and it gives neither sizes (but the "
     "LSTM's) nor learning rates. A baseline no larger than μ cannot even copy the known bits through its state.",
 )
@@ -635,11 +613,9 @@ page.verdict(
 # %%
 assert max(gained) < 0.002, gained
 hebb_level = errors(controls, learner="hebb", **fig6)[0]
-assert all(
-    np.mean(final) > 0.1 > 10 * hebb_level for _, final, _ in summary.values()
-)
+assert all(value > 0.1 > 10 * hebb_level for value in final.values()), final
 if profile != "smoke":
-    assert below(live, [(3, 0.5)], seeds)
+    assert analysis.all_below(live, [(3, 0.5)], seeds)
 
 # %% [markdown]
 # ## Deviations
@@ -663,4 +639,4 @@ if profile != "smoke":
 # ## What it took
 
 # %%
-page.took([*learning, *live, *controls])
+page.took([*learning, *live, *controls, *weak])

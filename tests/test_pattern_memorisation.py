@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ncode import results, runs
+from ncode.experiments import memorisation_analysis as analysis
 from ncode.experiments import pattern_memorisation as memorisation
 from ncode.experiments.pattern_memorisation import Config, train
 
@@ -51,10 +52,10 @@ def test_runs_are_selected_and_their_curves_aligned(tmp_path, monkeypatch):
     live = [runs.run(train, config, tmp_path / "runs") for config in configs]
     results.save("lstm", live, points=5)
     recorded = results.load("lstm")
-    assert memorisation.select(live, seed=1) == live[1:]
-    assert memorisation.errors(recorded, learner="lstm") == [record.metrics["error"] for record in live]
+    assert analysis.select(live, seed=1) == live[1:]
+    assert analysis.errors(recorded, learner="lstm") == [record.metrics["error"] for record in live]
     for made in (live, recorded):
-        x, rows = memorisation.curve(made, points=5)
+        x, rows = analysis.curve(made, points=5)
         assert x == [16, 32, 48, 64, 80]
         assert rows[1][-1] == pytest.approx(np.mean(live[1].history.metrics["error"][-4:]), rel=1e-3)
 
@@ -66,9 +67,52 @@ def test_the_sweep_chose_what_it_should(tmp_path, monkeypatch):
     assert memorisation.best_rate("data", None) == 1e-2
 
 
+class Run:
+    """A run as far as the analysis looks at it."""
+
+    def __init__(self, learner, m, p, error, **config):
+        self.config = {**config, "learner": learner, "patterns": m, "degraded": p, "bits": 100}
+        self.metrics = {"error": error, "unknown_error": error / p, "validation_error": error}
+
+
+def test_every_case_must_be_below_with_enough_seeds():
+    runs_ = [Run("ncode", 2, 0.5, e) for e in (0.0, 0.015)] + [Run("ncode", 3, 0.5, 0.02)]
+    assert analysis.all_below(runs_, [(2, 0.5)], seeds=2)
+    assert not analysis.all_below(runs_, [(2, 0.5)], seeds=3)
+    assert not analysis.all_below(runs_, [(2, 0.5), (3, 0.5)], seeds=1)
+    assert not analysis.all_below(runs_, [(5, 0.5)], seeds=1)
+
+
+def test_gains_are_positive_where_training_helps_and_only_where_both_are_there():
+    trained = [Run("ncode", 2, 0.5, 0.1), Run("ncode", 2, 0.5, 0.3), Run("ncode", 3, 0.5, 0.1)]
+    assert analysis.gains(trained, [Run("hebb", 2, 0.5, 0.5)]) == [pytest.approx(0.3)]
+
+
+def test_the_best_rule_and_a_variant_are_found():
+    rules = [Run("hebb", 10, 0.5, e, clamp=True) for e in (0.3, 0.1, 0.2)] + [Run("hebb", 10, 0.5, 0.0, clamp=False)]
+    assert analysis.best_rule(rules, clamp=True) is rules[1]
+    configs = [c for c in memorisation.variants(seeds=2) if c.learner == "ncode"]
+    made = [
+        Run(
+            "ncode",
+            10,
+            0.5,
+            0.1,
+            clamp=c.clamp,
+            leak=c.leak,
+            batch=c.batch,
+            spread=c.spread,
+            learn_theta0=c.learn_theta0,
+        )
+        for c in configs
+    ]
+    found = [run for name in memorisation.VARIANTS for run in analysis.variant(made, name)]
+    assert len(found) == len(made) == len(set(map(id, found)))
+
+
 @pytest.mark.parametrize("case, error", [((100, 1, 0.5), 0.0), ((1000, 2, 0.5), 0.0), ((4, 2, 1.0), 0.5)])
 def test_crosstalk_at_its_ends(case, error):
-    assert memorisation.crosstalk_error(*case) == pytest.approx(error, abs=1e-12)
+    assert analysis.crosstalk_error(*case) == pytest.approx(error, abs=1e-12)
 
 
 def test_every_large_case_is_recorded_once_a_seed():

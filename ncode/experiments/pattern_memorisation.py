@@ -6,8 +6,7 @@ evaluations. Validation and test episodes come from streams of their own.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,7 +170,7 @@ def _measure(model: nn.Module, config: Config, stream: int, count: int) -> tuple
 # A baseline's size and name: as many parameters as μ has, and with a state too wide to be a bottleneck. The LSTM is
 # larger than μ, as in the paper.
 BASELINE_SIZES = (("lstm", 256), ("ode_rnn", None), ("ode_rnn", 128), ("data", None), ("data", 128))
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def large(seed: int, learner: str = "ncode") -> list[Config]:
@@ -212,7 +211,7 @@ def best_rate(learner: str, hidden: int | None) -> float:
     return min(runs, key=lambda run: run["validation_error"])["learning_rate"]
 
 
-def baselines(seeds: int = 3, iterations: int = 2000, sizes=BASELINE_SIZES) -> list[Config]:
+def baselines(seeds: int = 3, iterations: int = 4000, sizes=BASELINE_SIZES) -> list[Config]:
     """Every baseline at n = 100, m = 5, p = 0.5, with the rate that the sweep chose for it."""
     return [
         Config(
@@ -256,30 +255,6 @@ def variants(seeds: int = 3, iterations: int = 300) -> list[Config]:
         for options in VARIANTS.values()
     ]
     return [Config("oracle", 0, **common), *rules, *trained]
-
-
-def select(runs: Iterable, **wanted) -> list:
-    """Of live or recorded runs, those whose configuration has the values ``wanted``."""
-    return [run for run in runs if all(run.config[name] == value for name, value in wanted.items())]
-
-
-def errors(runs: Iterable, **wanted) -> list[float]:
-    """The test bit errors of :func:`select`'s runs, one a seed."""
-    return [run.metrics["error"] for run in select(runs, **wanted)]
-
-
-def curve(runs: Iterable, points: int = 40) -> tuple[list[int], list[list[float]]]:
-    """Bit error against the number of training episodes, one row a run; the runs are of one length."""
-    histories = [run.history if isinstance(run, results.Recorded) else results.thinned(run, points) for run in runs]
-    episodes_seen = [k * run.config["batch"] for run in runs[:1] for k in histories[0]["iteration"]]
-    return episodes_seen, [history["error"] for history in histories]
-
-
-def crosstalk_error(bits: int, patterns: int, degraded: float) -> float:
-    """Φ(-sqrt(n(1-p)/(m-1))), the share of unknown bits that one weak Hebbian step gets wrong."""
-    if patterns == 1:
-        return 0.0
-    return 0.5 * math.erfc(math.sqrt(bits * (1 - degraded) / (patterns - 1) / 2))
 
 
 def recorded() -> dict[str, Callable[[], list[Config]]]:
