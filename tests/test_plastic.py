@@ -127,7 +127,7 @@ def test_its_methods_are_the_solvers_methods():
     "change, word",
     [({"method": "dopri5"}, "method"), ({"steps": 0}, "steps"), ({"theta": torch.zeros(1, N, N)}, "theta")],
 )
-def test_nonsense_is_named(change, word):
+def test_nonsense_is_named(change, word, unchecked):
     (x, theta, mu), _, _ = problem(2)
     arguments = {"x": x, "theta": theta, "mu": mu, "duration": 0.5} | change
     with pytest.raises(ValueError, match=word):
