@@ -387,7 +387,8 @@ panel.plot([1e-4, 0.5], [1e-4, 0.5], color="black", linewidth=0.8)
 for name, (pairs, marker, colour) in against.items():
     pairs = [pair for pair in pairs if min(pair) > 1e-4]
     x, y = zip(*pairs, strict=True) if pairs else ((), ())
-    panel.plot(x, y, marker, markersize=4, color=colour, label=name)
+    look = {"color": colour, "label": name, "fillstyle": "none"}
+    panel.plot(x, y, marker, markersize=5, **look)
 panel.set(xscale="log", yscale="log", xlabel="predicted", ylabel="measured")
 panel.legend()
 plt.show()
