@@ -272,6 +272,7 @@ right = [
     r
     for r in recorded["baselines"]
     if sizes[r.config["learner"]] == r.config["hidden"]
+    and r.config["learning_rate"] == rates[r.config["learner"]]
 ] + select(recorded["1000"], learner="ncode", **fig6)
 for panel, shown in zip(axes[0], (left, right), strict=True):
     for kind in dict.fromkeys(r.config["learner"] for r in shown):
@@ -524,11 +525,25 @@ page.verdict(
 # *Change* is that of the bit error from the third to the last quarter of training: what is not flat has not said its
 # last word.
 
+
 # %%
+def with_rate(kind, hidden, rate):
+    """A recorded baseline's runs, one a seed."""
+    wanted = {"learner": kind, "hidden": hidden, "learning_rate": rate}
+    return select(recorded["baselines"], **wanted)
+
+
 trained_baselines = {
-    (kind, hidden): select(recorded["baselines"], learner=kind, hidden=hidden)
+    (kind, hidden): with_rate(kind, hidden, memorisation.best_rate(kind, hidden))
     for kind, hidden in memorisation.BASELINE_SIZES
 }
+broken = {
+    (*which, "broken"): with_rate(*which, rate)
+    for which, rates in memorisation.UNSTABLE.items()
+    for rate in rates
+}
+
+# %%
 change = {
     key: analysis.last_change(made) for key, made in trained_baselines.items()
 }
@@ -544,7 +559,7 @@ def at_edge(rate):
 # %% tags=["hide-input"]
 PAPER = {"lstm": "just under 25", "ode_rnn": "17.5", "data": "17.5"}
 rows = []
-for (kind, hidden), made in trained_baselines.items():
+for (kind, *_), made in {**trained_baselines, **broken}.items():
     facts = made[0].config
     rate = facts["learning_rate"]
     rows.append(
@@ -555,7 +570,7 @@ for (kind, hidden), made in trained_baselines.items():
             str(facts["iterations"] * facts["batch"]),
             str(len(made)),
             spread([100 * value for value in errors(made)], 3),
-            f"{100 * change[kind, hidden]:+.2f}",
+            f"{100 * analysis.last_change(made):+.2f}",
             PAPER[kind],
         ]
     )
@@ -565,7 +580,8 @@ page.table(
     "tab-memory-baselines",
     "Baselines after all their episodes, recorded: bit error in per cent on unseen episodes, mean ± standard deviation "
     "over seeds; chance is 25 with the known bits copied and 50 without. μ has 10,000 entries. A star marks a learning "
-    "rate at the edge of the sweep.",
+    "rate at the edge of the sweep. The last row won the short sweep and broke down later, on every seed; the rate "
+    "that came second stands in for it.",
     [
         "learner",
         "parameters",
@@ -598,9 +614,8 @@ page.verdict(
         "all have come to a plateau: less than 0.01 in the last quarter": all(
             abs(value) < 0.01 for value in change.values()
         ),
-        "none comes within ten times N-CODE's error, in 160 times its episodes": all(
-            value > 10 * ours for value in final.values()
-        ),
+        "none comes within ten times N-CODE's error, in more than a hundred times "
+        "its episodes": all(value > 10 * ours for value in final.values()),
     },
     recorded["baselines"],
     note="At 100 bits and 5 patterns; the paper's curves are for a larger problem, and it gives neither sizes (but the "

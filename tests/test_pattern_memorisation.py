@@ -63,8 +63,11 @@ def test_runs_are_selected_and_their_curves_aligned(tmp_path, monkeypatch):
 def test_the_sweep_chose_what_it_should(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "folder", lambda: tmp_path)
     configs = [Config("data", 0, bits=10, iterations=30, learning_rate=rate, test_episodes=1) for rate in (0.0, 1e-2)]
+    monkeypatch.setattr(memorisation, "UNSTABLE", {})
     results.save("pattern_memorisation_sweep", [runs.run(train, config, tmp_path / "runs") for config in configs])
     assert memorisation.best_rate("data", None) == 1e-2
+    monkeypatch.setattr(memorisation, "UNSTABLE", {("data", None): (1e-2,)})
+    assert memorisation.best_rate("data", None) == 0.0
 
 
 class Run:

@@ -201,30 +201,31 @@ def sweep() -> list[Config]:
     ]
 
 
+# The short sweep prefers this rate, and with it training breaks down later, on every seed: the recorded baselines
+# show that too.
+UNSTABLE = {("data", None): (1e-2,)}
+
+
 def best_rate(learner: str, hidden: int | None) -> float:
-    """The learning rate with the lowest validation error in the recorded sweep."""
+    """The learning rate with the lowest validation error in the recorded sweep, of those that last."""
     runs = [
-        run.config | run.metrics
+        run
         for run in results.load("pattern_memorisation_sweep")
         if (run.config["learner"], run.config["hidden"]) == (learner, hidden)
+        and run.config["learning_rate"] not in UNSTABLE.get((learner, hidden), ())
     ]
-    return min(runs, key=lambda run: run["validation_error"])["learning_rate"]
+    return min(runs, key=lambda run: run.metrics["validation_error"]).config["learning_rate"]
 
 
-def baselines(seeds: int = 3, iterations: int = 4000, sizes=BASELINE_SIZES) -> list[Config]:
-    """Every baseline at n = 100, m = 5, p = 0.5, with the rate that the sweep chose for it."""
+def baselines(seeds: int = 3, iterations: int = 4000) -> list[Config]:
+    """Every baseline at n = 100, m = 5, p = 0.5, with the rate that the sweep chose for it, and what broke down."""
+    chosen = [(kind, hidden, best_rate(kind, hidden)) for kind, hidden in BASELINE_SIZES]
+    chosen += [(*which, rate) for which, rates in UNSTABLE.items() for rate in rates]
+    common = {"patterns": 5, "iterations": iterations, "batch": 16}
     return [
-        Config(
-            kind,
-            seed,
-            patterns=5,
-            iterations=iterations,
-            batch=16,
-            hidden=hidden,
-            learning_rate=best_rate(kind, hidden),
-        )
+        Config(kind, seed, hidden=hidden, learning_rate=rate, **common)
         for seed in range(seeds)
-        for kind, hidden in sizes
+        for kind, hidden, rate in chosen
     ]
 
 
