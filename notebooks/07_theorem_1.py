@@ -67,7 +67,7 @@ ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
 #   + \underbrace{a(0)\,\frac{\partial z(0)}{\partial \mu}}_{\text{boundary}} .$$ (eq-gradient)
 # :::
 #
-# The paper {cite:p}`chalvidal2021ncode` states it without a terminal cost ($a(T) = 0$, Eq. 6). Its proof drops the
+# The paper {cite:p}`chalvidal2021` states it without a terminal cost ($a(T) = 0$, Eq. 6). Its proof drops the
 # boundary term, which is all that $\gamma$ ever receives and which Remark 1 brings back, and it has no direct term:
 # its $\ell$ has no parameters.
 #
@@ -397,7 +397,7 @@ assert max(cured[rate, 16][0] for rate in rates) < 1e-5
 #
 # ### A regularised flow
 #
-# A running cost is a loss like any other. Kinetic energy and the Jacobian's size {cite:p}`finlay2020rnode` keep an
+# A running cost is a loss like any other. Kinetic energy and the Jacobian's size {cite:p}`finlay2020` keep an
 # open loop's paths simple while it learns $x \mapsto -x$; all gradients are by the adjoint, and the weights of the
 # two terms are the same.
 

@@ -47,12 +47,12 @@ settings = page.settings
 # %% [markdown]
 # ## The claim
 #
-# Appendix B of {cite:t}`chalvidal2021ncode` prints a listing that makes the coupled system of Eq. 4,
+# Appendix B of {cite:t}`chalvidal2021` prints a listing that makes the coupled system of Eq. 4,
 #
 # $$x' = f(x, \theta), \qquad \theta' = g(\theta, x), \qquad \theta(0) = \gamma(x(0)),$$
 #
 # one module whose state is the pair $(x, \theta)$, and hands it to torchdiffeq's `odeint_adjoint`
-# {cite:p}`chen2018neural`: the gradient for $f$, $g$ and $\gamma$ then comes by itself, and the same lines serve the
+# {cite:p}`chen2018`: the gradient for $f$, $g$ and $\gamma$ then comes by itself, and the same lines serve the
 # open loop with $\theta' = 0$.
 #
 # ## The setting
