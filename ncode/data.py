@@ -144,10 +144,9 @@ def mnist(variant: str = "") -> Splits:
         content = image_files.uncompressed(file)
         parts[part] = image_files.idx(content, file)
         official &= _recognised(file, checksum(content), content_md5, variant)
-    train, test = (
-        _images(parts[f"{half} x"][:, None], parts[f"{half} y"].astype(np.int64)) for half in ("train", "test")
-    )
-    return _splits(_name("MNIST", variant, official), train, test, 5000, DIGIT_CLASSES)
+    train, test = (_images(parts[f"{half} x"][:, None], parts[f"{half} y"].astype(np.int64)) for half in HALVES)
+    _expect(folder() / "mnist", len(train), len(test))
+    return _splits(_name("MNIST", variant, official), train, test, VALIDATION, DIGIT_CLASSES)
 
 
 def cifar10(variant: str = "") -> Splits:
@@ -158,18 +157,18 @@ def cifar10(variant: str = "") -> Splits:
     """
     unpacked = folder() / "cifar-10-batches-bin"
     if unpacked.is_dir():
-        contents = {name: _read(unpacked / name) for name in CIFAR10}
+        contents = {unpacked / name: _read(unpacked / name) for name in CIFAR10}
     else:
         archive = fetch(CIFAR10_URL, folder() / "cifar-10-binary.tar.gz", CIFAR10_MD5)
         inside = image_files.members(archive, [f"{unpacked.name}/{name}" for name in CIFAR10])
-        contents = {name: inside[f"{unpacked.name}/{name}"] for name in CIFAR10}
-    parts = [_images(*image_files.cifar(content, unpacked / name)) for name, content in contents.items()]
-    official = all(
-        [_recognised(unpacked / name, checksum(contents[name], "sha1"), CIFAR10[name], variant) for name in CIFAR10]
-    )
+        contents = {archive / name: content for name, content in inside.items()}
+    parts = [_images(*image_files.cifar(content, file)) for file, content in contents.items()]
+    known = [
+        _recognised(file, checksum(content, "sha1"), CIFAR10[file.name], variant) for file, content in contents.items()
+    ]
     train = Images(torch.cat([part.x for part in parts[:-1]]), torch.cat([part.y for part in parts[:-1]]))
     _expect(unpacked, len(train), len(parts[-1]))
-    return _splits(_name("CIFAR-10", variant, official), train, parts[-1], VALIDATION, CIFAR10_CLASSES)
+    return _splits(_name("CIFAR-10", variant, all(known)), train, parts[-1], VALIDATION, CIFAR10_CLASSES)
 
 
 def svhn(variant: str = "") -> Splits:

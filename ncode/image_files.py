@@ -107,8 +107,7 @@ def picture(content: bytes, name: str, size: int, crop: int | None = None) -> np
         left, top = (image.width - crop) // 2, (image.height - crop) // 2
         if left < 0 or top < 0:
             raise DataError(f"{name}: {image.width}×{image.height} is smaller than {crop}×{crop}. Replace it.")
-        box = (left, top, left + crop, top + crop)
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+        image = image.crop((left, top, left + crop, top + crop)).resize((size, size), Image.Resampling.BILINEAR)
     if image.size != (size, size):
         raise DataError(f"{name}: is {image.width}×{image.height}, not {size}×{size}. Scale it, or take it out.")
     return np.asarray(image).transpose(2, 0, 1)
