@@ -2,7 +2,7 @@
 
 Open loop, θ(0) = γ(x(0)) and θ' = 0. Closed loop, θ' = g(θ, x, t). Any module with the right shapes will do; here
 are the paper's. A controller does not know which parameters it steers: it gives rows of m numbers, and
-:class:`ncode.NCODE` cuts them.
+:class:`~ncode.flows.NCODE` cuts them.
 """
 
 from __future__ import annotations

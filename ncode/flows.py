@@ -196,9 +196,9 @@ class NCODE(Flow):
 
     Args:
         field: whose parameters are steered; it hands them over (see :meth:`ncode.fields.Field.release`).
-        gamma: γ, from x(0) (batch, …) to θ(0) (batch, m): :class:`ncode.OpenLoop`,
-            :class:`ncode.DataControl` or any module of these shapes.
-        g: from (t, x, θ) to θ' (batch, m): :class:`ncode.ClosedLoop` or any module of these shapes.
+        gamma: γ, from x(0) (batch, …) to θ(0) (batch, m): :class:`~ncode.control.OpenLoop`,
+            :class:`~ncode.control.DataControl` or any module of these shapes.
+        g: from (t, x, θ) to θ' (batch, m): :class:`~ncode.control.ClosedLoop` or any module of these shapes.
         steer: which of the field's parameters, by name or shell pattern. The others stay the field's own.
         solver: see :class:`Flow`.
 

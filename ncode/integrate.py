@@ -31,7 +31,7 @@ class Solver:
         method: adaptive (``dopri5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``) or with fixed steps
             (``euler``, ``midpoint``, ``heun3``, ``rk4``).
         rtol, atol: the *local* error that one adaptive step may make, relative and absolute. They bound no global
-            error: see :meth:`ncode.Flow.solver_error`.
+            error: see :meth:`~ncode.flows.Flow.solver_error`.
         horizon: T, where the flow ends; negative to run backward in time.
         steps: number of fixed steps over the horizon; ignored by the adaptive methods.
         gradients: ``"direct"``, backpropagation through the solver's steps, or ``"adjoint"``, a second solve

@@ -27,8 +27,11 @@ class _Shown:
     def html(self) -> str:
         raise NotImplementedError
 
+    def content(self) -> dict:
+        return asdict(self)
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {"text/html": self.html(), "text/plain": repr(self), self.mime: asdict(self)}
+        return {"text/html": self.html(), "text/plain": repr(self), self.mime: self.content()}
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,10 @@ class Verdict(_Shown):
         held = sum(self.checks.values())
         words = "holds" if held == len(self.checks) else "holds in part" if held else "does not hold here"
         object.__setattr__(self, "verdict", words)
+
+    def content(self) -> dict:
+        # Pairs, for a notebook file sorts the keys of what it stores.
+        return {**asdict(self), "checks": list(self.checks.items())}
 
     def html(self) -> str:
         rows = "".join(f"<li>{'✓' if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items())

@@ -50,7 +50,7 @@ def equilibria(
         box: half the side of the square that is searched.
         starts: per side of the grid.
         iterations: of Newton's method.
-        tolerance: largest residual speed |f| of what counts as an equilibrium, relative to the largest speed on
+        tolerance: largest residual speed of what counts as an equilibrium, relative to the largest speed on
             the grid.
     """
     samples, (dtype, device) = len(theta), (theta.dtype, theta.device)

@@ -20,7 +20,7 @@ if importlib.util.find_spec("ncode") is None:
 # # Reflection
 #
 # Learn $x \mapsto -x$ on $[-1, 1]$, five ways: what a one-dimensional neural ODE cannot do, and how adaptive
-# control does it (Section 4.1 and Fig. 4 of {cite:t}`chalvidal2021ncode`).
+# control does it (Section 4.1 and Fig. 4 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU

@@ -20,8 +20,8 @@ if importlib.util.find_spec("ncode") is None:
 # # Concentric annuli
 #
 # Take a disk out of the annulus around it: a neural ODE has to tear the plane, a controlled one goes around
-# (Section 4.1, Figs. 1, 5 and A.1 of {cite:t}`chalvidal2021ncode`; the problem is ANODE's,
-# {cite:t}`dupont2019anode`).
+# (Section 4.1, Figs. 1, 5 and A.1 of {cite:t}`chalvidal2021`; the problem is ANODE's,
+# {cite:t}`dupont2019`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU

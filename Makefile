@@ -1,0 +1,59 @@
+# `make book` builds the book, `make test` runs the tests; each makes its own environment first. `make help` lists the rest.
+
+PROFILE ?= cpu
+CORES ?= all
+BIN := .venv/bin
+
+# The environment is named after what it was made from: a changed dependency makes a new one, a mere touch does not.
+KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+ENVIRONMENT := .venv/installed-$(KEY)
+
+# The first Python of at least 3.11. `make PYTHON=/path/to/python` overrides it.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+
+# One GPU runs one notebook at a time; without one, notebooks run side by side on all cores.
+GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo --resources gpu=1)
+
+.PHONY: help environment book test sync lint constraints clean distclean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/ -/'
+	@echo "PROFILE=smoke, cpu (the default) or paper says how large the book's experiments are."
+
+environment: $(ENVIRONMENT) ## make .venv with everything that the other targets need
+
+$(ENVIRONMENT): | pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python of at least 3.11 was found on the PATH; this one is too old:" \
+		"$$(python3 --version 2>&1). Name one with make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version); the download takes a few minutes."
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --editable ".[book,test]" --constraint constraints.txt
+	@touch $@
+
+book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line is the path of its first page
+	@rm -rf _build/$(PROFILE)/failed; mkdir -p _build/$(PROFILE); touch _build/started
+	@$(BIN)/snakemake --cores $(CORES) $(GPU) --config profile=$(PROFILE) \
+		--keep-going --rerun-incomplete --nocolor 2> _build/$(PROFILE)/snakemake.log \
+		|| { $(BIN)/python -m book.failures $(PROFILE); exit 1; }
+	@test _build/$(PROFILE)/published -nt _build/started || echo "Nothing has changed since this book was built."
+	@echo $(CURDIR)/_build/$(PROFILE)/html/index.html
+
+test: $(ENVIRONMENT) ## the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+sync: $(ENVIRONMENT) ## write every notebook's .ipynb, and the repository's address wherever it is needed
+	$(BIN)/python -m book.sync
+
+lint: $(ENVIRONMENT) ## what ruff finds
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+constraints: $(ENVIRONMENT) ## write constraints.txt anew from the newest versions that the package allows
+	$(BIN)/python -m book.constraints
+
+clean: ## remove built books and executed notebooks; finished training runs stay
+	rm -rf .snakemake _build/smoke _build/cpu _build/paper
+
+distclean: clean ## remove the environment and the finished training runs, too
+	rm -rf .venv _build

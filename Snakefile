@@ -1,0 +1,64 @@
+"""What is rebuilt from what: notebooks are executed, the book is built from those.
+
+`make book` calls this. On a cluster, call snakemake with an executor plugin; where no GPU is configured,
+add `--set-resources notebook:gpu=0`.
+"""
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+PROFILE = config.get("profile", "cpu")
+BUILD = f"_build/{PROFILE}"
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.py"))
+LIBRARY = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
+PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
+
+# A published book that somebody deleted is built again, although its stamp is still there.
+if not Path(BUILD, "html", "index.html").exists():
+    Path(BUILD, "published").unlink(missing_ok=True)
+
+
+def versions(*packages):
+    """The installed versions, as a parameter: another version of what makes the numbers executes again."""
+    return [f"{name} {metadata.version(name)}" for name in packages]
+
+
+localrules: book
+
+
+rule book:
+    input:
+        f"{BUILD}/published"
+
+
+rule notebook:
+    input:
+        notebook="notebooks/{name}.py",
+        execution="book/execute.py",
+        library=LIBRARY,
+    output:
+        "_build/{profile}/executed/{name}.ipynb"
+    params:
+        versions=versions("torch", "torchdiffeq", "numpy", "scikit-learn", "matplotlib"),
+    # Binds only where Snakemake is told how many GPUs there are (the Makefile does).
+    resources:
+        gpu=1
+    shell:
+        "{sys.executable} -m book.execute {input.notebook} {output} --profile {wildcards.profile}"
+
+
+# The pages are not an output: Snakemake deletes a job's outputs before it runs the job, and the book that is
+# out shall stay until a better one takes its place.
+rule publish:
+    input:
+        notebooks=expand("_build/{{profile}}/executed/{name}.ipynb", name=NOTEBOOKS),
+        pages=PAGES,
+        library=LIBRARY,
+        settings=["_config.yml", "pyproject.toml"],
+    output:
+        touch("_build/{profile}/published")
+    params:
+        versions=versions("jupyter-book", "myst-nb", "sphinx-book-theme"),
+    shell:
+        "{sys.executable} -m book.publish {wildcards.profile} {input.notebooks}"
