@@ -75,7 +75,7 @@ class KernelController(OpenLoop):
 
     Args:
         field: whose kernels are steered; not yet released.
-        steer: which, as for :class:`ncode.NCODE`.
+        steer: which, as for :class:`~ncode.flows.NCODE`.
         channels: of the image: the first channels of x(0). Channels after them are augmentation and not read.
         hidden: number of hidden units (the paper: 10).
         activation: of the hidden units; ``None`` for a linear γ.

@@ -1,5 +1,6 @@
 """Convolution with kernels per sample, the convolutional block, its controller, and the models of Table 1."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,7 +9,6 @@ from torch.nn import functional as F
 
 from ncode import NCODE, NeuralODE, Solver, functional
 from ncode.experiments import image_classification as task
-from ncode.experiments import recorded_images
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
 from ncode.regularise import kinetic_energy
 
@@ -259,8 +259,10 @@ def test_an_unknown_model_is_refused():
         task.build(task.Config("cnn", seed=0))
 
 
-def test_recorded_plans_are_configurations():
-    for name, plan in recorded_images.plans().items():
-        settings = {key: value for key, value in plan.items() if key != "seeds"}
-        assert plan["seeds"] >= 2, name
-        task.Config("open", seed=0, **settings)
+def test_recordings_compare_all_models_seed_by_seed():
+    for name, configs in task.recorded().items():
+        runs = configs()
+        assert [run.model for run in runs] == [*task.MODELS] * (len(runs) // len(task.MODELS)), name
+        assert [run.seed for run in runs] == sorted(run.seed for run in runs), name
+        # One configuration for all models.
+        assert len({dataclasses.replace(run, model="", seed=0) for run in runs}) == 1, name

@@ -7,6 +7,7 @@ the flow. All but the plain neural ODE have the same augmented state, so that wh
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ncode import data
+from ncode import data, profiles
 from ncode.fields import activation_function
 from ncode.flows import NCODE, AugmentedNeuralODE, Flow, NeuralODE
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
@@ -130,7 +131,6 @@ def build(config: Config) -> Classifier:
     Raises:
         ValueError: when ``config.model`` is none of :data:`MODELS`.
     """
-    torch.manual_seed(config.seed)
     channels, size = (1 if config.dataset in ("digits", "mnist") else 3), config.size
     state = channels + config.augment
     solver = Solver(config.method, config.tolerance, config.tolerance, horizon=config.horizon, steps=config.steps)
@@ -235,6 +235,20 @@ def score(model: nn.Module, x: Tensor, y: Int64[Tensor, " n"], batch: int = 250)
     """Accuracy and mean cross-entropy."""
     logits = torch.cat([model(part) for part in x.split(batch)])
     return (logits.argmax(1) == y).float().mean().item(), F.cross_entropy(logits, y).item()
+
+
+def recorded() -> dict[str, Callable[[], list[Config]]]:
+    """The recordings behind the book, by name; with their settings from ``profiles.toml``.
+
+    All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
+    """
+
+    def configs(plan: dict) -> list[Config]:
+        settings = {name: value for name, value in plan.items() if name != "seeds"}
+        return [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in MODELS]
+
+    plans = profiles.load("image_classification_recorded", "paper")
+    return {name: functools.partial(configs, plan) for name, plan in plans.items()}
 
 
 def _loss(model: Classifier, batch: tuple[Tensor, ...], config: Config) -> tuple[Tensor, dict[str, float]]:
