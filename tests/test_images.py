@@ -220,6 +220,7 @@ def test_each_model_trains_and_is_tested(model):
     if model in task.FLOWS:
         assert metrics["nfe"] == 8
         assert metrics["nfe_adaptive"] > 8
+        assert 0 < metrics["motion"] < 100
 
 
 def test_training_learns():
