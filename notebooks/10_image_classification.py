@@ -139,7 +139,7 @@ def by_model(recording):
 recorded = {}
 for name in task.recorded():
     try:
-        recorded[name] = by_model(results.load(f"image_classification_{name}"))
+        recorded[name] = by_model(results.load(name))
     except FileNotFoundError:
         print(f"Not recorded yet: {name}")
 recorded = {name: runs_ for name, runs_ in recorded.items() if runs_["anode"]}

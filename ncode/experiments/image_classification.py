@@ -248,7 +248,7 @@ def recorded() -> dict[str, Callable[[], list[Config]]]:
         return [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in MODELS]
 
     plans = profiles.load("image_classification_recorded", "paper")
-    return {name: functools.partial(configs, plan) for name, plan in plans.items()}
+    return {f"image_classification_{name}": functools.partial(configs, plan) for name, plan in plans.items()}
 
 
 def _loss(model: Classifier, batch: tuple[Tensor, ...], config: Config) -> tuple[Tensor, dict[str, float]]:
