@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ncode import NCODE, NeuralODE, Solver, functional
+from ncode import NCODE, NeuralODE, Solver, functional, results, runs
 from ncode.experiments import image_classification as task
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
 from ncode.regularise import kinetic_energy
@@ -267,3 +267,16 @@ def test_recordings_compare_all_models_seed_by_seed():
         assert [run.seed for run in runs] == sorted(run.seed for run in runs), name
         # One configuration for all models.
         assert len({dataclasses.replace(run, model="", seed=0) for run in runs}) == 1, name
+
+
+def test_a_recording_keeps_the_curves(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    record = runs.run(task.train, task.Config("gamma", seed=0, **SMALL))
+    results.save("curves", [record], points=3)
+    (kept,) = results.load("curves")
+    assert kept.history["evaluated"] == record.history.evaluated
+    assert kept.history["evaluations"]["loss"] == pytest.approx(record.history.evaluations["loss"], rel=1e-3)
+    assert kept.history["iteration"] == [2, 4, 6]
+    expected = [sum(record.history.loss[k : k + 2]) / 2 for k in (0, 2, 4)]
+    assert kept.history["loss"] == pytest.approx(expected, rel=1e-3)

@@ -160,16 +160,24 @@ def build(config: Config) -> Classifier:
 
 
 class Prepared:
-    """A data set's splits as standardised floats at one resolution, by the training images' mean and deviation."""
+    """A data set's splits as standardised floats at one resolution, by the training images' mean and deviation.
+
+    They lie on the GPU where there is one.
+    """
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def __init__(self, splits: data.Splits, images: int, size: int):
         self.name, self.classes = splits.name, splits.classes
         train = splits.train[slice(images or None)]
         x = _pooled(train.x, size)
         mean, deviation = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
-        self.train = (x - mean) / deviation, train.y
-        self.validation = (_pooled(splits.validation.x, size) - mean) / deviation, splits.validation.y
-        self.test = (_pooled(splits.test.x, size) - mean) / deviation, splits.test.y
+
+        def standardised(part: data.Images) -> tuple[Tensor, Tensor]:
+            x = (_pooled(part.x, size) - mean) / deviation
+            return x.to(self.device), part.y.to(self.device)
+
+        self.train, self.validation, self.test = map(standardised, (train, splits.validation, splits.test))
 
 
 @functools.lru_cache(maxsize=2)
@@ -189,7 +197,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         evaluations are validation's.
     """
     ready = prepare(config.dataset, config.variant, config.images, config.size)
-    model = build(config)
+    model = build(config).to(ready.device)
     batches = Batches(*ready.train, size=config.batch, seed=config.seed)
     iterations = config.epochs * batches.per_epoch
 
@@ -254,7 +262,8 @@ def recorded() -> dict[str, Callable[[], list[Config]]]:
 def _loss(model: Classifier, batch: tuple[Tensor, ...], config: Config) -> tuple[Tensor, dict[str, float]]:
     x, y = batch
     if config.flips:
-        x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+        mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+        x = torch.where(mirrored, x.flip(3), x)
     if not config.kinetic:
         logits = model(x)
         return F.cross_entropy(logits, y), {"accuracy": _accuracy(logits, y)}
