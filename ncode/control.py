@@ -47,7 +47,13 @@ class OpenLoop(nn.Module):
         nn.init.zeros_(head.bias)
 
     def start_from(self, theta: Float[Tensor, " m"]) -> None:
-        """Make ``theta``, the field's own initial parameters, the control that all samples start around."""
+        """Make ``theta``, the field's own initial parameters, the control that all samples start around.
+
+        Raises:
+            ValueError: when this γ gives another number of control variables.
+        """
+        if len(theta) != self.layers[-1].out_features:
+            raise ValueError(f"gamma: gives {self.layers[-1].out_features} control variables, {len(theta)} are steered")
         with torch.no_grad():
             self.layers[-1].bias.copy_(theta)
 

@@ -36,7 +36,7 @@ class Trajectory(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """An initial value problem: z' = f(t, z), and the tensors with a history that f captures."""
+    """An initial value problem: z' = f(t, z), and what f captures besides the field's own parameters."""
 
     f: RightHandSide
     state: State
@@ -60,12 +60,17 @@ class Flow(nn.Module):
         self.solver = solver or Solver()
         self.nfe = NFE()
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample's x(0)."""
+        return self.field.shape
+
     def problem(self, x0: Float[Tensor, "batch *state"]) -> Problem:
         """The initial value problem for ``x0``; its state's first part is x."""
         raise NotImplementedError(f"{type(self).__name__} must implement problem(x0)")
 
-    def forward(self, x0: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch *state"]:
-        """x(T), the flow's end.
+    def forward(self, x0: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch ..."]:
+        """x(T), the flow's end, of x(0)'s shape.
 
         Raises:
             SolveError: when the solve fails.
@@ -75,6 +80,9 @@ class Flow(nn.Module):
 
     def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
+
+        With dopri5 the times before the last are interpolated within its steps; any other adaptive method ends a step
+        at every one of them.
 
         Raises:
             SolveError, ValueError: as :meth:`forward`.
@@ -103,14 +111,15 @@ class Flow(nn.Module):
         self._check(x0)
         problem = self.problem(x0)
         times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        path, self.nfe = solve(problem.f, problem.state, times, self.solver, problem.captured)
+        captured = [*problem.captured, *self.field.parameters()]
+        path, self.nfe = solve(problem.f, problem.state, times, self.solver, captured)
         return path
 
     def _control(self, x0: Tensor, path: State) -> Tensor | None:
         return None
 
     def _check(self, x0: Tensor) -> None:
-        shape = self.field.shape
+        shape = self.shape
         if not isinstance(x0, Tensor) or not x0.is_floating_point():
             raise ValueError(f"x0: must be a floating-point tensor, not {getattr(x0, 'dtype', type(x0).__name__)}")
         if tuple(x0.shape[1:]) != shape:
@@ -137,7 +146,8 @@ class AugmentedNeuralODE(Flow):
     Args:
         field: in d + p dimensions, along the state's first dimension (features, or channels of an image).
         augment: p.
-        project: return x's d dimensions; otherwise all d + p, for a readout that sees the augmented state.
+        project: return x's d dimensions; otherwise all d + p, for a readout that sees the augmented state: only then
+            has x(T) another shape than x(0).
         solver: see :class:`Flow`.
 
     Raises:
@@ -159,12 +169,10 @@ class AugmentedNeuralODE(Flow):
         (path,) = super()._path(x0, t)
         return (path[:, :, : -self.augment] if self.project else path,)
 
-    def _check(self, x0):
+    @property
+    def shape(self):
         inner, *rest = self.field.shape
-        if isinstance(x0, Tensor) and tuple(x0.shape[1:]) != (inner - self.augment, *rest):
-            expected = ", ".join(map(str, (inner - self.augment, *rest)))
-            raise ValueError(f"x0: must have shape (batch, {expected}), not {tuple(x0.shape)}")
-        super()._check(torch.cat([x0, x0[:, :1].repeat_interleave(self.augment, 1)], dim=1))
+        return (inner - self.augment, *rest)
 
 
 class DataControlledODE(Flow):
@@ -248,7 +256,7 @@ class NCODE(Flow):
             x, theta = z
             return self.field(t, x, self.field.unpack(theta)), self.g(t, x, theta)
 
-        return Problem(coupled, (x0, theta0))
+        return Problem(coupled, (x0, theta0), captured=tuple(self.g.parameters()))
 
     def _control(self, x0, path):
         if self.g is None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 def linear(
     x: Float[Tensor, "batch inputs"],
     weight: Float[Tensor, "*batch outputs inputs"],
-    bias: Float[Tensor, "*batch outputs"] | None = None,
+    bias: Float[Tensor, "... outputs"] | None = None,
 ) -> Float[Tensor, "batch outputs"]:
     """Linear map y_b = W_b x_b + c_b, where W and c are shared or belong to each sample b.
 
@@ -43,7 +43,7 @@ def linear(
 def conv2d(
     x: Float[Tensor, "batch inputs height width"],
     weight: Float[Tensor, "*batch outputs inputs kernel kernel"],
-    bias: Float[Tensor, "*batch outputs"] | None = None,
+    bias: Float[Tensor, "... outputs"] | None = None,
 ) -> Float[Tensor, "batch outputs height width"]:
     """Convolution y_b = W_b ∗ x_b + c_b, zero-padded to keep the size, with W and c shared or belonging to each sample.
 

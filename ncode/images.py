@@ -135,8 +135,8 @@ class ResNet(nn.Module):
         self.blocks = nn.ModuleList(ConvBlock(channels, size, filters) for _ in range(depth))
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
-        for block in self.blocks:
-            x = x + block(None, x, {})
+        for layer, block in enumerate(self.blocks):
+            x = x + block(x.new_tensor(layer), x, {})
         return x
 
 

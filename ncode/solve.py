@@ -30,9 +30,9 @@ def solve(
             not concatenated: the error norm takes the largest part's error, so a small part is not diluted.
         t: times, strictly increasing or decreasing; the first is where ``state`` holds.
         solver: how.
-        parameters: tensors that f captures and that may need a gradient. Leaves that f reaches are found without
-            being named; name what has a history of its own, such as a control θ = γ(x(0)), so that the adjoint
-            stops there.
+        parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
+            without being named. Name what f reaches only later, and what has a history of its own, such as a control
+            θ = γ(x(0)), so that the adjoint stops there.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -53,6 +53,8 @@ def _check(state: State, t: Tensor) -> None:
     x = state[0]
     if t.dim() != 1 or len(t) < 2:
         raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
+    if not torch.isfinite(t).all():
+        raise ValueError("t: times must be finite")
     gaps = t[1:] - t[:-1]
     if not ((gaps > 0).all() or (gaps < 0).all()):
         raise ValueError("t: times must be strictly increasing or strictly decreasing")

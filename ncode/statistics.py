@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+Values = Sequence[float | int] | np.ndarray
 
-def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+
+def interval(values: Values, confidence: float = 0.95) -> tuple[float, float]:
     """Student's interval for the mean of ``values``; NaN where there are fewer than two.
 
     Few seeds make it wide: that is its point. It assumes the values are roughly normal, so give it logarithms
@@ -21,23 +23,23 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def difference_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def difference_interval(a: Values, b: Values, confidence: float = 0.95) -> tuple[float, float]:
     """The interval for the mean of a - b, paired by seed."""
     return interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), confidence)
 
 
-def ratio_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def ratio_interval(a: Values, b: Values, confidence: float = 0.95) -> tuple[float, float]:
     """The interval for the geometric mean of a / b, paired by seed; both positive."""
     low, high = interval(np.log(np.asarray(a, dtype=float)) - np.log(np.asarray(b, dtype=float)), confidence)
     return float(np.exp(low)), float(np.exp(high))
 
 
-def geometric_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def geometric_interval(values: Values, confidence: float = 0.95) -> tuple[float, float]:
     """The interval for the geometric mean of positive ``values``."""
     return ratio_interval(values, np.ones(len(values)), confidence)
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
+def spread(values: Values, digits: int = 2) -> str:
     """Mean ± standard deviation over seeds, such as ``1.3e-05 ± 4.0e-06``; the mean alone for one seed."""
     values = np.asarray(values, dtype=float)
     mean = f"{values.mean():.{digits}g}"

@@ -106,6 +106,7 @@ def fit(
     optimiser: torch.optim.Optimizer,
     *,
     clip: float | None = None,
+    schedule: Callable[[float], float] | None = None,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     evaluate_every: int = 100,
     until: Callable[[History], bool] | None = None,
@@ -126,6 +127,8 @@ def fit(
         iterations: how many steps in all, those before the checkpoint included.
         optimiser: over the model's parameters.
         clip: largest norm of the gradient, where it is clipped.
+        schedule: from progress in [0, 1) to what the optimiser's learning rates are multiplied by, such as
+            :func:`cosine`; a function of the iteration alone, so that nothing of it needs resuming.
         evaluate: called without gradients every ``evaluate_every`` iterations and after the last.
         until: stop early when this is true of the history.
         patience: how many steps in a row may fail before training gives up.
@@ -142,6 +145,10 @@ def fit(
     failed_in_a_row = 0
     for k in _progress(history.iterations, iterations, label):
         start = time.perf_counter()
+        if schedule is not None:
+            for group in optimiser.param_groups:
+                # Kept in the group, and so in the checkpoint: a resumed group's "lr" is the last scheduled one.
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(k / iterations)
         try:
             value, metrics = _step(model, loss, batches[k], optimiser, clip)
             failed_in_a_row = 0
@@ -167,6 +174,11 @@ def fit(
         if stop:
             break
     return history
+
+
+def cosine(progress: float) -> float:
+    """From 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, float]]:

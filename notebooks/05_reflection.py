@@ -14,7 +14,9 @@
 import importlib.util
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system('pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"')
+    get_ipython().system(
+        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
+    )
 
 # %% [markdown]
 # # Reflection
@@ -86,7 +88,9 @@ settings
 # ## The run
 
 # %%
-records = runs.sweep(reflection.train, reflection.Config, reflection.MODELS, seeds, **settings)
+records = runs.sweep(
+    reflection.train, reflection.Config, reflection.MODELS, seeds, **settings
+)
 every_record = [record for runs_ in records.values() for record in runs_]
 
 
@@ -99,24 +103,29 @@ def trained(record):
 
 test = reflection.grid()
 floor = test.square().mean().item()
-mse = {model: [record.metrics["mse"] for record in records[model]] for model in records}
+mse = {
+    model: [record.metrics["mse"] for record in records[model]]
+    for model in records
+}
 
 # %% [markdown]
 # ## What came out
 #
 # The paths of the first seed. NODE's paths squeeze towards the middle and never cross; the others' do.
 
-# %% mystnb={"figure": {"name": "fig-reflection-paths", "caption": "Fig. 4 anew: paths x(t) from 15 starting points, coloured by x(0), first seed. A perfect reflection ends where the grey ticks are, in reversed order of colour. NODE's paths cannot cross and are squeezed towards the best constant, 0; all others cross."}, "image": {"alt": "Five panels of paths against time. In NODE's, the paths converge to zero. In the four others they cross and end reflected."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-reflection-paths", "caption": "Fig. 4 anew: paths x(t) from 15 starting points, coloured by x(0), first seed. A perfect reflection ends where the grey ticks are, in reversed order of colour. NODE's paths cannot cross and are squeezed towards the best constant, 0; all others cross."}, "image": {"alt": "Five panels of paths against time. In NODE's, the paths converge to zero. In the four others they cross and end reflected."}}
 t = torch.linspace(0, 1, 61)
 starts = torch.linspace(-1, 1, 15).unsqueeze(1)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(starts)))
-figure, axes = plotting.panels(5, width=1.9, height=2.4, sharey=True)
+figure, axes = plotting.panels(5, width=1.56, height=2.2, sharey=True)
 for panel, model in zip(axes[0], records, strict=True):
     with torch.no_grad():
         path = trained(records[model][0]).trajectory(starts, t).x
     plotting.paths(panel, t, path[..., 0], colours)
     panel.plot([1.04] * len(starts), -starts, "_", color="grey", clip_on=False)
-    panel.set(title=plotting.LABELS[model], xlabel="time t")
+    panel.set(
+        title=plotting.LABELS[model].replace("N-CODE, ", ""), xlabel="time t"
+    )
 axes[0, 0].set_ylabel("state x(t)")
 plt.show()
 
@@ -132,34 +141,54 @@ def field_at(model, x0, time):
     x = torch.linspace(-1.5, 1.5, 101).unsqueeze(1)
     moments = [0.0, time] if time else [0.0, 1e-6]
     theta = model.trajectory(x0, moments).theta[-1]
-    rows = [model.field(torch.tensor(0.0), x, model.field.unpack(row.expand(len(x), -1))) for row in theta]
+    rows = [
+        model.field(
+            torch.tensor(0.0), x, model.field.unpack(row.expand(len(x), -1))
+        )
+        for row in theta
+    ]
     return x[:, 0], torch.stack(rows)[..., 0]
 
 
-# %% mystnb={"figure": {"name": "fig-reflection-fields", "caption": "The fields that seven samples see, coloured by x(0), first seed. NODE: one curve. Open loop: a curve for every sample, constant in time. Closed loop: one common curve at t = 0, seven different ones at half time."}, "image": {"alt": "Four panels of velocity against state: a single curve for NODE, seven different curves for the open loop, one common curve for the closed loop at time zero, and seven different ones at half time."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-reflection-fields", "caption": "The fields that seven samples see, coloured by x(0), first seed. NODE: one curve. Open loop: a curve for every sample, constant in time. Closed loop: one common curve at t = 0, seven different ones at half time."}, "image": {"alt": "Four panels of velocity against state: a single curve for NODE, seven different curves for the open loop, one common curve for the closed loop at time zero, and seven different ones at half time."}}
 few = torch.linspace(-0.9, 0.9, 7).unsqueeze(1)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(few)))
-node, opened, closed = (trained(records[model][0]) for model in ("node", "open", "closed"))
-figure, axes = plotting.panels(4, width=2.3, height=2.3)
+node, opened, closed = (
+    trained(records[model][0]) for model in ("node", "open", "closed")
+)
+figure, axes = plotting.panels(4, width=1.95, height=2.1)
 with torch.no_grad():
     x = torch.linspace(-1.5, 1.5, 101).unsqueeze(1)
     axes[0, 0].plot(x, node.field(t[0], x, {}), color="black")
-    for panel, model, moment in zip(axes[0, 1:], (opened, closed, closed), (0.0, 0.0, 0.5), strict=True):
+    for panel, model, moment in zip(
+        axes[0, 1:], (opened, closed, closed), (0.0, 0.0, 0.5), strict=True
+    ):
         x, curves = field_at(model, few, moment)
         plotting.paths(panel, x, curves.T, colours)
-for panel, title in zip(axes[0], ("NODE", "open loop", "closed loop, t = 0", "closed loop, t = T/2"), strict=True):
+for panel, title in zip(
+    axes[0],
+    ("NODE", "open loop", "closed loop, t = 0", "closed loop, t = T/2"),
+    strict=True,
+):
     panel.set(title=title, xlabel="state x")
 axes[0, 0].set_ylabel("velocity f(x, θ)")
 plt.show()
 # %% [markdown]
 # Training, over all seeds: the median as a line, the smallest and largest as a band.
 
-# %% mystnb={"figure": {"name": "fig-reflection-training", "caption": "Training loss and function evaluations of a forward solve, over the iterations; median and range over seeds. The dotted line is the floor of {prf:ref}`prop-reflection-floor`: NODE reaches it and stays."}, "image": {"alt": "Left: training loss on a logarithmic scale; NODE's stays at one third, the others' fall by three to five orders of magnitude. Right: number of function evaluations."}}
-figure, axes = plotting.panels(2, width=4.2, height=2.7)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-reflection-training", "caption": "Training loss and function evaluations of a forward solve, over the iterations; median and range over seeds. The dotted line is the floor of {prf:ref}`prop-reflection-floor`: NODE reaches it and stays."}, "image": {"alt": "Left: training loss on a logarithmic scale; NODE's stays at one third, the others' fall by three to five orders of magnitude. Right: number of function evaluations."}}
+figure, axes = plotting.panels(2, width=3.9, height=2.7)
 for model, runs_ in records.items():
     iterations = np.arange(1, settings["iterations"] + 1)
-    plotting.band(axes[0, 0], iterations, [record.history.loss for record in runs_], model)
-    plotting.band(axes[0, 1], iterations, [record.history.nfe_forward for record in runs_], model)
+    plotting.band(
+        axes[0, 0], iterations, [record.history.loss for record in runs_], model
+    )
+    plotting.band(
+        axes[0, 1],
+        iterations,
+        [record.history.nfe_forward for record in runs_],
+        model,
+    )
 axes[0, 0].axhline(floor, color="black", linestyle=":", linewidth=1)
 axes[0, 0].set(yscale="log", xlabel="iteration", ylabel="training loss (MSE)")
 axes[0, 1].set(xlabel="iteration", ylabel="evaluations (NFE)")
@@ -171,19 +200,29 @@ plt.show()
 #
 # The paper shows this experiment as a picture and prints no number.
 
-# %%
+# %% tags=["hide-input"]
 page.table(
     "tab-reflection",
     f"Reflection: mean squared error on {len(test)} evenly spaced points, over {seeds} seeds (mean ± standard "
     "deviation, and a 95 % interval of the geometric mean), the factor by which NODE's error is larger (geometric mean, paired "
     "by seed, 95 % interval), evaluations, parameters, and the largest global solver error of any sample.",
-    ["model", "MSE", "95 % interval", "NODE's error / this one's", "NFE", "parameters", "solver error"],
+    [
+        "model",
+        "MSE",
+        "95 % interval",
+        "NODE's error / this one's",
+        "NFE",
+        "parameters",
+        "solver error",
+    ],
     [
         [
             plotting.LABELS[model],
             spread(mse[model]),
             span(geometric_interval(mse[model])),
-            "1" if model == "node" else span(ratio_interval(mse["node"], mse[model])),
+            "1"
+            if model == "node"
+            else span(ratio_interval(mse["node"], mse[model])),
             spread([record.metrics["nfe"] for record in runs_]),
             f"{runs_[0].metrics['parameters']:.0f}",
             f"{max(record.metrics['solver_error'] for record in runs_):.1e}",
@@ -201,9 +240,14 @@ for model, runs_ in records.items():
     for record in runs_:
         with torch.no_grad():
             end = trained(record)(test)[:, 0]
-        ordered = bool((end.diff() >= -1e-3).all())  # up to the solver's tolerance
+        ordered = bool(
+            (end.diff() >= -1e-3).all()
+        )  # up to the solver's tolerance
         assert (model == "node") == ordered, (model, record.config["seed"])
-        assert (model == "node") == (record.metrics["mse"] >= floor - 1e-3), (model, record.metrics["mse"])
+        assert (model == "node") == (record.metrics["mse"] >= floor - 1e-3), (
+            model,
+            record.metrics["mse"],
+        )
 
 
 # %%
@@ -214,11 +258,22 @@ def control_spread(model, time):
     return theta.std(1).mean(1)
 
 
-open_spread, closed_spread = control_spread(opened, 1.0), control_spread(closed, 1.0)
+open_spread, closed_spread = (
+    control_spread(opened, 1.0),
+    control_spread(closed, 1.0),
+)
 checks = {
-    "NODE stays at 1/3, within 0.32 to 0.35, on every seed": all(0.32 <= value <= 0.35 for value in mse["node"]),
-    "open loop: mean squared error at most 1e-3, mean over seeds": np.mean(mse["open"]) <= 1e-3,
-    "closed loop: mean squared error at most 1e-4, mean over seeds": np.mean(mse["closed"]) <= 1e-4,
+    "NODE stays at 1/3, within 0.32 to 0.35, on every seed": all(
+        0.32 <= value <= 0.35 for value in mse["node"]
+    ),
+    "open loop: mean squared error at most 1e-3, mean over seeds": np.mean(
+        mse["open"]
+    )
+    <= 1e-3,
+    "closed loop: mean squared error at most 1e-4, mean over seeds": np.mean(
+        mse["closed"]
+    )
+    <= 1e-4,
     "open loop: θ differs between samples from the start and is constant": bool(
         open_spread[0] > 0 and torch.allclose(open_spread[0], open_spread[1])
     ),

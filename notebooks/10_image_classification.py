@@ -14,7 +14,9 @@
 import importlib.util
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system('pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"')
+    get_ipython().system(
+        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
+    )
 
 # %% [markdown]
 # # Image classification
@@ -76,7 +78,9 @@ plotting.use_style()
 # %%
 def first_loss(heads, filters=50, size=28):
     """Cross-entropy of an untrained open loop with a linear γ on noise; chance is log 10."""
-    model = task.build(task.Config("open", 0, filters=filters, size=size, activation=""))
+    model = task.build(
+        task.Config("open", 0, filters=filters, size=size, activation="")
+    )
     if heads == "default":
         for layer in model.body.gamma.layers:
             layer.reset_parameters()
@@ -88,7 +92,9 @@ def first_loss(heads, filters=50, size=28):
 torch.manual_seed(0)
 ours, default = first_loss("ours"), first_loss("default")
 assert ours < 10 < default
-Markdown(f"First loss at the paper's size: **{default:.1e}** with default heads, **{ours:.1f}** with ours.")
+Markdown(
+    f"First loss at the paper's size: **{default:.1e}** with default heads, **{ours:.1f}** with ours."
+)
 
 # %% [markdown]
 # Also compared: **NODE** on the image alone, with as many more filters as give it ANODE's number of parameters; a
@@ -108,18 +114,26 @@ settings
 
 # %%
 try:
-    ready = task.prepare(settings["dataset"], "", settings.get("images", 0), settings["size"])
-    shown = Markdown(f"This execution runs on **{ready.name}**: {len(ready.train[0]):,} images to train on.")
+    ready = task.prepare(
+        settings["dataset"], "", settings.get("images", 0), settings["size"]
+    )
+    shown = Markdown(
+        f"This execution runs on **{ready.name}**: {len(ready.train[0]):,} images to train on."
+    )
 except DataError as error:
     # Said on the page, and the digits that need no download take the place of what cannot be had.
     settings |= {"dataset": "digits", "size": 14}
     ready = task.prepare("digits", "", 0, 14)
-    shown = Markdown(f"The data cannot be had here, so this execution runs on **{ready.name}**. {error}")
+    shown = Markdown(
+        f"The data cannot be had here, so this execution runs on **{ready.name}**. {error}"
+    )
 shown
 
 # %%
 records = runs.sweep(task.train, task.Config, task.MODELS, seeds, **settings)
-calm = runs.sweep(task.train, task.Config, ("open",), seeds, **settings, kinetic=weight)["open"]
+calm = runs.sweep(
+    task.train, task.Config, ("open",), seeds, **settings, kinetic=weight
+)["open"]
 slow = settings | {"learning_rate": settings["learning_rate"] / 3}
 slower = runs.sweep(task.train, task.Config, ("anode", "open"), seeds, **slow)
 compared = [record for runs_ in records.values() for record in runs_]
@@ -135,11 +149,22 @@ every_record = compared + calm + slower["anode"] + slower["open"]
 def by_model(recording):
     """A recording's runs by model, of the seeds that every model has."""
     seeds_of = {
-        model: {run.config["seed"] for run in recording if run.config["model"] == model} for model in task.MODELS
+        model: {
+            run.config["seed"]
+            for run in recording
+            if run.config["model"] == model
+        }
+        for model in task.MODELS
     }
     whole = set.intersection(*seeds_of.values())
-    found = {model: [r for r in recording if r.config["model"] == model] for model in task.MODELS}
-    return {model: [r for r in runs_ if r.config["seed"] in whole] for model, runs_ in found.items()}
+    found = {
+        model: [r for r in recording if r.config["model"] == model]
+        for model in task.MODELS
+    }
+    return {
+        model: [r for r in runs_ if r.config["seed"] in whole]
+        for model, runs_ in found.items()
+    }
 
 
 recorded = {}
@@ -154,17 +179,24 @@ recorded = {name: runs_ for name, runs_ in recorded.items() if runs_["anode"]}
 def described(runs_, kind):
     """Data and budget of some runs, in words: long for a table's heading, short for a check."""
     config = runs_["anode"][0].config
-    data = {"digits": "5000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}[config["dataset"]]
+    data = {"digits": "5000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}[
+        config["dataset"]
+    ]
     data = f"{data} ({config['variant']})" if config["variant"] else data
     short = f"{kind}, {data} {config['size']}×{config['size']}, rate {config['learning_rate']:g}"
-    return short, f"{short}, k = {config['filters']}, {config['epochs']} epochs, {len(runs_['anode'])} seeds"
+    return (
+        short,
+        f"{short}, k = {config['filters']}, {config['epochs']} epochs, {len(runs_['anode'])} seeds",
+    )
 
 
 every_set = [(described(runs_, "recorded"), runs_) for runs_ in recorded.values()]
 every_set.append((described(records, "this run"), records))
 columns = {long: runs_ for (_, long), runs_ in every_set}
 # One seed shows nothing about a difference: it has a column, and no say in a verdict.
-named = {short: runs_ for (short, _), runs_ in every_set if len(runs_["anode"]) > 1}
+named = {
+    short: runs_ for (short, _), runs_ in every_set if len(runs_["anode"]) > 1
+}
 
 
 # %% [markdown]
@@ -180,19 +212,44 @@ def curves(runs_by_model):
     """The six panels of Fig. A.2, for one set of runs."""
     figure, axes = plotting.panels(3, 2, width=3.1, height=2.4)
     for model, runs_ in runs_by_model.items():
-        histories = [run.history if isinstance(run.history, dict) else results.thinned(run, 25) for run in runs_]
+        histories = [
+            run.history
+            if isinstance(run.history, dict)
+            else results.thinned(run, 25)
+            for run in runs_
+        ]
         looks = [history["evaluations"] for history in histories]
-        evaluated, iterations = histories[0]["evaluated"], histories[0]["iteration"]
+        evaluated, iterations = (
+            histories[0]["evaluated"],
+            histories[0]["iteration"],
+        )
         epochs = np.array(evaluated) / evaluated[-1] * runs_[0].config["epochs"]
-        losses, accuracies = ([look[name] for look in looks] for name in ("loss", "accuracy"))
+        losses, accuracies = (
+            [look[name] for look in looks] for name in ("loss", "accuracy")
+        )
         plotting.band(axes[0, 0], epochs, 100 * np.array(accuracies), model)
-        plotting.band(axes[0, 1], iterations, [history["loss"] for history in histories], model)
+        plotting.band(
+            axes[0, 1],
+            iterations,
+            [history["loss"] for history in histories],
+            model,
+        )
         plotting.band(axes[0, 2], epochs, losses, model)
         if model in task.FLOWS:
             nfe = np.array([look["nfe_adaptive"] for look in looks])
-            axes[1, 0].plot(nfe.mean(0), np.mean(losses, 0), "o", color=plotting.COLOURS[model], markersize=3)
+            axes[1, 0].plot(
+                nfe.mean(0),
+                np.mean(losses, 0),
+                "o",
+                color=plotting.COLOURS[model],
+                markersize=3,
+            )
             plotting.band(axes[1, 1], epochs, nfe, model)
-            axes[1, 2].plot(nfe.cumsum(1).mean(0), 100 * np.mean(accuracies, 0), **plotting.line(model))
+            axes[1, 2].plot(
+                nfe.cumsum(1).mean(0),
+                100 * np.mean(accuracies, 0),
+                **plotting.line(model),
+            )
     return figure, axes
 
 
@@ -230,18 +287,30 @@ if recorded:
 # over the validation images, and lay out the first six input and output channels.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-kernels", "caption": "Images of ten classes and, below each, how its 3×3 kernels differ from the mean: six by six kernels, black lines between them; one scale for all."}, "image": {"alt": "Ten small images, below each a mosaic of 36 three by three kernels."}}
-model = records["open"][0].load_weights(task.build(task.Config(**records["open"][0].config))).eval()
+model = (
+    records["open"][0]
+    .load_weights(task.build(task.Config(**records["open"][0].config)))
+    .eval()
+)
 x, y = ready.validation
 with torch.no_grad():
-    kernels = model.body.field.unpack(model.body.initial_control(model.start(x)))["mix.weight"]
+    kernels = model.body.field.unpack(model.body.initial_control(model.start(x)))[
+        "mix.weight"
+    ]
 own = kernels[:, :6, :6] - kernels[:, :6, :6].mean(0)
 pick = [int((y == label).nonzero()[0]) for label in range(10)]
 limit = own[pick].abs().max().item()
 figure, axes = plotting.panels(10, 2, width=0.9, height=0.95)
 for column, i in enumerate(pick):
     picture = x[i].movedim(0, 2)
-    axes[0, column].imshow((picture - picture.min()) / (picture.max() - picture.min()), cmap="gray")
-    mosaic = F.pad(own[i], (0, 1, 0, 1), value=torch.nan).movedim(2, 1).reshape(own.shape[1] * 4, -1)
+    axes[0, column].imshow(
+        (picture - picture.min()) / (picture.max() - picture.min()), cmap="gray"
+    )
+    mosaic = (
+        F.pad(own[i], (0, 1, 0, 1), value=torch.nan)
+        .movedim(2, 1)
+        .reshape(own.shape[1] * 4, -1)
+    )
     axes[1, column].imshow(mosaic, cmap="PuOr", vmin=-limit, vmax=limit)
 for axis in axes.flat:
     axis.set(xticks=[], yticks=[], facecolor="black")
@@ -307,8 +376,16 @@ page.table(
 # ## Paper versus ours, with a verdict
 
 # %% tags=["hide-input"]
-published, replicated = paper.get("classification"), paper.get("classification-replication")
-ROWS = {"node": "NODE", "anode": "ANODE", "data": "NODE with data control", "open": "N-CODE, open loop"}
+published, replicated = (
+    paper.get("classification"),
+    paper.get("classification-replication"),
+)
+ROWS = {
+    "node": "NODE",
+    "anode": "ANODE",
+    "data": "NODE with data control",
+    "open": "N-CODE, open loop",
+}
 
 
 def printed(table, model):
@@ -326,7 +403,10 @@ page.table(
             plotting.LABELS[model],
             printed(published, model),
             printed(replicated, model),
-            *(spread(100 * metric(runs_[model], "test_accuracy"), 4) for runs_ in columns.values()),
+            *(
+                spread(100 * metric(runs_[model], "test_accuracy"), 4)
+                for runs_ in columns.values()
+            ),
         ]
         for model in task.MODELS
     ],
@@ -341,7 +421,9 @@ PAIRS = [
 
 def gain(runs_, a, b, name="test_accuracy", scale=100):
     """The 95 % interval of the mean of a - b, paired by seed."""
-    return difference_interval(scale * metric(runs_[a], name), scale * metric(runs_[b], name))
+    return difference_interval(
+        scale * metric(runs_[a], name), scale * metric(runs_[b], name)
+    )
 
 
 page.table(
@@ -349,7 +431,10 @@ page.table(
     "Differences in test accuracy, percentage points: 95 % intervals, paired by seed.",
     ["difference", *columns],
     [
-        [f"{plotting.LABELS[a]} − {plotting.LABELS[b]}", *(span(gain(runs_, a, b), 3) for runs_ in columns.values())]
+        [
+            f"{plotting.LABELS[a]} − {plotting.LABELS[b]}",
+            *(span(gain(runs_, a, b), 3) for runs_ in columns.values()),
+        ]
         for a, b in PAIRS
     ],
 )
@@ -365,8 +450,12 @@ page.table(
             plotting.LABELS[model],
             spread(metric(runs_, "train_loss")),
             spread(metric(runs_, "test_loss")),
-            spread(metric(runs_, "nfe_adaptive"), 3) if model in task.FLOWS else "–",
-            f"{metric(runs_, 'solver_error').max():.2g}" if model in task.FLOWS else "–",
+            spread(metric(runs_, "nfe_adaptive"), 3)
+            if model in task.FLOWS
+            else "–",
+            f"{metric(runs_, 'solver_error').max():.2g}"
+            if model in task.FLOWS
+            else "–",
             f"{runs_[0].metrics['body_parameters']:,.0f}",
         ]
         for model, runs_ in records.items()
@@ -395,7 +484,10 @@ note = (
     "one. An interval that includes zero decides nothing. "
 )
 if profile == "cpu":
-    assert min(metric(records[model], "test_accuracy").min() for model in task.FLOWS) > 0.75
+    assert (
+        min(metric(records[model], "test_accuracy").min() for model in task.FLOWS)
+        > 0.75
+    )
 page.verdict(
     "N11",
     {
@@ -407,7 +499,8 @@ page.verdict(
         )
     },
     compared,
-    note=note + "Each check asks that the 95 % interval of the difference in test accuracy lies above zero.",
+    note=note
+    + "Each check asks that the 95 % interval of the difference in test accuracy lies above zero.",
 )
 
 
@@ -416,7 +509,9 @@ def by_epochs(runs_, share=0.5):
     """Whether the open loop's validation accuracy half-way is above ANODE's and data control's, on every seed."""
 
     def half(run):
-        history = run.history if isinstance(run.history, dict) else vars(run.history)
+        history = (
+            run.history if isinstance(run.history, dict) else vars(run.history)
+        )
         values = history["evaluations"]["accuracy"]
         return values[int(share * len(values)) - 1]
 
@@ -426,9 +521,13 @@ def by_epochs(runs_, share=0.5):
 
 checks = {}
 for name, runs_ in named.items():
-    lower = all(gain(runs_, "open", other, "train_loss", 1)[1] < 0 for other in ("anode", "data"))
+    lower = all(
+        gain(runs_, "open", other, "train_loss", 1)[1] < 0
+        for other in ("anode", "data")
+    )
     more = all(
-        metric(runs_["open"], "nfe_adaptive").mean() > metric(runs_[o], "nfe_adaptive").mean()
+        metric(runs_["open"], "nfe_adaptive").mean()
+        > metric(runs_[o], "nfe_adaptive").mean()
         for o in ("anode", "data")
     )
     checks |= {
@@ -447,16 +546,21 @@ page.verdict(
         f"{name}: {text}": held
         for name, runs_ in named.items()
         for text, held in (
-            ("3×3 only is above ANODE (95 % interval)", above(runs_, "mix", "anode")),
+            (
+                "3×3 only is above ANODE (95 % interval)",
+                above(runs_, "mix", "anode"),
+            ),
             ("above γ alone (95 % interval)", above(runs_, "mix", "gamma")),
             (
                 "above all kernels, on average",
-                metric(runs_["mix"], "test_accuracy").mean() > metric(runs_["open"], "test_accuracy").mean(),
+                metric(runs_["mix"], "test_accuracy").mean()
+                > metric(runs_["open"], "test_accuracy").mean(),
             ),
         )
     },
     compared,
-    note=note + "'Also works' is read as: better than ANODE, than γ alone, and than all kernels.",
+    note=note
+    + "'Also works' is read as: better than ANODE, than γ alone, and than all kernels.",
 )
 
 # %% [markdown]
@@ -478,8 +582,17 @@ page.verdict(
 # %% tags=["hide-input"]
 plan = profiles.load("image_classification", "paper")
 known = {field.name for field in dataclasses.fields(task.Config)}
-config = task.Config("open", 0, **{name: value for name, value in plan.items() if name in known - {"kinetic"}})
-large, (x, y) = task.build(config), (torch.randn(8, 3, config.size, config.size), torch.arange(8))
+config = task.Config(
+    "open",
+    0,
+    **{
+        name: value for name, value in plan.items() if name in known - {"kinetic"}
+    },
+)
+large, (x, y) = (
+    task.build(config),
+    (torch.randn(8, 3, config.size, config.size), torch.arange(8)),
+)
 start = time.perf_counter()
 F.cross_entropy(large(x), y).backward()
 hours = (time.perf_counter() - start) / len(x) * 45_000 * config.epochs / 3600

@@ -137,6 +137,16 @@ def figures_are_there(page):
         "() => [...document.querySelectorAll('article img')].filter(e => !e.alt.trim()).map(e => e.src)"
     )
     assert silent == []
+    # Content boxes: a picture's padding is not part of its shape.
+    stretched = page.evaluate(
+        """() => [...document.querySelectorAll('article img')].filter(e => {
+                const style = getComputedStyle(e);
+                const width = e.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+                const height = e.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+                return width > 20 && Math.abs(width / height / (e.naturalWidth / e.naturalHeight) - 1) > 0.02;
+            }).map(e => e.src)"""
+    )
+    assert stretched == []
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -59,7 +59,7 @@ def test_gradcheck_of_kernels_per_sample():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 2, 2), (4, 2, 3, 2, 2), (2, 3, 3, 1)])
-def test_kernels_that_do_not_keep_the_size_are_refused(shape):
+def test_kernels_that_do_not_keep_the_size_are_refused(shape, unchecked):
     with pytest.raises(ValueError, match="odd size"):
         functional.conv2d(torch.randn(4, 3, 6, 6), torch.randn(shape))
 
@@ -77,7 +77,7 @@ def test_the_block_is_the_papers():
     y = F.conv2d(x, block.reduce.weight, block.reduce.bias).relu()
     y = F.conv2d(y, block.mix.weight, block.mix.bias, padding=1).relu()
     y = F.conv2d(y, block.expand.weight, block.expand.bias)
-    torch.testing.assert_close(block(None, x, {}), y, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(block(torch.tensor(0.0), x, {}), y, rtol=1e-4, atol=1e-5)
 
 
 def test_every_sample_gets_its_own_field():
@@ -98,7 +98,7 @@ def test_training_starts_at_an_ordinary_convolution_plus_a_small_part_of_the_ker
     torch.manual_seed(0)
     block = ConvBlock(11, 14, filters=50)
     before = {name: value.detach().clone() for name, value in block.named_parameters()}
-    gamma = KernelController(block, "*.weight", channels=1, activation="")
+    gamma = KernelController(block, "*.weight", channels=1, activation=None)
     model = NCODE(block, gamma, steer="*.weight", solver=RK4)
     with torch.no_grad():
         # Unit variance in every hidden unit, whatever the image: what the heads' spread is stated for.
@@ -230,7 +230,7 @@ def test_training_learns():
     assert result.metrics["validation_accuracy"] > 0.6
 
 
-def test_flips_mirror_some_of_the_images():
+def test_flips_mirror_some_of_the_images(unchecked):
     x = torch.arange(8.0).reshape(1, 1, 2, 4).expand(64, -1, -1, -1)
     seen = []
     config = task.Config("gamma", seed=0, flips=True)

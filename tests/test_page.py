@@ -32,7 +32,7 @@ def test_a_verdict_needs_a_claim_and_a_check():
 def test_a_table_is_rectangular_and_escaped():
     with pytest.raises(ValueError, match="rows"):
         Table("tab-x", "Caption", ["a", "b"], [["1"]])
-    bundle = Table("tab-x", "x < y", ["a"], [[1]])._repr_mimebundle_()
+    bundle = Table("tab-x", "x < y", ["a"], [["1"]])._repr_mimebundle_()
     assert bundle[TABLE]["rows"] == [["1"]]
     assert "x &lt; y" in bundle["text/html"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ncode import MLP, NCODE, NeuralODE, OpenLoop, SolveError, Solver
-from ncode.training import Batches, TrainingError, fit
+from ncode.training import Batches, TrainingError, cosine, fit
 
 
 def _flow(seed=0):
@@ -20,6 +20,10 @@ def _noisy_loss(model, batch):
     """Uses the global random state, which a checkpoint must therefore hold."""
     (x,) = batch
     return (model(x) - x.flip(1) + 0.01 * torch.randn_like(x)).square().mean(), {"norm": x.norm().item()}
+
+
+def _sawtooth(progress):
+    return 0.2 + (7 * progress) % 1
 
 
 def _train(model, iterations, checkpoint=None, optimiser=torch.optim.Adam, **options):
@@ -38,12 +42,13 @@ def _train(model, iterations, checkpoint=None, optimiser=torch.optim.Adam, **opt
 @pytest.mark.parametrize("optimiser", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
 def test_an_interrupted_run_ends_in_the_same_bits(tmp_path, optimiser):
     whole = _flow()
-    expected = _train(whole, 13, optimiser=optimiser)
+    expected = _train(whole, 13, optimiser=optimiser, schedule=_sawtooth)
     first = _flow()
-    _train(first, 6, tmp_path / "c.safetensors", optimiser)
+    # Stopped early, as an interruption would: the schedule knows how long the whole run is.
+    _train(first, 13, tmp_path / "c.safetensors", optimiser, schedule=_sawtooth, until=lambda h: h.iterations == 6)
     # The continuation starts from another model and another random state: both must come from the file.
     second = _flow(seed=99)
-    history = _train(second, 13, tmp_path / "c.safetensors", optimiser)
+    history = _train(second, 13, tmp_path / "c.safetensors", optimiser, schedule=_sawtooth)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     assert history.loss == expected.loss
@@ -150,3 +155,11 @@ def test_clipping_bounds_the_step():
     model = _FailsAt(set())
     _plain(model, 1, lambda m, b: (1000 * m(b[0]).mean(), {}), clip=1.0)
     assert model.weight.item() == pytest.approx(0.9)
+
+
+def test_the_schedule_scales_the_learning_rate():
+    model = _FailsAt(set())
+    _plain(model, 4, schedule=lambda progress: 1 - progress)
+    assert model.weight.item() == pytest.approx(1 - 0.1 * (1 + 0.75 + 0.5 + 0.25))
+    assert cosine(0.0) == 1
+    assert cosine(0.5) == pytest.approx(0.5)

@@ -20,7 +20,7 @@ from ncode.experiments import toy
 from ncode.flows import Flow, find_flows
 from ncode.integrate import Solver
 from ncode.runs import Result, fingerprint
-from ncode.training import Batches, fit
+from ncode.training import Batches, cosine, fit
 
 MODELS = (*toy.FLOWS, "gamma")
 
@@ -39,7 +39,7 @@ class Config:
         points: training points, half of each class, uniform over their areas.
         batch: points a step.
         hidden, control_hidden: widths of the field's and of the controller's hidden layers.
-        learning_rate: Adam's.
+        learning_rate: Adam's, at the start; it falls to zero along a cosine.
         clip: largest norm of the gradient; beyond it, it is scaled down.
         tolerance: rtol and atol of dopri5.
         horizon: T.
@@ -142,6 +142,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         config.iterations,
         optimiser,
         clip=config.clip,
+        schedule=cosine,
         evaluate=evaluate,
         evaluate_every=config.evaluate_every,
         checkpoint=checkpoint,

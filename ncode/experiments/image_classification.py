@@ -280,7 +280,7 @@ def _adaptive(model: Classifier, x: Tensor) -> dict[str, float]:
     solver, flow.solver = flow.solver, Solver("dopri5", 1e-3, 1e-3, horizon=flow.solver.horizon)
     try:
         flow(model.start(x))
-        return {"nfe_adaptive": flow.nfe.forward}
+        return {"nfe_adaptive": float(flow.nfe.forward)}
     finally:
         flow.solver = solver
 

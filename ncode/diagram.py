@@ -1,0 +1,52 @@
+"""Block diagrams of the control loops (Fig. 2 of the paper): boxes for functions, arrows for signals."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
+
+Point = tuple[float, float]
+
+
+def box(axes: Axes, centre: Point, text: str, colour: str = "white", width: float = 1.0) -> None:
+    """A function: a rounded box of height 0.7 with ``text`` in it."""
+    style = {"boxstyle": "round,pad=0.02,rounding_size=0.08", "facecolor": colour, "edgecolor": "black"}
+    x, y = centre
+    axes.add_patch(FancyBboxPatch((x - width / 2, y - 0.35), width, 0.7, **style))
+    axes.text(x, y, text, ha="center", va="center")
+
+
+def arrow(axes: Axes, *points: Point, text: str = "", at: Point | None = None) -> None:
+    """A signal along ``points``, with a head at the last and ``text`` at ``at``."""
+    axes.plot(*zip(*points[:-1], strict=True), color="black", linewidth=1.2)
+    head = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", points[-1], points[-2], arrowprops=head)
+    if text:
+        axes.text(*(at or points[0]), text, ha="center", va="bottom")
+
+
+def loop(axes: Axes, closed: bool, colour: str) -> None:
+    """The N-CODE module of Eq. 4, with an open or a closed loop; controllers in ``colour``."""
+    axes.set(xlim=(-0.5, 6.9), ylim=(-0.9, 2.75), aspect="equal")
+    axes.axis("off")
+    axes.text(-0.15, 0, "$x(0)$", ha="center", va="center")
+    arrow(axes, (0.2, 0), (1.88, 0))
+    box(axes, (2.4, 0), "$f(x, θ)$", width=1.0)
+    arrow(axes, (2.92, 0), (3.88, 0), text="$x'$", at=(3.4, 0.03))
+    box(axes, (4.3, 0), r"$\int dt$", width=0.8)
+    arrow(axes, (4.72, 0), (6.2, 0))
+    axes.text(6.5, 0, "$x(T)$", ha="center", va="center")
+    # The state feeds back into its own field: what makes it an ODE.
+    arrow(axes, (5.2, 0), (5.2, -0.7), (2.4, -0.7), (2.4, -0.37), text="$x(t)$", at=(3.8, -0.7))
+    arrow(axes, (0.7, 0), (0.7, 1.8), (1.08, 1.8))
+    box(axes, (1.55, 1.8), "γ", colour, width=0.9)
+    if not closed:
+        arrow(axes, (2.02, 1.8), (2.4, 1.8), (2.4, 0.38), text="$θ$", at=(2.65, 0.95))
+        return
+    arrow(axes, (2.02, 1.8), (2.4, 1.8), (2.4, 0.38), text="$θ(t)$", at=(2.8, 0.75))
+    arrow(axes, (3.48, 1.8), (2.4, 1.8))
+    box(axes, (3.9, 1.8), r"$\int dt$", width=0.8)
+    arrow(axes, (4.93, 1.8), (4.32, 1.8), text="$θ'$", at=(4.65, 1.83))
+    box(axes, (5.6, 1.8), "$g(θ, x, t)$", colour, width=1.3)
+    arrow(axes, (5.6, 0), (5.6, 1.42))
+    arrow(axes, (3.0, 1.8), (3.0, 2.5), (5.6, 2.5), (5.6, 2.18))

@@ -1,0 +1,33 @@
+"""What all tests share: checked shapes, one thread, figures without a screen."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jaxtyping
+import pytest
+import torch
+
+# Before anything imports ncode: every annotated shape in the library is checked at every call of every test.
+jaxtyping.install_import_hook("ncode", "beartype.beartype")
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def float64():
+    """Double precision as the default for one test: what it builds is exact enough to be checked tightly."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def unchecked():
+    """The library as a user has it, without checked shapes: for tests of what it says about a wrong input itself."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,0 +1,27 @@
+"""One small model of every kind, for tests that hold for all of them."""
+
+from __future__ import annotations
+
+import torch
+
+from ncode import MLP, NCODE, AugmentedNeuralODE, ClosedLoop, DataControlledODE, Flow, NeuralODE, OpenLoop, Solver
+
+KINDS = ("node", "anode", "data", "open", "closed", "both", "some")
+"""``both`` has γ and g; ``some`` steers one bias and leaves the rest of the field to itself."""
+
+
+def build(kind: str, solver: Solver, dim: int = 2, hidden: int = 4, seed: int = 0, spread: float = 1.0) -> Flow:
+    """The model called ``kind``; a ``spread`` of 1 makes its samples' fields differ much."""
+    torch.manual_seed(seed)
+    if kind == "node":
+        return NeuralODE(MLP(dim, (hidden,)), solver)
+    if kind == "anode":
+        return AugmentedNeuralODE(MLP(dim + 1, (hidden,)), augment=1, solver=solver)
+    if kind == "data":
+        return DataControlledODE(MLP(dim, (hidden,), inputs=dim), solver)
+    field = MLP(dim, (hidden,))
+    steer = "layers.0.bias" if kind == "some" else "*"
+    m = field.size(steer)
+    gamma = OpenLoop(dim, m, (3,), spread=spread) if kind != "closed" else None
+    g = ClosedLoop(dim, m, (3,), spread=spread) if kind in ("closed", "both") else None
+    return NCODE(field, gamma=gamma, g=g, steer=steer, solver=solver)
