@@ -11,7 +11,7 @@
 
 A file that lies in the data folder (:func:`ncode.downloads.folder`) in its official layout is used; what is missing
 is downloaded. Either way its content must be the official release's. Other content, such as a lossy copy, is used
-only under a name that is asked for (``variant``); the name stands in :attr:`Splits.name` and so on every figure.
+only under a name that is asked for (``variant``); the name stands in ``Splits.name`` and so on every figure.
 """
 
 from __future__ import annotations
