@@ -13,7 +13,7 @@ from ncode.solve import solve
 def kinetic_energy(
     flow: Flow, x0: Float[Tensor, "batch *state"]
 ) -> tuple[Float[Tensor, "batch *end"], Float[Tensor, " batch"]]:
-    """x(T) and every sample's ∫ |x'|²/d dt, with d the size of its state: least for straight paths at even speed.
+    """x(T) and every sample's ∫ ‖x'‖²/d dt, with d the size of its state: least for straight paths at even speed.
 
     One solve gives both: the energy is a quadrature beside the state, and the evaluations count as the flow's.
 
