@@ -216,7 +216,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         torch.optim.Adam(model.parameters(), lr=config.learning_rate),
         clip=config.clip,
         evaluate=evaluate,
-        evaluate_every=max(1, iterations // config.looks),
+        evaluate_every=-(-iterations // config.looks),
         checkpoint=checkpoint,
         label=f"{config.dataset} {config.model} {config.seed}",
     )
