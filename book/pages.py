@@ -13,9 +13,10 @@ from ncode import claims, paper, profiles
 
 # The modules of the API reference, in the order in which a reader meets them; a missing one is left out.
 MODULES = (
-    "flows", "fields", "control", "solve", "integrate", "adjoint", "functional", "images", "regularise", "phase",
-    "training", "runs", "results", "statistics", "data", "downloads", "metrics",
-    "page", "plotting", "claims", "paper", "profiles", "provenance", "files",
+    "flows", "fields", "control", "solve", "integrate", "adjoint", "backward", "cost", "functional", "phase",
+    "memory", "plastic", "memory_baselines", "training", "runs", "results", "record", "statistics", "data", "images",
+    "regularise", "downloads", "image_files", "metrics", "page", "plotting", "diagram", "claims", "paper", "profiles",
+    "provenance", "files",
 )  # fmt: skip
 
 # Where the staged book keeps the figures that pages borrow from notebooks.

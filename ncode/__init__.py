@@ -6,6 +6,7 @@ what steers it, and a :class:`Solver` says how.
 """
 
 from ncode.control import ClosedLoop, DataControl, OpenLoop
+from ncode.cost import path_cost
 from ncode.fields import MLP, Field
 from ncode.flows import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE, Trajectory
 from ncode.integrate import NFE, SolveError, Solver
@@ -26,5 +27,6 @@ __all__ = [
     "SolveError",
     "Solver",
     "Trajectory",
+    "path_cost",
     "solve",
 ]

@@ -1,12 +1,17 @@
-"""Gradients by the adjoint: a second solve, backward in time, instead of backpropagation through the solver.
+"""Theorem 1: gradients by the adjoint, a second solve, backward in time, instead of backpropagation through the solver.
 
-For z' = f(t, z; p) the adjoint a = ∂L/∂z obeys a' = -a ∂f/∂z (Eq. 6 without running cost), and ∂L/∂p is the
-quadrature ∫ a ∂f/∂p dt. Memory does not grow with the number of steps.
+For z' = f(t, z; μ) and a cost l = ∫ℓ(t, z; μ)dt + φ(z(T)), the adjoint a = ∂l/∂z obeys (Eq. 6)
 
-What torchdiffeq's adjoint leaves to its caller is settled here. Every tensor that f captures gets its gradient,
-declared or not. The error control watches the states and their adjoints, not the quadratures, which feed back into
-nothing (Kidger, Chen and Lyons 2021). And each sample's adjoint is scaled to unit size, since the equation is
-linear in it: an absolute tolerance then means the same whether the loss was summed or averaged.
+    a' = -a ∂f/∂z - ∂ℓ/∂z,  a(T) = ∂φ/∂z,     dl/dμ = ∫ a ∂f/∂μ dt + ∫ ∂ℓ/∂μ dt + a(0) ∂z(0)/∂μ.
+
+The paper's proof leaves out the last two terms, the direct one and that of the boundary (Remark 1); here all three
+are computed. A running cost comes in as a part of the state that feeds back into nothing, c' = ℓ: its adjoint is
+constant, so it needs no state of its own backward. :func:`ncode.path_cost` is what a user calls; any other loss on
+``Solver(gradients="adjoint")`` takes the same way.
+
+Memory grows neither with T nor with the number of steps: z is solved backward along with a, from one of a fixed
+number of checkpoints to the one before, and what comes out is compared with it (see :mod:`ncode.backward`).
+Every tensor that f captures gets its gradient, declared or not.
 """
 
 from __future__ import annotations
@@ -16,26 +21,37 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncode.integrate import NFE, RightHandSide, Solver, State, integrate
+from ncode.backward import Backward, Checkpoints, Node, ReconstructionWarning
+from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State, integrate
+
+__all__ = ["ReconstructionWarning", "integrate_with_adjoint"]
 
 
 def integrate_with_adjoint(
-    f: RightHandSide, state: State, t: Tensor, solver: Solver, nfe: NFE, parameters: Sequence[Tensor] = ()
+    f: RightHandSide,
+    state: State,
+    t: Tensor,
+    solver: Solver,
+    nfe: NFE,
+    parameters: Sequence[Tensor] = (),
+    costs: int = 0,
 ) -> State:
     """Like :func:`ncode.integrate.integrate`, with gradients by the adjoint.
 
     Args:
         parameters: captured tensors at which the adjoint stops (see :func:`ncode.solve.solve`).
+        costs: how many of the last parts of the state feed back into nothing, f's velocity of them being ℓ.
 
     Raises:
         ValueError: when ``t`` needs a gradient: only direct gradients reach the times.
+        SolveError: when a solve fails, forward or backward.
     """
     if t.requires_grad:
         raise ValueError("t: the adjoint gives no gradient with respect to times; use gradients='direct'")
     # By identity: a tensor declared twice would get its gradient twice.
     declared = list({id(p): p for p in parameters if p.requires_grad}.values())
     tensors, reached = _captured(f, state, t, declared)
-    return _Adjoint.apply(f, t, solver, nfe, len(state), reached, *state, *tensors)
+    return _Adjoint.apply(f, t, solver, nfe, len(state), costs, reached, *state, *tensors)
 
 
 def _captured(f: RightHandSide, state: State, t: Tensor, declared: list[Tensor]) -> tuple[list[Tensor], frozenset[int]]:
@@ -88,84 +104,45 @@ def _edge(tensor: Tensor) -> tuple:
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, f, t, solver, nfe, parts, reached, *tensors):
-        ctx.f, ctx.solver, ctx.nfe, ctx.parts, ctx.reached = f, solver, nfe, parts, reached
+    def forward(ctx, f, t, solver, nfe, parts, costs, reached, *tensors):
+        ctx.f, ctx.solver, ctx.nfe, ctx.parts, ctx.costs, ctx.reached = f, solver, nfe, parts, costs, reached
+        # Checkpoints lie between the output times: in float32 neighbours could not be told apart.
+        t = t.double()
+        kept = Checkpoints(solver.checkpoints)
         with torch.no_grad():
-            path = integrate(f, tensors[:parts], t, solver, nfe)
-        ctx.save_for_backward(t, *path, *tensors[parts:])
+            path = integrate(f, tensors[:parts], t, solver, nfe, steps=kept)
+        ctx.t, ctx.times, ctx.first_step = t, kept.times, kept.dt
+        ctx.save_for_backward(*path, *(part for state in kept.states for part in state), *tensors[parts:])
         return path
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *gradients):
-        t, *saved = ctx.saved_tensors
-        path, parameters = saved[: ctx.parts], tuple(saved[ctx.parts :])
+        n, saved = ctx.parts, ctx.saved_tensors
+        end = n * (1 + len(ctx.times))
+        path, states, parameters = saved[:n], saved[n:end], saved[end:]
         ctx.nfe.backward = 0
-        adjoint = [gradient[-1] for gradient in gradients]
-        quadratures = [torch.zeros_like(p) for p in parameters]
-        reached: set[int] = set()
-        for i in range(len(t) - 1, 0, -1):
-            scale = _scale(adjoint)
-            z = tuple(part[i] for part in path)
-            start = (*z, *(a / s for a, s in zip(adjoint, scale, strict=True)), *quadratures)
-            # The forward pass's states at the output times are the truth: each segment restarts from them.
-            end = integrate(
-                _augmented(ctx.f, parameters, scale, reached),
-                start,
-                t[i - 1 : i + 1].flip(0),
-                ctx.solver,
-                ctx.nfe,
-                backward=True,
-                watched=2 * ctx.parts,
-            )
-            end = [part[-1] for part in end]
-            adjoint = [
-                a * s + gradient[i - 1]
-                for a, s, gradient in zip(end[ctx.parts : 2 * ctx.parts], scale, gradients, strict=True)
-            ]
-            quadratures = end[2 * ctx.parts :]
-        if not ctx.reached <= reached:
-            raise RuntimeError(
-                "f no longer reaches a tensor that it reached in the forward pass: parameters that were swapped "
-                "meanwhile, as by torch.func.functional_call, need gradients='direct'"
-            )
-        return None, None, None, None, None, None, *adjoint, *quadratures
-
-
-def _scale(adjoint: Sequence[Tensor]) -> list[Tensor]:
-    """Every sample's size of a, shaped to divide each part; 1 where a is zero."""
-    sizes = torch.stack([a.reshape(len(a), -1).square().mean(1).sqrt() for a in adjoint]).amax(0)
-    sizes = torch.where(sizes > 0, sizes, 1.0)
-    return [sizes.reshape(-1, *[1] * (a.dim() - 1)) for a in adjoint]
-
-
-def _augmented(
-    f: RightHandSide, parameters: tuple[Tensor, ...], scale: Sequence[Tensor], reached: set[int]
-) -> RightHandSide:
-    """(z, a/s, q)' = (f, -a ∂f/∂z / s, -a ∂f/∂p), where s is each sample's scale.
-
-    The parameters that an evaluation reached are noted in ``reached``.
-    """
-    n = len(scale)
-
-    def right_hand_side(t, parts):
-        with torch.enable_grad():
-            z = tuple(part.detach().requires_grad_() for part in parts[:n])
-            velocity = f(t, z)
-            pairs = [(v, -a * s) for v, a, s in zip(velocity, parts[n:], scale, strict=False) if v.requires_grad]
-            # The graph of what was declared with a history is shared by all evaluations: keep it.
-            products = [None] * (n + len(parameters))
-            if pairs:
-                velocities, weights = zip(*pairs, strict=True)
-                products = torch.autograd.grad(
-                    velocities, (*z, *parameters), weights, allow_unused=True, retain_graph=True
-                )
-        reached.update(i for i, product in enumerate(products[n:]) if product is not None)
-        products = [
-            torch.zeros_like(x) if product is None else product
-            for x, product in zip((*z, *parameters), products, strict=True)
-        ]
-        adjoint = [product / s for product, s in zip(products[:n], scale, strict=True)]
-        return (*(v.detach() for v in velocity), *adjoint, *products[n:])
-
-    return right_hand_side
+        # A step may have ended at an output time, whose own state is the same.
+        between = [i for i, time in enumerate(ctx.times) if not torch.isclose(ctx.t, time, rtol=1e-9, atol=0).any()]
+        nodes = [Node(ctx.times[i], states[n * i : n * (i + 1)]) for i in between]
+        for i in range(len(ctx.t)):
+            gradient = tuple(part[i] for part in gradients)
+            # An output time without a gradient is no jump of the adjoint: nothing restarts there.
+            if i == 0 or any(part.any() for part in gradient):
+                nodes.append(Node(ctx.t[i], tuple(part[i] for part in path), gradient))
+        nodes.sort(key=lambda node: float(node.t), reverse=bool(ctx.t[-1] > ctx.t[0]))
+        solve = Backward(ctx.f, ctx.solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
+        swapped = RuntimeError(
+            "f no longer reaches a tensor that it reached in the forward pass: parameters that were swapped "
+            "meanwhile, as by torch.func.functional_call, need gradients='direct'"
+        )
+        try:
+            adjoint, quadratures = solve(nodes)
+        except SolveError as error:
+            # Another f follows another path: that, and not the dynamics, is what is wrong then.
+            if not ctx.reached <= solve.reached:
+                raise swapped from error
+            raise
+        if solve.evaluated and not ctx.reached <= solve.reached:
+            raise swapped
+        return None, None, None, None, None, None, None, *adjoint, *quadratures

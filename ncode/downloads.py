@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pooch
+import platformdirs
 import requests
 from tqdm import tqdm
 
@@ -28,7 +28,7 @@ class DataError(RuntimeError):
 
 def folder() -> Path:
     """The folder of all data: ``$NCODE_DATA`` where it is set."""
-    return Path(os.environ.get("NCODE_DATA") or pooch.os_cache("ncode") / "data")
+    return Path(os.environ.get("NCODE_DATA") or platformdirs.user_cache_path("ncode") / "data")
 
 
 def checksum(content: bytes | Path, kind: str = "md5") -> str:
@@ -52,6 +52,8 @@ def fetch(url: str, file: Path, md5: str) -> Path:
     """
     if file.exists():
         return file
+    import pooch  # Here and not above: it is slow to import, and warns in a notebook that has no widgets.
+
     with readable_failures(file, f"It comes from {url}: try again with a network, or put the file there by hand"):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -14,7 +14,7 @@ All map a batch of states x(0) to a batch of states x(T) of the same shape, and 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,11 +36,12 @@ class Trajectory(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """An initial value problem: z' = f(t, z), and what f captures besides the field's own parameters."""
+    """An initial value problem: z' = f(t, z), what f captures besides the field's own parameters, and θ at a z."""
 
     f: RightHandSide
     state: State
     captured: Sequence[Tensor] = ()
+    control: Callable[[Sequence[Tensor]], Tensor | None] = lambda z: None
 
 
 class Flow(nn.Module):
@@ -250,13 +251,15 @@ class NCODE(Flow):
         theta0 = self.initial_control(x0)
         if self.g is None:
             values = self.field.unpack(theta0)
-            return Problem(lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,))
+            return Problem(
+                lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0
+            )
 
         def coupled(t, z):
             x, theta = z
             return self.field(t, x, self.field.unpack(theta)), self.g(t, x, theta)
 
-        return Problem(coupled, (x0, theta0), captured=tuple(self.g.parameters()))
+        return Problem(coupled, (x0, theta0), tuple(self.g.parameters()), control=lambda z: z[1])
 
     def _control(self, x0, path):
         if self.g is None:

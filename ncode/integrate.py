@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -38,7 +39,14 @@ class Solver:
             backward in time whose memory does not grow with the number of steps.
         norm: ``"worst"`` accepts a step when the RMS error of the worst sample is within tolerance; ``"mean"``
             averages over the batch too, as torchdiffeq does by itself, and lets single samples go wrong.
-        max_nfe: the step limit, in evaluations of the right-hand side; a solve that needs more fails.
+        max_nfe: the step limit, in evaluations of the right-hand side; a solve that needs more fails, and so does
+            the adjoint's backward pass.
+        checkpoints: with the adjoint, how many states of the forward solve are kept at most, evenly over its steps.
+            The backward solve restarts from each. More cost memory and save evaluations where the state cannot be
+            found back over a long stretch.
+        refine: with the adjoint, what happens where the state found backward misses a checkpoint: ``True`` solves
+            that stretch again with more checkpoints, until it does not; ``False`` goes on with a
+            :class:`ncode.adjoint.ReconstructionWarning`, and a gradient that may be anything.
 
     Raises:
         ValueError: naming the option that makes no sense.
@@ -52,6 +60,8 @@ class Solver:
     gradients: str = "direct"
     norm: str = "worst"
     max_nfe: int = 10_000
+    checkpoints: int = 16
+    refine: bool = True
 
     def __post_init__(self):
         if self.method not in ADAPTIVE + FIXED:
@@ -65,9 +75,9 @@ class Solver:
                 raise ValueError(f"{name}: must be positive and finite, not {getattr(self, name)}")
         if not math.isfinite(self.horizon) or self.horizon == 0:
             raise ValueError(f"horizon: must be finite and not zero, not {self.horizon}")
-        for name in ("steps", "max_nfe"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        for name, least in (("steps", 1), ("max_nfe", 1), ("checkpoints", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: must be at least {least}, not {getattr(self, name)}")
 
     @property
     def adaptive(self) -> bool:
@@ -89,7 +99,8 @@ class SolveError(RuntimeError):
     """A solve that did not get to its end.
 
     Attributes:
-        reason: ``"step size underflow"``, ``"too many evaluations"`` or ``"non-finite values"``.
+        reason: ``"step size underflow"``, ``"too many evaluations"``, ``"non-finite values"`` or, in the adjoint's
+            backward pass, ``"state not reconstructed"``.
         sample: index in the batch of the sample that caused it; ``None`` where none stands out.
         t: how far the solve got.
         nfe: evaluations spent.
@@ -104,6 +115,8 @@ class SolveError(RuntimeError):
             "too many evaluations": "Raise max_nfe, loosen the tolerance, or regularise the field.",
             "non-finite values": "The path left the floating-point range: lower the learning rate, clip gradients, "
             "shrink the controller's initial spread, or shorten the horizon.",
+            "state not reconstructed": "The dynamics contract too fast to be solved backward: raise checkpoints, "
+            "tighten the tolerance, or use gradients='direct'.",
         }[reason]
         who = "no single sample" if sample is None else f"sample {sample}"
         super().__init__(
@@ -118,21 +131,23 @@ def integrate(
     solver: Solver,
     nfe: NFE,
     backward: bool = False,
-    watched: int | None = None,
+    steps: Steps | None = None,
+    first_step: float | None = None,
+    limit: int | None = None,
 ) -> State:
     """One call of torchdiffeq, watched: evaluations are counted into ``nfe`` and failures become `SolveError`.
 
     Args:
-        backward: count into ``nfe.backward`` instead of ``nfe.forward``.
-        watched: only the first so many parts enter the error norm; the rest are quadratures that follow from them.
+        backward: count into ``nfe.backward`` instead of ``nfe.forward``, and hold ``max_nfe`` against its sum.
+        steps: told of every step.
+        first_step: length of the first adaptive step to try; found from the field where none is given.
+        limit: evaluations, counted with those before, where ``max_nfe`` is too many.
     """
-    watch = _Watch(f, state, solver, nfe, backward, watched)
+    watch = _Watch(f, state, solver, nfe, backward, steps, min(limit or solver.max_nfe, solver.max_nfe))
     if solver.adaptive:
-        options = {"norm": watch.norm, "step_t": _steps_onto(t, solver)}
+        options = {"norm": watch.norm, "step_t": _steps_onto(t, solver), "first_step": first_step}
     else:
-        options = {"grid_constructor": _grid(solver)}
-    if not solver.adaptive and len(t) > 2:
-        options["interp"] = "cubic"
+        options = {"grid_constructor": _grid(solver), **({"interp": "cubic"} if len(t) > 2 else {})}
 
     def attempt() -> State:
         try:
@@ -142,9 +157,10 @@ def integrate(
             raise watch.failure(None) from error
 
     path = attempt()
-    if not _finite(path):
+    watch.close()
+    if not finite(path):
         # Fixed steps go on to the end with whatever they have. Again, then, up to where it went wrong.
-        watch.strict, watch.calls = True, 0
+        watch.strict, watch.calls = True, watch.before
         with torch.no_grad():
             attempt()
         watch.t, watch.state = t[-1], tuple(part[-1] for part in path)
@@ -152,27 +168,57 @@ def integrate(
     return path
 
 
+@runtime_checkable
+class Steps(Protocol):
+    """What may look on while a solve takes its steps."""
+
+    def begin(self, dt: Tensor) -> None:
+        """A step of length ``dt`` > 0 is proposed; its stages follow."""
+
+    def accept(self, t: Tensor, state: State, dt: Tensor) -> None:
+        """The step that began last is taken: from ``state`` at ``t``, of length ``dt``, at most what was proposed."""
+
+
 class _Watch:
     """Counts evaluations and remembers, for the error message, what the solver saw last."""
 
-    def __init__(self, f, state: State, solver: Solver, nfe: NFE, backward: bool, watched: int | None):
-        self.f, self.solver, self.nfe, self.backward, self.watched = f, solver, nfe, backward, watched
+    def __init__(self, f, state: State, solver: Solver, nfe: NFE, backward: bool, steps: Steps | None, limit: int):
+        self.f, self.solver, self.nfe, self.backward, self.steps = f, solver, nfe, backward, steps
+        self.limit = limit
         self.t: Tensor | None = None
         self.state = state
         self.errors: Tensor | None = None
-        self.calls = 0
+        self.calls = self.before = nfe.backward if backward else 0
         self.strict = False
+        self._open: tuple | None = None
+        if steps is not None:
+            # torchdiffeq looks these up by name, and warns where a method knows no rejection.
+            self.callback_step = self._begin
+            if solver.adaptive:
+                self.callback_accept_step = steps.accept
+
+    def _begin(self, t: Tensor, state: State, dt: Tensor) -> None:
+        self.close()
+        self.steps.begin(dt)
+        if not self.solver.adaptive:
+            self._open = (t, state, dt)
+
+    def close(self) -> None:
+        """A fixed step is taken when the next begins, or the solve ends."""
+        if self._open is not None:
+            self.steps.accept(*self._open)
+            self._open = None
 
     def __call__(self, t: Tensor, state: State) -> State:
         self.calls += 1
-        if self.calls > self.solver.max_nfe:
+        if self.calls > self.limit:
             raise self.failure("too many evaluations")
         if self.backward:
             self.nfe.backward += 1
         else:
             self.nfe.forward += 1
         self.t, self.state = t, state
-        if self.strict and not _finite(state):
+        if self.strict and not finite(state):
             raise self.failure("non-finite values")
         return self.f(t, state)
 
@@ -181,33 +227,30 @@ class _Watch:
 
         Detached: the step size is no part of the model, and its history would only slow the gradient down.
         """
-        parts = [part.detach() for part in parts[: self.watched]]
+        parts = [part.detach() for part in parts]
         if self.solver.norm == "mean":
             norm = torch.stack([part.square().mean().sqrt() for part in parts]).max()
         else:
-            self.errors = _per_sample(parts)
+            self.errors = per_sample(parts)
             norm = self.errors.max()
         # A trial step may overshoot out of the floating-point range: that rejects the step, it is no failure yet.
         return torch.nan_to_num(norm, nan=math.inf)
 
     def failure(self, reason: str | None) -> SolveError:
-        sizes = _per_sample([part.detach() for part in self.state[: self.watched]])
+        sizes = per_sample([part.detach() for part in self.state])
         worst = sizes if self.errors is None else self.errors
         if reason is None:
             reason = "step size underflow" if torch.isfinite(worst).all() else "non-finite values"
         sample = int(torch.nan_to_num(worst, nan=math.inf).argmax())
-        if reason == "non-finite values" and torch.isfinite(worst).all():
-            # Only a quadrature over the whole batch is not finite.
-            sample = None
         t = math.nan if self.t is None else float(self.t)
-        return SolveError(reason, sample, t, self.calls, float(sizes.max() if sample is None else sizes[sample]))
+        return SolveError(reason, sample, t, self.calls, float(sizes[sample]))
 
 
-def _finite(parts: Sequence[Tensor]) -> bool:
+def finite(parts: Sequence[Tensor]) -> bool:
     return all(bool(torch.isfinite(part).all()) for part in parts)
 
 
-def _per_sample(parts: Sequence[Tensor]) -> Float[Tensor, " batch"]:
+def per_sample(parts: Sequence[Tensor]) -> Float[Tensor, " batch"]:
     """Every sample's RMS, the largest over the parts."""
     norms = [part.reshape(len(part), -1).square().mean(1).sqrt() for part in parts]
     return norms[0] if len(norms) == 1 else torch.stack(norms).amax(0)

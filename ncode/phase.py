@@ -36,7 +36,7 @@ def equilibria(
     theta: Float[Tensor, "samples m"],
     box: float = 4.0,
     starts: int = 13,
-    iterations: int = 60,
+    iterations: int = 40,
     tolerance: float = 1e-5,
 ) -> list[Equilibria]:
     """The equilibria in [-box, box]² of the field x' = f(x, θ) of every sample, autonomous and planar.

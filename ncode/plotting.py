@@ -47,6 +47,9 @@ LABELS = {
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")
 
+# Streamlines behind a path: arguments of streamplot.
+STREAMS = {"color": "#bbbbbb", "linewidth": 0.6, "density": 0.8, "arrowsize": 0.7}
+
 STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 200,

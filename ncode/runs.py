@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
+import platformdirs
 from torch import Tensor, nn
 
 from ncode import provenance
@@ -89,7 +89,7 @@ class Record:
 
 def root() -> Path:
     """The folder of all records: ``$NCODE_RUNS`` where it is set."""
-    return Path(os.environ.get("NCODE_RUNS") or pooch.os_cache("ncode") / "runs")
+    return Path(os.environ.get("NCODE_RUNS") or platformdirs.user_cache_path("ncode") / "runs")
 
 
 def fingerprint(*tensors: Tensor) -> str:

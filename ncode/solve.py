@@ -21,6 +21,7 @@ def solve(
     t: Float[Tensor, " time"],
     solver: Solver,
     parameters: Sequence[Tensor] = (),
+    costs: int = 0,
 ) -> tuple[State, NFE]:
     """Solve z' = f(t, z), z(t[0]) = ``state``.
 
@@ -33,6 +34,8 @@ def solve(
         parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
             without being named. Name what f reaches only later, and what has a history of its own, such as a control
             θ = γ(x(0)), so that the adjoint stops there.
+        costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
+            adjoint does not solve them backward.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -45,7 +48,7 @@ def solve(
     _check(state, t)
     nfe = NFE()
     if solver.gradients == "adjoint" and torch.is_grad_enabled():
-        return integrate_with_adjoint(f, state, t, solver, nfe, parameters), nfe
+        return integrate_with_adjoint(f, state, t, solver, nfe, parameters, costs), nfe
     return integrate(f, state, t, solver, nfe), nfe
 
 

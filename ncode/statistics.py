@@ -46,6 +46,13 @@ def spread(values: Values, digits: int = 2) -> str:
     return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}g}"
 
 
+def percent(shares: Values, decimals: int = 2) -> str:
+    """Mean ± standard deviation over seeds of shares between 0 and 1, as percentages."""
+    shares = 100 * np.asarray(shares, dtype=float)
+    mean = f"{shares.mean():.{decimals}f}"
+    return mean if len(shares) < 2 else f"{mean} ± {shares.std(ddof=1):.{decimals}f}"
+
+
 def span(bounds: tuple[float, float], digits: int = 2) -> str:
     """An interval in brackets, or a dash where it is not defined."""
     low, high = bounds

@@ -159,7 +159,7 @@ def test_forward_then_backward_returns(float64, kind):
     x = torch.randn(5, 2)
     # θ belongs to x(0), not to x(T), and an augmented state must go back whole: so the problem is run backward, not
     # the model on x(T).
-    f, state, _ = build(kind, solver).problem(x)
+    f, state, *_ = build(kind, solver).problem(x)
     end, _ = solve(f, state, torch.tensor([0.0, 1.0]), solver)
     back, _ = solve(f, tuple(part[-1] for part in end), torch.tensor([1.0, 0.0]), solver)
     # Two solves at tolerance 1e-10 of fields of size about one.
