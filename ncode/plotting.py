@@ -21,6 +21,8 @@ COLOURS = {
     "open": "#0072B2",
     "closed": "#CC79A7",
     "gamma": "#777777",
+    "mix": "#56B4E9",
+    "resnet": "#222222",
 }
 DASHES = {
     "node": "-",
@@ -29,6 +31,8 @@ DASHES = {
     "open": "-",
     "closed": (0, (3, 1, 1, 1)),
     "gamma": (0, (2, 2)),
+    "mix": (0, (6, 1, 1, 1)),
+    "resnet": (0, (1, 2)),
 }
 LABELS = {
     "node": "NODE",
@@ -37,6 +41,8 @@ LABELS = {
     "open": "N-CODE, open loop",
     "closed": "N-CODE, closed loop",
     "gamma": "γ alone, no flow",
+    "mix": "N-CODE, 3×3 only",
+    "resnet": "ResNet",
 }
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")

@@ -1,0 +1,34 @@
+"""Make an experiment's recorded runs: ``python -m ncode.record pattern_memorisation [RECORDING ...]``.
+
+Finished runs are kept and found again, so an interrupted recording goes on where it stopped, and what is finished is
+written after every run: a recording that was cut short is a smaller one, not none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+
+from ncode import results, runs
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run what the experiment's ``recorded()`` lists, and write one file for each recording."""
+    parser = argparse.ArgumentParser(prog="python -m ncode.record", description=__doc__)
+    parser.add_argument("experiment", help="a module of ncode.experiments")
+    parser.add_argument("recordings", nargs="*", help="which of its recordings; all where none is named")
+    chosen = parser.parse_args(arguments)
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    experiment = importlib.import_module(f"ncode.experiments.{chosen.experiment}")
+    recorded = experiment.recorded()
+    for name in chosen.recordings or recorded:
+        records, configs = [], recorded[name]()
+        for k, config in enumerate(configs):
+            records.append(runs.run(experiment.train, config))
+            path = results.save(name, records)
+            print(f"{name} {k + 1}/{len(configs)}: {records[-1].metrics} -> {path}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

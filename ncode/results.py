@@ -1,0 +1,93 @@
+"""Recorded runs: what took longer than a notebook should, as small JSON files that travel with the package.
+
+A recording holds for every run its configuration, metrics, provenance and a thinned history, and no weights. In the
+repository they lie in ``results/``; an installed package carries them as ``ncode/recorded``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ncode.files import write_atomically
+from ncode.runs import Record
+
+LIMIT = 200_000
+"""The largest size of a recording, in bytes."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded run; attributes as of :class:`ncode.runs.Record`.
+
+    ``history`` holds ``iteration`` and, for every series, means over the iterations since the entry before; and
+    ``evaluated`` and ``evaluations`` where the run had any.
+    """
+
+    id: str
+    experiment: str
+    config: dict
+    metrics: dict[str, float]
+    history: dict[str, list]
+    provenance: dict
+
+
+def folder() -> Path:
+    """Where recordings lie: the checkout's ``results/``, or the installed package's copy."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "results"
+    return checkout if (package.parent / "pyproject.toml").exists() and checkout.is_dir() else package / "recorded"
+
+
+def save(name: str, records: Sequence[Record], points: int = 100) -> Path:
+    """Write ``records`` as the recording ``name``, histories thinned to at most ``points`` entries.
+
+    Raises:
+        ValueError: when it would be larger than :data:`LIMIT`.
+    """
+    runs = [
+        asdict(Recorded(r.id, r.experiment, r.config, r.metrics, thinned(r, points), r.provenance)) for r in records
+    ]
+    text = "[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n"
+    if len(text.encode()) > LIMIT:
+        raise ValueError(f"records: {name} takes {len(text.encode())} bytes, more than {LIMIT}; lower points")
+    path = folder() / f"{name}.json"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+    return path
+
+
+def load(name: str) -> list[Recorded]:
+    """The recording called ``name``.
+
+    Raises:
+        FileNotFoundError: when there is none, saying what there is.
+    """
+    path = folder() / f"{name}.json"
+    if not path.exists():
+        known = ", ".join(sorted(found.stem for found in folder().glob("*.json"))) or "none"
+        raise FileNotFoundError(f"no recording {name!r} in {folder()}; there are: {known}")
+    return [Recorded(**run) for run in json.loads(path.read_text())]
+
+
+def thinned(record: Record, points: int = 100) -> dict[str, list]:
+    """A run's history in at most ``points`` entries, as a recording keeps it; its evaluations are kept as they are."""
+    history = record.history
+    block = max(1, math.ceil(history.iterations / points))
+    starts = range(0, history.iterations, block)
+    series = {"loss": history.loss, **history.metrics}
+    short = {name: [_mean(values[k : k + block]) for k in starts] for name, values in series.items()}
+    short["iteration"] = [min(k + block, history.iterations) for k in starts]
+    short["failures"] = history.failures
+    if history.evaluated:
+        short["evaluated"] = history.evaluated
+        short["evaluations"] = {name: [_mean([v]) for v in values] for name, values in history.evaluations.items()}
+    return short
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    # A failed step's NaN would not be JSON; a block of nothing else is a gap.
+    finite = [value for value in values if math.isfinite(value)]
+    return float(f"{sum(finite) / len(finite):.4g}") if finite else None
