@@ -22,7 +22,7 @@ if importlib.util.find_spec("ncode") is None:
 # # Image classification
 #
 # Give every image its own convolutional vector field and read its class off $x(T)$ (Section 4.2, Table 1 and Fig. A.2
-# of {cite:t}`chalvidal2021ncode`).
+# of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
@@ -59,7 +59,7 @@ plotting.use_style()
 # %% [markdown]
 # ## The setting
 #
-# An image with $c$ channels gets $a = 10$ channels of zeros {cite:p}`dupont2019anode`. It flows along the paper's
+# An image with $c$ channels gets $a = 10$ channels of zeros {cite:p}`dupont2019`. It flows along the paper's
 # block, with zero padding and a ReLU after the first and the second convolution:
 #
 # $$x' = K_3 * \sigma\bigl(K_2 * \sigma(K_1 * x + b_1) + b_2\bigr) + b_3,\qquad K_1, K_3: 1\times1,\quad K_2: 3\times3.$$
@@ -382,7 +382,7 @@ shown
 # ### Does a regularised flow need fewer evaluations?
 #
 # The paper leaves regularised control for later. We add $\lambda\int_0^T |x'|^2\,dt$ (per dimension, mean over the
-# batch) to the loss of the open loop {cite:p}`finlay2020rnode`.
+# batch) to the loss of the open loop {cite:p}`finlay2020`.
 
 
 # %% tags=["hide-input"]
