@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from ncode import NCODE, NeuralODE, Solver, functional, results, runs
+from ncode.cost import kinetic, path_cost
 from ncode.experiments import image_classification as task
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
-from ncode.regularise import kinetic_energy
 
 RK4 = Solver("rk4", steps=2)
 
@@ -186,10 +186,10 @@ def test_kinetic_energy_of_a_constant_velocity():
             parameter.zero_()
         block.expand.bias.fill_(3.0)
     flow = NeuralODE(block, Solver("rk4", horizon=2.0, steps=2))
-    end, energy = kinetic_energy(flow, torch.zeros(2, 1, 3, 3))
-    # x' = 3 over [0, 2]: x(T) = 6, ∫ 9 dt = 18.
-    torch.testing.assert_close(end, torch.full((2, 1, 3, 3), 6.0))
-    torch.testing.assert_close(energy, torch.full((2,), 18.0))
+    out = path_cost(flow, torch.zeros(2, 1, 3, 3), running=kinetic)
+    # x' = 3 over [0, 2] in 9 dimensions: x(T) = 6, ∫ 81 dt = 162.
+    torch.testing.assert_close(out.x[-1], torch.full((2, 1, 3, 3), 6.0))
+    torch.testing.assert_close(out.cost, torch.full((2,), 162.0))
     assert flow.nfe.forward == 8
 
 
@@ -200,9 +200,9 @@ def test_kinetic_energy_reaches_the_controller(gradients):
     gamma = KernelController(block, "*.weight", channels=1)
     flow = NCODE(block, gamma, steer="*.weight", solver=Solver("rk4", steps=20, gradients=gradients))
     x = augment(torch.randn(3, 1, 4, 4), 1)
-    end, energy = kinetic_energy(flow, x)
-    torch.testing.assert_close(end, flow(x))
-    (gradient,) = torch.autograd.grad(energy.sum(), gamma.layers[0].weight)
+    out = path_cost(flow, x, running=kinetic)
+    torch.testing.assert_close(out.x[-1], flow(x))
+    (gradient,) = torch.autograd.grad(out.cost.sum(), gamma.layers[0].weight)
     assert gradient.norm() > 0
 
 

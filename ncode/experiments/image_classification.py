@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ncode import data, profiles
+from ncode.cost import kinetic, path_cost
 from ncode.fields import activation_function
 from ncode.flows import NCODE, AugmentedNeuralODE, Flow, NeuralODE
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
 from ncode.integrate import Solver
-from ncode.regularise import kinetic_energy
 from ncode.runs import Result, fingerprint
 from ncode.training import Batches, fit
 
@@ -108,9 +108,10 @@ class Classifier(nn.Module):
         return self.readout(self.body(self.start(x)).flatten(1))
 
     def with_energy(self, x: Float[Tensor, "batch c h w"]) -> tuple[Float[Tensor, "batch 10"], Float[Tensor, " batch"]]:
-        """Logits, and every sample's kinetic energy along the flow."""
-        end, energy = kinetic_energy(self.body, self.start(x))
-        return self.readout(end.flatten(1)), energy
+        """Logits, and every sample's kinetic energy along the flow, over its state's dimension."""
+        x0 = self.start(x)
+        out = path_cost(self.body, x0, running=kinetic)
+        return self.readout(out.x[-1].flatten(1)), out.cost / x0[0].numel()
 
 
 class HiddenUnits(nn.Module):
