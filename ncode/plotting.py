@@ -23,6 +23,11 @@ COLOURS = {
     "gamma": "#777777",
     "mix": "#56B4E9",
     "resnet": "#222222",
+    "ncode": "#CC79A7",
+    "lstm": "#7A4FA3",
+    "ode_rnn": "#56B4E9",
+    "hebb": "#000000",
+    "oracle": "#999999",
 }
 DASHES = {
     "node": "-",
@@ -33,6 +38,11 @@ DASHES = {
     "gamma": (0, (2, 2)),
     "mix": (0, (6, 1, 1, 1)),
     "resnet": (0, (1, 2)),
+    "ncode": (0, (3, 1, 1, 1)),
+    "lstm": (0, (6, 1)),
+    "ode_rnn": (0, (4, 1, 1, 1, 1, 1)),
+    "hebb": (0, (4, 2)),
+    "oracle": (0, (1, 2)),
 }
 LABELS = {
     "node": "NODE",
@@ -43,6 +53,11 @@ LABELS = {
     "gamma": "γ alone, no flow",
     "mix": "N-CODE, 3×3 only",
     "resnet": "ResNet",
+    "ncode": "N-CODE (Eq. 7)",
+    "lstm": "LSTM",
+    "ode_rnn": "ODE-RNN",
+    "hebb": "Hebbian rule, untrained",
+    "oracle": "nearest neighbour",
 }
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")

@@ -87,6 +87,18 @@ def thinned(record: Record, points: int = 100) -> dict[str, list]:
     return short
 
 
+def describe(name: str) -> str:
+    """What a recording consists of, as one line of Markdown: runs, seeds, time, hardware, versions, commits."""
+    made = load(name)
+    facts = made[0].provenance
+    minutes = sum(run.provenance["seconds"] for run in made) / 60
+    commits = ", ".join(sorted({run.provenance["commit"] for run in made}))
+    return (
+        f"- `{name}`: {len(made)} runs, {len({run.config['seed'] for run in made})} seed(s), {minutes:.0f} minutes on "
+        f"{facts['device']}, {facts['threads']} thread(s), torch {facts['versions']['torch']}, commit {commits}"
+    )
+
+
 def _mean(values: Sequence[float]) -> float | None:
     # A failed step's NaN would not be JSON; a block of nothing else is a gap.
     finite = [value for value in values if math.isfinite(value)]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +29,13 @@ Loss = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, Mapping[str, floa
 
 class TrainingError(RuntimeError):
     """Training that cannot go on: too many steps failed in a row."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where batches come from: number k is a function of k alone, so that a run can resume anywhere."""
+
+    def __getitem__(self, k: int) -> tuple[Tensor, ...]: ...
 
 
 class Batches:
@@ -101,7 +109,7 @@ class History:
 def fit(
     model: nn.Module,
     loss: Loss,
-    batches: Batches,
+    batches: Source,
     iterations: int,
     optimiser: torch.optim.Optimizer,
     *,

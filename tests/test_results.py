@@ -1,0 +1,72 @@
+"""Recordings: written small, read back, and a clear answer where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from ncode import record, results, runs
+from ncode.experiments import pattern_memorisation
+from ncode.experiments.pattern_memorisation import Config
+from ncode.training import History
+
+
+@dataclass(frozen=True)
+class Plain:
+    seed: int = 0
+
+
+def noisy(config, checkpoint):
+    history = History(loss=[float(k) for k in range(1000)], metrics={"error": [float("nan")] * 10 + [0.5] * 990})
+    return runs.Result({"x": 1.0}, history)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
+    return tmp_path
+
+
+def test_a_recording_is_thin_and_comes_back(folder):
+    made = runs.run(noisy, Plain())
+    results.save("noisy", [made], points=100)
+    (read,) = results.load("noisy")
+    assert (read.id, read.config, read.metrics) == (made.id, {"seed": 0}, {"x": 1.0})
+    assert read.provenance["commit"] and read.provenance["threads"]
+    assert read.history["iteration"][-1] == 1000 and len(read.history["loss"]) == 100
+    assert read.history["loss"][0] == 4.5 and read.history["error"][:2] == [None, 0.5]
+
+
+def test_too_large_a_recording_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(results, "LIMIT", 100)
+    with pytest.raises(ValueError, match="points"):
+        results.save("large", [runs.run(noisy, Plain())])
+    assert not (folder / "large.json").exists()
+
+
+def test_a_missing_recording_is_named_with_those_there_are(folder):
+    results.save("one", [])
+    with pytest.raises(FileNotFoundError, match=r"'two'.*one"):
+        results.load("two")
+
+
+def test_recording_an_experiment_goes_on_where_it_stopped(folder, monkeypatch):
+    configs = [Config("hebb", 0, bits=20, test_episodes=5), Config("ncode", 0, bits=20, iterations=3, test_episodes=5)]
+    monkeypatch.setattr(pattern_memorisation, "recorded", lambda: {"small": lambda: configs})
+    record.main(["pattern_memorisation"])
+    first = results.load("small")
+    assert [run.config["learner"] for run in first] == ["hebb", "ncode"]
+    record.main(["pattern_memorisation", "small"])
+    # Equal down to the seconds and the time of day: nothing was computed again.
+    assert results.load("small") == first
+
+
+def test_every_committed_recording_is_readable_and_small():
+    found = sorted(results.folder().glob("*.json"))
+    assert found
+    for path in found:
+        assert path.stat().st_size <= results.LIMIT
+        for run in results.load(path.stem):
+            assert run.provenance["commit"] and not run.provenance["commit"].endswith("-dirty")
