@@ -58,6 +58,7 @@ rule publish:
         notebooks=expand("_build/{{profile}}/executed/{name}.ipynb", name=NOTEBOOKS),
         pages=PAGES,
         library=LIBRARY,
+        recorded=RECORDED,
         settings=["_config.yml", "pyproject.toml"],
     output:
         touch("_build/{profile}/published")
