@@ -12,6 +12,8 @@ PROFILE = config.get("profile", "cpu")
 BUILD = f"_build/{PROFILE}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.py"))
 LIBRARY = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
+# What notebooks show of longer runs.
+RECORDED = sorted(str(path) for path in Path("results").glob("*.json"))
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 # A published book that somebody deleted is built again, although its stamp is still there.
@@ -37,6 +39,7 @@ rule notebook:
         notebook="notebooks/{name}.py",
         execution="book/execute.py",
         library=LIBRARY,
+        recorded=RECORDED,
     output:
         "_build/{profile}/executed/{name}.ipynb"
     params:
@@ -55,6 +58,7 @@ rule publish:
         notebooks=expand("_build/{{profile}}/executed/{name}.ipynb", name=NOTEBOOKS),
         pages=PAGES,
         library=LIBRARY,
+        recorded=RECORDED,
         settings=["_config.yml", "pyproject.toml"],
     output:
         touch("_build/{profile}/published")

@@ -9,12 +9,14 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 
 from book import sync
-from ncode import claims, paper, profiles
+from ncode import claims, paper, profiles, results
 
 # The modules of the API reference, in the order in which a reader meets them; a missing one is left out.
 MODULES = (
-    "flows", "fields", "control", "solve", "integrate", "adjoint", "functional", "phase", "training", "runs",
-    "statistics", "data", "metrics", "page", "plotting", "claims", "paper", "profiles", "provenance", "files",
+    "flows", "fields", "control", "solve", "integrate", "adjoint", "backward", "cost", "functional", "phase",
+    "memory", "plastic", "memory_baselines", "training", "runs", "results", "record", "statistics", "data", "images",
+    "downloads", "image_files", "metrics", "page", "plotting", "diagram", "claims", "paper", "profiles",
+    "provenance", "files",
 )  # fmt: skip
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
@@ -191,6 +193,11 @@ def figure(recorded, name: str) -> str:
     return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {' '.join(shown.alt.split())}\n\n{caption}\n::::\n"
 
 
+def recordings(recorded) -> str:
+    """What every recording in ``results/`` consists of."""
+    return "\n".join(results.describe(path.stem) for path in sorted(results.folder().glob("*.json"))) + "\n"
+
+
 def notebooks(recorded) -> str:
     """The notebooks of this build, each with its link to Colab."""
     url = sync.repository_url()
@@ -227,6 +234,7 @@ FILLS = {
     "settings": settings,
     "figure": figure,
     "notebooks": notebooks,
+    "recordings": recordings,
     "repository": repository,
     "install": install,
     "modules": modules,

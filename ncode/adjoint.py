@@ -6,8 +6,8 @@ For z' = f(t, z; μ) and a cost l = ∫ℓ(t, z; μ)dt + φ(z(T)), the adjoint a
 
 The paper's proof leaves out the last two terms, the direct one and that of the boundary (Remark 1); here all three
 are computed. A running cost comes in as a part of the state that feeds back into nothing, c' = ℓ: its adjoint is
-constant, so it needs no state of its own backward. :func:`ncode.path_cost` is what a user calls; any other loss on
-``Solver(gradients="adjoint")`` takes the same way.
+constant, so it needs no state of its own backward. :func:`~ncode.cost.path_cost` is what a user calls; any other
+loss on ``Solver(gradients="adjoint")`` takes the same way.
 
 Memory grows neither with T nor with the number of steps: z is solved backward along with a, from one of a fixed
 number of checkpoints to the one before, and what comes out is compared with it (see :mod:`ncode.backward`).

@@ -110,7 +110,7 @@ class HebbianNCODE(nn.Module):
         leak: λ.
         clamp: hold every bit that the stimulus knows at its value; only unknown bits of the query then move.
         method: ``"euler"``, ``"midpoint"`` or ``"rk4"`` in the exact low-rank form of :mod:`ncode.plastic`, or any
-            adaptive method of :class:`ncode.Solver` on the tuple (x, θ).
+            adaptive method of :class:`~ncode.integrate.Solver` on the tuple (x, θ).
         steps: fixed steps a presentation.
         tolerance: rtol and atol of an adaptive method.
         direct: integrate the tuple (x, θ) for fixed steps as well: the low-rank form's reference, and much slower.

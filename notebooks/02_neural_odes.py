@@ -195,7 +195,8 @@ assert same < 1e-12, same
 
 # %% [markdown]
 # **Memory.** Backpropagation through the solver keeps what every step computed. The adjoint keeps the end and solves
-# backward again. PyTorch tells what it saves: count the bytes.
+# backward again. (By default the library keeps a fixed number of checkpoints as well, so that contraction does no harm;
+# none of them here, to show the method by itself.) PyTorch tells what it saves: count the bytes.
 
 
 # %%
@@ -209,7 +210,8 @@ def saved_bytes(gradients, steps):
         )
         return tensor
 
-    model = flow(1.0, Solver("rk4", steps=steps, gradients=gradients))
+    solver = Solver("rk4", steps=steps, gradients=gradients, checkpoints=0)
+    model = flow(1.0, solver)
     model.zero_grad()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         end = model(x0)

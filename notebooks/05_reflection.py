@@ -283,12 +283,18 @@ checks = {
 }
 if profile != "smoke":
     assert all(checks.values()), checks
+others = [
+    plotting.LABELS[model]
+    for model in ("anode", "data")
+    if np.mean(mse[model]) <= 1e-3
+]
 page.verdict(
     "N8",
     checks,
     every_record,
-    note="ANODE and data control learn it too: the barrier is the order of points on the line, and any way around it "
-    "will do. The function itself is linear, so no flow is needed for it.",
+    note=f"Of the others, these reach 1e-3 as well: {', '.join(others) or 'none'}. The "
+    "barrier is the order of points on the line, and any way around it will do. The "
+    "function itself is linear: no flow is needed for it.",
 )
 
 # %%

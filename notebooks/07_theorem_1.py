@@ -67,7 +67,7 @@ ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
 #   + \underbrace{a(0)\,\frac{\partial z(0)}{\partial \mu}}_{\text{boundary}} .$$ (eq-gradient)
 # :::
 #
-# The paper {cite:p}`chalvidal2021ncode` states it without a terminal cost ($a(T) = 0$, Eq. 6). Its proof drops the
+# The paper {cite:p}`chalvidal2021` states it without a terminal cost ($a(T) = 0$, Eq. 6). Its proof drops the
 # boundary term, which is all that $\gamma$ ever receives and which Remark 1 brings back, and it has no direct term:
 # its $\ell$ has no parameters.
 #
@@ -153,7 +153,7 @@ def errors(pattern):
 #
 # ### The gradient is right
 
-# %% mystnb={"figure": {"name": "fig-adjoint-error", "caption": "Relative error of the whole gradient against the solver's tolerance: medians over random systems, with the smallest and largest. All three ways follow the tolerance down to twelve digits."}, "image": {"alt": "Three nearly coinciding lines fall from about one per cent at tolerance 1e-3 to about 1e-12 at tolerance 1e-12, along the diagonal."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adjoint-error", "caption": "Relative error of the whole gradient against the solver's tolerance: medians over random systems, with the smallest and largest. All three ways follow the tolerance down to twelve digits."}, "image": {"alt": "Three nearly coinciding lines fall from about one per cent at tolerance 1e-3 to about 1e-12 at tolerance 1e-12, along the diagonal."}}
 figure, axes = plotting.panels(1, width=4.6, height=3.2)
 axis = axes[0, 0]
 styles = {
@@ -250,7 +250,7 @@ page.table(
 #
 # Counted, not sampled: the bytes of the tensors that autograd keeps for the backward pass.
 
-# %% mystnb={"figure": {"name": "fig-adjoint-memory", "caption": "Bytes kept for the backward pass, against the horizon (left) and, at a fixed horizon, against the evaluations that a tighter tolerance takes (right). Backpropagation keeps every evaluation's graph; the adjoint keeps at most sixteen states."}, "image": {"alt": "Two panels: the direct line rises steadily, the adjoint's stays flat, about two orders of magnitude lower."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adjoint-memory", "caption": "Bytes kept for the backward pass, against the horizon (left) and, at a fixed horizon, against the evaluations that a tighter tolerance takes (right). Backpropagation keeps every evaluation's graph; the adjoint keeps at most sixteen states."}, "image": {"alt": "Two panels: the direct line rises steadily, the adjoint's stays flat, about two orders of magnitude lower."}}
 figure, axes = plotting.panels(2, width=3.0, height=2.6, sharey=True)
 horizons = settings["horizons"]
 memory = {
@@ -327,7 +327,7 @@ for rate in rates:
         )
         cured[rate, count] = distance(found, exact), nfe
 
-# %% mystnb={"figure": {"name": "fig-adjoint-contractive", "caption": "Contractive dynamics at tolerance 1e-6. Left: the relative error of the gradient where every stretch is taken as it comes, by the number of checkpoints; a cross marks the gradients that came with a warning. Right: the same with the library's default, which adds checkpoints where the state found backward misses one."}, "image": {"alt": "Left panel: errors fall from up to 1e29 without checkpoints to 1e-6 with thirty-two. Right panel: all errors lie below 1e-3."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adjoint-contractive", "caption": "Contractive dynamics at tolerance 1e-6. Left: the relative error of the gradient where every stretch is taken as it comes, by the number of checkpoints; a cross marks the gradients that came with a warning. Right: the same with the library's default, which adds checkpoints where the state found backward misses one."}, "image": {"alt": "Left panel: errors fall from up to 1e29 without checkpoints to 1e-6 with thirty-two. Right panel: all errors lie below 1e-3."}}
 figure, axes = plotting.panels(2, width=3.2, height=2.9)
 for rate, colour in zip(rates, (GREEN, BLUE, ORANGE), strict=True):
     for axis, values in zip(axes[0], (broken, cured), strict=True):
@@ -397,7 +397,7 @@ assert max(cured[rate, 16][0] for rate in rates) < 1e-5
 #
 # ### A regularised flow
 #
-# A running cost is a loss like any other. Kinetic energy and the Jacobian's size {cite:p}`finlay2020rnode` keep an
+# A running cost is a loss like any other. Kinetic energy and the Jacobian's size {cite:p}`finlay2020` keep an
 # open loop's paths simple while it learns $x \mapsto -x$; all gradients are by the adjoint, and the weights of the
 # two terms are the same.
 

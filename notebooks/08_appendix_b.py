@@ -47,12 +47,12 @@ settings = page.settings
 # %% [markdown]
 # ## The claim
 #
-# Appendix B of {cite:t}`chalvidal2021ncode` prints a listing that makes the coupled system of Eq. 4,
+# Appendix B of {cite:t}`chalvidal2021` prints a listing that makes the coupled system of Eq. 4,
 #
 # $$x' = f(x, \theta), \qquad \theta' = g(\theta, x), \qquad \theta(0) = \gamma(x(0)),$$
 #
 # one module whose state is the pair $(x, \theta)$, and hands it to torchdiffeq's `odeint_adjoint`
-# {cite:p}`chen2018neural`: the gradient for $f$, $g$ and $\gamma$ then comes by itself, and the same lines serve the
+# {cite:p}`chen2018`: the gradient for $f$, $g$ and $\gamma$ then comes by itself, and the same lines serve the
 # open loop with $\theta' = 0$.
 #
 # ## The setting
@@ -263,7 +263,7 @@ page.table(
     rows,
 )
 
-# %% mystnb={"figure": {"name": "fig-listing-price", "caption": "Time and memory of one gradient on the convolutional block, relative to backpropagation through the solver. With θ in the state the solver's linear algebra, its error estimate and its interpolation all run over θ and its adjoint; the library sums θ's gradient outside the solver."}, "image": {"alt": "Two bar charts: in time the library lies below two and the listing well above; in memory every adjoint is far below the direct way."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-listing-price", "caption": "Time and memory of one gradient on the convolutional block, relative to backpropagation through the solver. With θ in the state the solver's linear algebra, its error estimate and its interpolation all run over θ and its adjoint; the library sums θ's gradient outside the solver."}, "image": {"alt": "Two bar charts: in time the library lies below two and the listing well above; in memory every adjoint is far below the direct way."}}
 figure, axes = plotting.panels(2, width=3.0, height=2.6)
 ratios = np.array([measured.ratio(way) for way in WAYS])
 spread = np.abs(ratios[:, 1:].T - ratios[:, 0])

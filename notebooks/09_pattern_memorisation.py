@@ -22,7 +22,7 @@ if importlib.util.find_spec("ncode") is None:
 # # Pattern memorisation
 #
 # Remember patterns that were shown for half a second each, in synapses that move while they are shown (Section 4.3,
-# Figs. 6 and A.3 of {cite:t}`chalvidal2021`; the task is that of {cite:t}`miconi2018differentiable`).
+# Figs. 6 and A.3 of {cite:t}`chalvidal2021`; the task is that of {cite:t}`miconi2018`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
