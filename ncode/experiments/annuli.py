@@ -39,6 +39,7 @@ class Config:
         points: training points, half of each class, uniform over their areas.
         batch: points a step.
         hidden, control_hidden: widths of the field's and of the controller's hidden layers.
+        steer: which of the field's parameters N-CODE controls.
         learning_rate: Adam's, at the start; it falls to zero along a cosine.
         clip: largest norm of the gradient; beyond it, it is scaled down.
         tolerance: rtol and atol of dopri5.
@@ -54,6 +55,7 @@ class Config:
     batch: int = 128
     hidden: tuple[int, ...] = (32,)
     control_hidden: tuple[int, ...] = (16,)
+    steer: str = "*"
     learning_rate: float = 1e-2
     clip: float | None = 1.0
     tolerance: float = 1e-3
@@ -79,7 +81,7 @@ def build(config: Config) -> nn.Sequential:
     if config.model == "gamma":
         return nn.Sequential(GammaAlone(config.control_hidden, 2), nn.Linear(2, 1))
     solver = Solver(rtol=config.tolerance, atol=config.tolerance, horizon=config.horizon)
-    flow = toy.build(config.model, 2, config.hidden, config.control_hidden, solver)
+    flow = toy.build(config.model, 2, config.hidden, config.control_hidden, solver, config.steer)
     if config.model == "anode":
         # Its readout sees the added dimension, as in its paper: that is where it lifts the disk to.
         flow.project = False

@@ -12,16 +12,18 @@ from ncode.integrate import Solver
 FLOWS = ("node", "anode", "data", "open", "closed")
 
 
-def build(model: str, dim: int, hidden: Sequence[int], control_hidden: Sequence[int], solver: Solver) -> Flow:
+def build(
+    model: str, dim: int, hidden: Sequence[int], control_hidden: Sequence[int], solver: Solver, steer: str = "*"
+) -> Flow:
     """One of :data:`FLOWS` in ``dim`` dimensions, on the same kind of field.
 
     Args:
-        model: ``node``; ``anode`` with one added dimension; ``data``, data control; ``open`` and ``closed``,
-            N-CODE with every parameter of the field steered.
+        model: ``node``; ``anode`` with one added dimension; ``data``, data control; ``open`` and ``closed``, N-CODE.
         dim: dimension of the state.
         hidden: widths of the field's hidden layers.
         control_hidden: widths of the controller's.
         solver: for all alike.
+        steer: which of the field's parameters N-CODE controls.
 
     Raises:
         ValueError: when ``model`` is none of them.
@@ -34,7 +36,9 @@ def build(model: str, dim: int, hidden: Sequence[int], control_hidden: Sequence[
         return DataControlledODE(MLP(dim, hidden, inputs=dim), solver)
     field = MLP(dim, hidden)
     if model == "open":
-        return NCODE(field, gamma=OpenLoop(dim, field.size(), control_hidden), solver=solver)
+        gamma = OpenLoop(dim, field.size(steer), control_hidden)
+        return NCODE(field, gamma=gamma, steer=steer, solver=solver)
     if model == "closed":
-        return NCODE(field, g=ClosedLoop(dim, field.size(), control_hidden), solver=solver)
+        g = ClosedLoop(dim, field.size(steer), control_hidden)
+        return NCODE(field, g=g, steer=steer, solver=solver)
     raise ValueError(f"model: {model!r} is not one of {', '.join(FLOWS)}")
