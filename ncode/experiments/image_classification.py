@@ -24,7 +24,7 @@ from ncode.flows import NCODE, AugmentedNeuralODE, Flow, NeuralODE
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
 from ncode.integrate import Solver
 from ncode.runs import Result, fingerprint
-from ncode.training import Batches, fit
+from ncode.training import Batches, cosine, fit
 
 FLOWS = ("node", "anode", "data", "open", "mix")
 """NODE; ANODE; NODE with data control; N-CODE open loop with all kernels steered, and with the 3×3 kernels only."""
@@ -54,6 +54,7 @@ class Config:
         depth: layers of the ResNet.
         epochs, batch: of training.
         learning_rate: Adam's.
+        cosine: let the learning rate fall to zero along half a cosine; otherwise it is constant.
         clip: largest norm of the gradient; beyond it, it is scaled down.
         method, steps, tolerance, horizon: of the solver; ``steps`` for fixed, ``tolerance`` for adaptive methods.
         flips: mirror each training image with probability one half.
@@ -75,6 +76,7 @@ class Config:
     epochs: int = 5
     batch: int = 64
     learning_rate: float = 1e-3
+    cosine: bool = False
     clip: float | None = 1.0
     method: str = "rk4"
     steps: int = 2
@@ -216,6 +218,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         iterations,
         torch.optim.Adam(model.parameters(), lr=config.learning_rate),
         clip=config.clip,
+        schedule=cosine if config.cosine else None,
         evaluate=evaluate,
         evaluate_every=-(-iterations // config.looks),
         checkpoint=checkpoint,
