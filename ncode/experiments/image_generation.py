@@ -6,7 +6,6 @@ density is also fitted to as many *training* embeddings, and each sample's neare
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
