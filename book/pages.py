@@ -15,7 +15,7 @@ from ncode import claims, paper, profiles, results
 MODULES = (
     "flows", "fields", "control", "solve", "integrate", "adjoint", "backward", "cost", "functional", "phase",
     "memory", "plastic", "memory_baselines", "training", "runs", "results", "record", "statistics", "data", "images",
-    "downloads", "image_files", "metrics", "page", "plotting", "diagram", "claims", "paper", "profiles",
+    "downloads", "image_files", "metrics", "features", "page", "plotting", "diagram", "claims", "paper", "profiles",
     "provenance", "files",
 )  # fmt: skip
 
