@@ -40,8 +40,8 @@ def test_one_seed_has_no_interval():
 def test_seeds_needed_are_the_first_number_whose_interval_excludes_zero():
     # Mean 1 and standard deviation 2: t(0.975, n - 1)·2/√n falls below 1 at n = 18 (0.9946), not at 17 (1.0283).
     assert seeds_needed([-1, 1, 3], [0, 0, 0]) == 18
-    # What is certain already needs no more than an interval does.
-    assert seeds_needed([1.0, 1.1, 0.9], [0, 0, 0]) == 3
+    # What is certain already needs no more than an interval does: 0.898 < 1 at n = 2.
+    assert seeds_needed([1.0, 1.1, 0.9], [0, 0, 0]) == 2
     assert seeds_needed([5.0, 5.0], [4.0, 4.0]) == 2
 
 
