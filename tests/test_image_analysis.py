@@ -123,11 +123,11 @@ def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
 
 def test_runs_are_described_by_data_and_budget():
     run = recorded("anode", 0, 0.5)
-    assert study.data(run) == "MNIST 14×14"
-    assert study.budget([run, run]) == "k = 16, learning rate 0.003, 2 epochs, 2 seeds"
+    assert study.data(run) == "MNIST 14×14, 2 epochs"
+    assert study.budget([run, run]) == "k = 16, learning rate 0.003, 2 seeds"
     run.config.update(dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
-    assert study.data(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images"
-    assert study.budget([run]) == "k = 16, learning rate 0.0033, falling to 0, 2 epochs, 1 seed"
+    assert study.data(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
+    assert study.budget([run]) == "k = 16, learning rate 0.0033, falling to 0, 1 seed"
 
 
 def test_the_best_rate_has_the_lowest_validation_loss():
@@ -135,8 +135,19 @@ def test_the_best_rate_has_the_lowest_validation_loss():
     for run, rate in zip(runs, (1e-3, 3e-3, 1e-2), strict=True):
         run.config["learning_rate"] = rate
     assert study.best_rate(runs) == 3e-3
-    runs[2].config["dataset"] = "cifar10"
-    assert [len(group) for group in study.by_setting(runs, "recorded").values()] == [2, 1]
+
+
+def test_the_table_of_rates_marks_what_is_used():
+    live = [recorded("anode", 100, 0.5, validation_loss=loss, validation_accuracy=0.5) for loss in (0.3, 0.1)]
+    live[1].config["learning_rate"] = 1e-2
+    metrics = {"validation_loss": 0.1, "validation_accuracy": 0.5}
+    made = [Recorded("", "", dataclasses.asdict(config), metrics, {}, {}) for config in study.task.rates()]
+    rows = study.rate_table({"mnist": live}, made)
+    assert [row[-1] for row in rows[:2]] == ["", "✓"]
+    # Of a recorded plan one rate is used, whatever the losses.
+    plans = {row[0]: [other[-1] for other in rows[2:] if other[0] == row[0]] for row in rows[2:]}
+    assert len(plans) == 2
+    assert all(marks.count("✓") == 1 for marks in plans.values())
 
 
 def test_a_comparison_is_complete_when_every_model_has_a_run():

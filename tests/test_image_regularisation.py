@@ -55,14 +55,14 @@ def test_runs_are_named_by_their_configuration():
 
 def test_variations_run_on_the_seeds_of_what_they_are_compared_with(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
-    settings = SETTINGS | {"images": 128, "epochs": 1, "looks": 1}
+    settings = SETTINGS | {"images": 64, "epochs": 1, "looks": 1}
     fixed = {
         model: [runs.run(study.train, study.variation(model, study.FIXED, seed, settings)) for seed in (3, 5)]
         for model in ("anode", "open")
     }
-    made = study.beside(fixed, ["linear γ", "dropout 0.3"], settings)
+    made = study.beside(fixed, ["dropout 0.3"], settings)
     assert [of for of, _ in made.values()] == [
-        ("anode", study.FIXED), ("open", study.FIXED), ("open", "linear γ"), ("open", "dropout 0.3")
+        ("anode", study.FIXED), ("open", study.FIXED), ("open", "dropout 0.3")
     ]  # fmt: skip
     assert all([run.config["seed"] for run in records] == [3, 5] for _, records in made.values())
     every = [run for _, records in made.values() for run in records]

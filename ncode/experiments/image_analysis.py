@@ -128,35 +128,43 @@ def complete(runs: Runs) -> bool:
 
 
 def data(run, kind: str = "") -> str:
-    """A run's data in words, after what kind of run it is: ``recorded, MNIST 14×14``."""
+    """A run's data and epochs in words, after what kind of run it is: ``recorded, MNIST 14×14, 5 epochs``."""
     config = run.config
     of = DATASETS[config["dataset"]] + (f" ({config['variant']})" if config["variant"] else "")
     few = f", {config['images']} images" if config["images"] else ""
-    return f"{kind}{', ' if kind else ''}{of} {config['size']}×{config['size']}{few}"
+    return f"{kind}{', ' if kind else ''}{of} {config['size']}×{config['size']}{few}, {config['epochs']} epochs"
 
 
 def budget(runs: Sequence) -> str:
-    """Width, learning rate, epochs and number of seeds of one model's runs, in words."""
+    """Width, learning rate and number of seeds of one model's runs, in words."""
     config = runs[0].config
     # What was recorded before there was a schedule has no such field.
     falling = ", falling to 0" if config.get("cosine") else ""
     return (
-        f"k = {config['filters']}, learning rate {config['learning_rate']:.2g}{falling}, {config['epochs']} epochs, "
+        f"k = {config['filters']}, learning rate {config['learning_rate']:.2g}{falling}, "
         f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
     )
-
-
-def by_setting(runs: Iterable, kind: str) -> dict[str, list]:
-    """Runs by their data in words (see :func:`data`), in order of appearance."""
-    groups: dict[str, list] = {}
-    for run in runs:
-        groups.setdefault(data(run, kind), []).append(run)
-    return groups
 
 
 def best_rate(runs: Iterable) -> float:
     """The learning rate of the run with the lowest validation loss."""
     return min(runs, key=lambda run: run.metrics["validation_loss"]).config["learning_rate"]
+
+
+def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[str]]:
+    """A table's rows: ANODE's validation loss and accuracy at every learning rate, and which rate the page uses.
+
+    A live page uses the best; a recorded comparison what its plan says.
+    """
+    used = [replace(config, seed=task.RATE_SEED) for configs in task.comparisons().values() for config in configs]
+    rows = []
+    for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
+        for run in runs:
+            rate, scores = run.config["learning_rate"], run.metrics
+            taken = rate == best_rate(runs) if kind == "this run" else task.Config(**run.config) in used
+            loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
+            rows.append([data(run, kind), f"{rate:g}", loss, accuracy, "✓" if taken else ""])
+    return rows
 
 
 def accuracy(runs: Sequence) -> str:
@@ -353,7 +361,7 @@ def tuning_panel(axes: Axes, tuned: Mapping[tuple[str, str], list], title: str) 
         axes.plot(min(loss, edge), names.index(name), marker, color=plotting.COLOURS[model], clip_on=False)
     anode = min(loss for (model, _), loss in losses.items() if model == "anode")
     axes.axvline(anode, color=plotting.COLOURS["anode"], linestyle="--", linewidth=1)
-    axes.set(xlabel="validation loss", title=title.removeprefix("recorded, "), yticks=range(len(names)))
+    axes.set(xlabel="validation loss", title=title.split(", ")[1], yticks=range(len(names)))
     axes.set_yticklabels(names)
 
 
