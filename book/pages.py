@@ -15,14 +15,14 @@ from ncode import claims, paper, profiles, results
 MODULES = (
     "flows", "fields", "control", "solve", "integrate", "adjoint", "backward", "cost", "functional", "phase",
     "memory", "plastic", "memory_baselines", "linear_flow", "autoencoder", "training", "runs", "results", "record",
-    "statistics", "data", "images", "downloads", "image_files", "metrics", "page", "plotting", "diagram", "claims",
-    "paper", "profiles", "provenance", "files",
+    "statistics", "data", "images", "downloads", "image_files", "metrics", "features", "page", "plotting", "diagram",
+    "claims", "paper", "profiles", "provenance", "files",
 )  # fmt: skip
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
 
-_CLASSES = {"holds": "tip", "holds in part": "important", "does not hold here": "warning"}
+_CLASSES = {"holds": "tip", "holds in part": "important", "does not hold here": "warning", "not tested here": "note"}
 
 
 def table(shown: Mapping) -> str:
@@ -44,6 +44,8 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
 def evidence(verdict: Mapping) -> str:
     """What a verdict rests on: profile, seeds, runs."""
     seeds, runs = verdict["seeds"], len(verdict["runs"])
+    if not verdict["checks"]:
+        return "nothing ran"
     rests = f"{_count(seeds, 'seed')}, {_count(runs, 'run')}" if seeds else "no randomness involved"
     return f"{verdict['profile']} profile, {rests}"
 
@@ -61,6 +63,8 @@ def verdict(shown: Mapping) -> str:
 def _admonition(shown: Mapping, link: str) -> str:
     claim = claims.get(shown["claim"])
     checks = "\n".join(f"- {'✓' if held else '✗'} {name}" for name, held in shown["checks"])
+    untested = "\n".join(f"- – {what}: **not tested here**. {takes}" for what, takes in shown["untested"])
+    checks = "\n".join(part for part in (checks, untested) if part)
     parts = [f"{claim.text} *({claim.where})*", checks, shown["note"], f"*{evidence(shown)}* · {link}"]
     body = "\n\n".join(part for part in parts if part)
     word = shown["verdict"]
@@ -118,17 +122,27 @@ def overview(recorded) -> str:
 
 def published(recorded, name: str) -> str:
     """The published table ``name`` of ``paper.toml``, with a column for ours beside each of the paper's."""
-    one = paper.get(name)
+    one, ours = paper.get(name), recorded.ours.get(name)
+    measured = ours["rows"] if ours else {}
+    missing = "–" if ours else "not yet"
     columns = [one.rows_are]
     for column in one.columns:
         columns += [f"{column}, published", "ours"] if one.ours else [column]
     rows = []
     for label, values in one.rows.items():
         row = [label]
-        for value in values:
-            row += [value, "not yet"] if one.ours else [value]
+        for column, value in zip(one.columns, values, strict=True):
+            row += [value, measured.get(label, {}).get(column, missing)] if one.ours else [value]
         rows.append(row)
-    return list_table(f"tab-published-{name}", f"{one.caption} Source: {one.source}.", columns, rows)
+    caption = f"{one.caption} Source: {one.source}."
+    if ours:
+        caption += f" Ours, from {_home(recorded, ours['notebook'])}: {ours['setting']} –: not tested here."
+    return list_table(f"tab-published-{name}", caption, columns, rows)
+
+
+def ours(shown: Mapping) -> str:
+    """One sentence in the place of a :class:`ncode.page.Ours`: the page on results has the numbers."""
+    return f"{{ref}}`The page on results<tab-published-{shown['table']}>` sets these numbers beside the paper's.\n"
 
 
 def costs(recorded) -> str:

@@ -18,7 +18,7 @@ import yaml
 
 from book import pages
 from book.sync import BRANCH, repository_url
-from ncode.page import TABLE, TOOK, VERDICT
+from ncode.page import OURS, TABLE, TOOK, VERDICT
 
 _FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
 
@@ -43,6 +43,7 @@ class Recorded:
         took: each notebook's record of what it took.
         titles: each notebook's title.
         figures: each notebook's figures by name.
+        ours: by published table, what was measured of it, with the notebook that did under ``"notebook"``.
     """
 
     profile: str
@@ -50,6 +51,7 @@ class Recorded:
     took: dict[str, dict] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+    ours: dict[str, dict] = field(default_factory=dict)
 
 
 def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded:
@@ -62,7 +64,8 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded
         to: where Jupyter Book will look.
 
     Raises:
-        ValueError: when two notebooks give a verdict on one claim, or a page asks for something unknown.
+        ValueError: when two notebooks give a verdict on one claim or measure one published table, or a page asks for
+            something unknown.
     """
     recorded = Recorded(profile)
     (to / "notebooks").mkdir(parents=True)
@@ -90,11 +93,13 @@ def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> N
         r"^# (.+)$", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), re.M
     )
     recorded.titles[name] = found[1] if found else name
-    for verdict in _shown(notebook, VERDICT):
-        earlier = recorded.verdicts.get(verdict["claim"])
-        if earlier:
-            raise ValueError(f"{verdict['claim']}: a verdict in {earlier['notebook']} and another one in {name}")
-        recorded.verdicts[verdict["claim"]] = {**verdict, "notebook": name}
+    for mime, key, into in ((VERDICT, "claim", recorded.verdicts), (OURS, "table", recorded.ours)):
+        for shown in _shown(notebook, mime):
+            earlier = into.get(shown[key])
+            if earlier:
+                kind = "a verdict" if mime == VERDICT else "measurements"
+                raise ValueError(f"{shown[key]}: {kind} in {earlier['notebook']} and another one in {name}")
+            into[shown[key]] = {**shown, "notebook": name}
     for took in _shown(notebook, TOOK):
         recorded.took[name] = dict(took)
     for cell in notebook.cells:
@@ -120,7 +125,7 @@ def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
 
 def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Put a Markdown cell in the place of every table, verdict and record of what the page took."""
-    written = {TABLE: pages.table, VERDICT: pages.verdict, TOOK: pages.took}
+    written = {TABLE: pages.table, VERDICT: pages.verdict, TOOK: pages.took, OURS: pages.ours}
     cells = []
     for cell in notebook.cells:
         cells.append(cell)

@@ -16,6 +16,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from ncode import claims
+
 ROOT = Path(__file__).resolve().parents[1]
 BRANCH = "main"
 _INSTALL = re.compile(r"git\+https://[^\s\"'#@]+")
@@ -56,12 +58,13 @@ def derived(root: Path = ROOT) -> dict[Path, str]:
     """Every derived file under ``root`` with the text that it should have."""
     url = repository_url(root)
     files: dict[Path, str] = {}
-    badges = ["", "| notebook | opens on |", "| --- | --- |"]
+    badges = ["", "| notebook | tests the claims | opens on |", "| --- | --- | --- |"]
     for path in sorted(root.glob("notebooks/[0-9]*.py")):
         source = _INSTALL.sub(f"git+{url}", path.read_text(encoding="utf-8"))
         files[path] = source
         files[path.with_suffix(".ipynb")] = to_ipynb(source)
-        badges.append(f"| {title(source)} | [Colab]({colab_url(path.stem, url)}) |")
+        tested = ", ".join(claim.id for claim in claims.load().values() if claim.home == path.stem)
+        badges.append(f"| {title(source)} | {tested} | [Colab]({colab_url(path.stem, url)}) |")
     readme = root / "README.md"
     if readme.exists():
         text = _BADGES.sub(lambda _: "\n".join(badges) + "\n\n", readme.read_text(encoding="utf-8"))

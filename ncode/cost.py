@@ -149,6 +149,21 @@ def control_effort(point: Point) -> Float[Tensor, " batch"]:
     return point.theta.square().sum(1)
 
 
+def control_deviation(scales: Float[Tensor, " m"]) -> Terminal:
+    """The terminal cost mean_i ((θ_i - mean θ_i)/s_i)²: how far a sample's control lies from the batch's mean control.
+
+    Args:
+        scales: s, the size of each control variable.
+    """
+
+    def terminal(x: Tensor, theta: Tensor | None) -> Tensor:
+        if theta is None:
+            raise ValueError("model: has no control whose deviation could be measured")
+        return ((theta - theta.mean(0)) / scales).square().mean(1)
+
+    return terminal
+
+
 def _one_each(value: Tensor, x: Tensor, name: str) -> Tensor:
     if not isinstance(value, Tensor) or value.shape != (len(x),):
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__

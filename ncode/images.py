@@ -80,6 +80,10 @@ class KernelController(OpenLoop):
         hidden: number of hidden units (the paper: 10).
         activation: of the hidden units; ``None`` for a linear γ.
         spread: see above.
+        dropout: share of the hidden units that training drops at random, one draw a sample and solve.
+
+    Attributes:
+        scales: 1/√(fan-in) of every control variable (see :meth:`ConvBlock.scales`).
     """
 
     def __init__(
@@ -90,16 +94,20 @@ class KernelController(OpenLoop):
         hidden: int = 10,
         activation: str | None = "tanh",
         spread: float = 1.0,
+        dropout: float = 0.0,
     ):
         scales = field.scales(steer)
         super().__init__(channels * math.prod(field.shape[1:]), len(scales), (hidden,), spread=1.0)
         self.channels = channels
         self.activation = activation_function(activation) if activation else _identity
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.register_buffer("scales", scales, persistent=False)
         with torch.no_grad():
             self.layers[-1].weight.mul_(spread * scales.unsqueeze(1))
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch m"]:
-        return super().forward(x[:, : self.channels])
+        units, heads = self.layers
+        return heads(self.dropout(self.activation(units(x[:, : self.channels].flatten(1)))))
 
 
 class ImageControl(nn.Module):

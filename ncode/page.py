@@ -12,11 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from ncode import claims, profiles, provenance
+from ncode import claims, paper, profiles, provenance
 
 TABLE = "application/vnd.ncode.table+json"
 VERDICT = "application/vnd.ncode.verdict+json"
 TOOK = "application/vnd.ncode.took+json"
+OURS = "application/vnd.ncode.ours+json"
 
 
 class _Shown:
@@ -76,7 +77,8 @@ class Verdict(_Shown):
     """What executed code says about one claim of a paper.
 
     The verdict is computed from named checks, never chosen: all true, *holds*; some true, *holds in part*; none
-    true, *does not hold here*.
+    true, *does not hold here*. A claim with a part that was not tested holds in part at most; without any check it
+    is *not tested here*.
 
     Args:
         claim: the claim's id in ``claims.toml``, such as ``"N8"``.
@@ -85,6 +87,10 @@ class Verdict(_Shown):
         seeds: how many seeds the checks rest on; 0 where nothing random is involved (a proof, an exact solution).
         runs: ids of the run records behind them.
         note: what a reader must know to weigh it: how weak the evidence is, which control explains it.
+        untested: what the claim covers and nobody ran, in words, and what running it would take.
+
+    Raises:
+        ValueError: on an unknown claim, or with neither a check nor an untested part.
     """
 
     claim: str
@@ -93,25 +99,36 @@ class Verdict(_Shown):
     seeds: int = 0
     runs: Sequence[str] = ()
     note: str = ""
+    untested: Mapping[str, str] = field(default_factory=dict)
     verdict: str = field(init=False)
     mime = VERDICT
 
     def __post_init__(self):
         claims.get(self.claim)
-        if not self.checks:
-            raise ValueError(f"checks: a verdict on {self.claim} needs at least one")
+        if not self.checks and not self.untested:
+            raise ValueError(f"checks: a verdict on {self.claim} needs at least one, or says what was not tested")
         object.__setattr__(self, "checks", {name: bool(value) for name, value in self.checks.items()})
+        object.__setattr__(self, "verdict", self._word())
+
+    def _word(self) -> str:
         held = sum(self.checks.values())
-        words = "holds" if held == len(self.checks) else "holds in part" if held else "does not hold here"
-        object.__setattr__(self, "verdict", words)
+        if not self.checks:
+            return "not tested here"
+        if not held:
+            return "does not hold here"
+        return "holds" if held == len(self.checks) and not self.untested else "holds in part"
 
     def content(self) -> dict:
         # Pairs, for a notebook file sorts the keys of what it stores.
-        return {**asdict(self), "checks": list(self.checks.items())}
+        return {**asdict(self), "checks": list(self.checks.items()), "untested": list(self.untested.items())}
 
     def html(self) -> str:
         rows = "".join(f"<li>{'✓' if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items())
-        evidence = f"{self.seeds} seeds" if self.seeds else "no randomness involved"
+        rows += "".join(
+            f"<li>– {html.escape(what)}: not tested here. {html.escape(takes)}</li>"
+            for what, takes in self.untested.items()
+        )
+        evidence = f"{self.seeds} seeds" if self.seeds else "no randomness involved" if self.checks else "nothing ran"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
         return (
             f'<div class="ncode-verdict"><p><strong>{self.claim}: {self.verdict}</strong> '
@@ -144,6 +161,34 @@ class Took(_Shown):
         )
 
 
+@dataclass(frozen=True)
+class Ours(_Shown):
+    """What this book measures where a paper printed a number: the page on results sets the two side by side.
+
+    Args:
+        table: the published table's name in ``paper.toml``.
+        rows: by the published table's rows and columns, what was measured, as text; what is left out was not tested.
+        setting: in a sentence or two, in what it differs from the paper's measurement.
+
+    Raises:
+        ValueError: when the published table has no such row or column.
+    """
+
+    table: str
+    rows: Mapping[str, Mapping[str, str]]
+    setting: str
+    mime = OURS
+
+    def __post_init__(self):
+        published = paper.get(self.table)
+        for row, values in self.rows.items():
+            for column in values:
+                published.value(row, column)
+
+    def html(self) -> str:
+        return f"<p>Set beside the published table <em>{html.escape(self.table)}</em> on the page of results.</p>"
+
+
 class Page:
     """One notebook's run: its profile, its clock, and what it shows.
 
@@ -165,7 +210,18 @@ class Page:
         """A numbered table (see :class:`Table`)."""
         return Table(name, caption, list(columns), rows)
 
-    def verdict(self, claim: str, checks: Mapping[str, bool], records: Sequence = (), note: str = "") -> Verdict:
+    def ours(self, table: str, rows: Mapping[str, Mapping[str, str]], setting: str) -> Ours:
+        """What was measured where the paper printed the table ``table`` (see :class:`Ours`)."""
+        return Ours(table, rows, setting)
+
+    def verdict(
+        self,
+        claim: str,
+        checks: Mapping[str, bool],
+        records: Sequence = (),
+        note: str = "",
+        untested: Mapping[str, str] | None = None,
+    ) -> Verdict:
         """The verdict on ``claim`` that ``checks`` give; ``records`` are the runs they rest on."""
         return Verdict(
             claim,
@@ -174,7 +230,12 @@ class Page:
             seeds=len({record.config["seed"] for record in records}),
             runs=[record.id for record in records],
             note=note,
+            untested=untested or {},
         )
+
+    def untested(self, claim: str, takes: str) -> Verdict:
+        """The verdict *not tested here* on ``claim``, and what testing it would take."""
+        return self.verdict(claim, {}, untested={"the claim": takes})
 
     def took(self, records: Sequence = ()) -> Took:
         """The page's footer; call it last."""

@@ -108,7 +108,7 @@ def line(model: str) -> dict:
     return {"color": COLOURS[model], "linestyle": DASHES[model], "label": LABELS[model]}
 
 
-def band(axes: Axes, x: Sequence[float], runs: np.ndarray, model: str) -> None:
+def band(axes: Axes, x: Sequence[float] | np.ndarray, runs: np.ndarray, model: str) -> None:
     """The median over seeds as a line, smallest to largest as a band.
 
     Args:

@@ -87,6 +87,11 @@ def thinned(record: Record, points: int = 100) -> dict[str, list]:
     return short
 
 
+def history(run: Record | Recorded, points: int = 100) -> dict[str, list]:
+    """A live run's history as :func:`thinned` gives it, or a recorded run's, which was thinned when it was recorded."""
+    return run.history if isinstance(run, Recorded) else thinned(run, points)
+
+
 def describe(name: str) -> str:
     """What a recording consists of, as one line of Markdown: runs, seeds, time, hardware, versions, commits."""
     made = load(name)

@@ -33,9 +33,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown
+from torch.nn import functional as F
 
-from ncode import phase, plotting, runs
+from ncode import plotting, results, runs
 from ncode.experiments import annuli, toy
+from ncode.experiments import annuli_steering as steering
 from ncode.page import Page
 from ncode.statistics import percent, ratio_interval, span, spread
 
@@ -254,37 +256,15 @@ plt.show()
 # changes inside the classes as in the gap between them.
 
 # %%
-radii = torch.linspace(0, annuli.OUTER, 61)
-angles = torch.arange(8) * (2 * torch.pi / 8)
-
-
-def portraits(flow, angle):
-    """The equilibria of the fields that the points of one ray get."""
-    x0 = radii.unsqueeze(1) * torch.stack([torch.cos(angle), torch.sin(angle)])
-    with torch.no_grad():
-        theta = flow.double().initial_control(x0.double())
-    return phase.equilibria(flow.field, theta, box=8.0, starts=13)
-
-
 rays = [
-    [portraits(trained(record)[0], angle) for angle in angles]
+    [steering.portraits(trained(record)[0], angle) for angle in steering.ANGLES]
     for record in records["open"]
 ]
-
-
-# %%
-def changes(ray):
-    """The radii at which the portrait changes along a ray."""
-    signatures = [portrait.signature for portrait in ray]
-    pairs = zip(radii[1:], signatures, signatures[1:], strict=False)
-    return [float(radius) for radius, before, after in pairs if before != after]
-
-
-bifurcations = [np.concatenate([changes(ray) for ray in seed]) for seed in rays]
+found = [steering.bifurcations(seed) for seed in rays]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-bifurcation", "caption": "Left: bifurcation diagram of the open loop's field along one ray, first seed: the first coordinate of every equilibrium in the box against the radius of x(0). Middle: what the trained model answers along that ray. Right: radii at which the portrait changes, over eight rays of every seed. Grey: the gap between the classes."}, "image": {"alt": "Left: equilibria against radius, coloured by kind. Middle: predicted probability against radius, falling from one to zero within the gap. Right: histogram of the radii of bifurcations."}}
 figure, axes = plotting.panels(3, width=2.6, height=2.5)
-for portrait, radius in zip(rays[0][0], radii, strict=True):
+for portrait, radius in zip(rays[0][0], steering.RADII, strict=True):
     for point, kind in zip(portrait.points, portrait.kinds, strict=True):
         mark = {
             "sink": ("o", "#0072B2"),
@@ -294,11 +274,11 @@ for portrait, radius in zip(rays[0][0], radii, strict=True):
         axes[0, 0].plot(radius, point[0], mark[0], color=mark[1], markersize=3)
 with torch.no_grad():
     answer = torch.sigmoid(
-        trained(records["open"][0])(torch.stack([radii, torch.zeros(61)], dim=1))
+        trained(records["open"][0])(F.pad(steering.RADII.unsqueeze(1), (0, 1)))
     )
-axes[0, 1].plot(radii, answer, color=plotting.COLOURS["open"])
+axes[0, 1].plot(steering.RADII, answer, color=plotting.COLOURS["open"])
 axes[0, 2].hist(
-    np.concatenate(bifurcations),
+    np.concatenate([steering.changes(ray) for seed in rays for ray in seed]),
     bins=np.linspace(0, 1.5, 31),
     color=plotting.COLOURS["open"],
 )
@@ -308,6 +288,62 @@ for panel, label in zip(
     panel.axvspan(annuli.DISK, annuli.INNER, color="#eeeeee", zorder=0)
     panel.set(xlabel="radius of x(0)", ylabel=label)
 plt.show()
+
+# %% [markdown]
+# **Does it depend on what is steered?** The same in recorded runs, over what of the field the controllers may set:
+# its biases, its weights, its first or its last layer, or everything.
+
+# %% tags=["hide-input"]
+STEERED = {
+    "*.bias": "biases",
+    "*.weight": "weights",
+    "*0.*": "first layer",
+    "*1.*": "last layer",
+    "*": "everything",
+}
+
+
+def steered(runs_, name):
+    """A metric of some recorded runs."""
+    return np.array([run.metrics[name] for run in runs_])
+
+
+def by_steering(runs_, steer):
+    """A row: what became of both loops when they steer that."""
+    loops = [
+        [
+            run
+            for run in runs_
+            if (run.config["model"], run.config["steer"]) == (model, steer)
+        ]
+        for model in ("open", "closed")
+    ]
+    if not all(loops):
+        return None
+    return [
+        STEERED[steer],
+        str(len(loops[0])),
+        *(
+            spread(100 * steered(loops[0], name), 2)
+            for name in ("differs", "in_gap")
+        ),
+        f"{(steered(loops[0], 'in_gap') > steering.GAP_SHARE).mean():.0%}",
+        *(f"{(steered(loop, 'grid_error') == 0).mean():.0%}" for loop in loops),
+        *(f"{steered(loop, 'solver_error').max():.1g}" for loop in loops),
+    ]
+
+
+recorded = results.load("annuli_steering")
+page.table(
+    "tab-annuli-steering",
+    "By what is steered, recorded runs. Open loop: rays whose ends have different portraits, and changes that lie in "
+    f"the gap, mean ± standard deviation over seeds in % (the gap is {steering.GAP_SHARE:.0%} of a ray), and seeds on "
+    "which the gap has more than its share. Then, open and closed loop: seeds on which no point of the dense grid is "
+    "wrong; the worst test point's solver error over all seeds.",
+    ["steered", "seeds", "rays differ %", "in the gap %", "gap above its share", "open: all right", "closed: all right",
+     "open: solver error", "closed: solver error"],
+    [row for steer in STEERED if (row := by_steering(recorded, steer))],
+)  # fmt: skip
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict
@@ -398,17 +434,7 @@ page.verdict(
 )
 
 # %%
-gap = [
-    np.mean((found > annuli.DISK) & (found <= annuli.INNER))
-    if len(found)
-    else 0.0
-    for found in bifurcations
-]
-share_of_radius = (annuli.INNER - annuli.DISK) / annuli.OUTER
-differs = [
-    np.mean([ray[0].signature != ray[-1].signature for ray in seed])
-    for seed in rays
-]
+differs, gap = ([seed[name] for seed in found] for name in ("differs", "in_gap"))
 page.verdict(
     "N10",
     {
@@ -419,13 +445,13 @@ page.verdict(
         "portraits change more often in the gap than its share of the radius, on every seed": min(
             gap
         )
-        > share_of_radius,
+        > steering.GAP_SHARE,
         "most changes lie in the gap, on every seed": min(gap) > 0.5,
     },
     records["open"],
     note="Share of rays whose ends have different portraits, by seed: "
     f"{', '.join(f'{share:.0%}' for share in differs)}. Share of the changes that lie in the gap, by seed: "
-    f"{', '.join(f'{share:.0%}' for share in gap)}; the gap is {share_of_radius:.0%} of the radius. Where nothing "
+    f"{', '.join(f'{share:.0%}' for share in gap)}; the gap is {steering.GAP_SHARE:.0%} of the radius. Where nothing "
     "bifurcates, the fields of both classes have the same equilibria, and separate the points by where these lie. "
     "Equilibria are those that Newton's method finds from a grid in a box of side 16.",
 )

@@ -32,15 +32,15 @@ import dataclasses
 import time
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from IPython.display import Markdown
-from matplotlib.ticker import LogLocator
 from torch.nn import functional as F
 
 from ncode import paper, plotting, profiles, results, runs
 from ncode.downloads import DataError
+from ncode.experiments import image_analysis as study
 from ncode.experiments import image_classification as task
+from ncode.experiments.image_analysis import above, below, gain, metric
 from ncode.page import Page
 from ncode.statistics import difference_interval, span, spread
 
@@ -147,57 +147,23 @@ every_record = compared + calm + slower["anode"] + slower["open"]
 
 
 # %% tags=["hide-input"]
-def by_model(recording):
-    """A recording's runs by model, of the seeds that every model has."""
-    seeds_of = {
-        model: {
-            run.config["seed"]
-            for run in recording
-            if run.config["model"] == model
-        }
-        for model in task.MODELS
-    }
-    whole = set.intersection(*seeds_of.values())
-    found = {
-        model: [r for r in recording if r.config["model"] == model]
-        for model in task.MODELS
-    }
-    return {
-        model: [r for r in runs_ if r.config["seed"] in whole]
-        for model, runs_ in found.items()
-    }
-
-
 recorded = {}
 for name in task.recorded():
     try:
-        recorded[name] = by_model(results.load(name))
+        recorded[name] = study.by_model(results.load(name))
     except FileNotFoundError:
         print(f"Not recorded yet: {name}")
 recorded = {name: runs_ for name, runs_ in recorded.items() if runs_["anode"]}
 
-
-def described(runs_, kind):
-    """Data and budget of some runs, in words: long for a table's heading, short for a check."""
-    config = runs_["anode"][0].config
-    data = {"digits": "5000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}[
-        config["dataset"]
-    ]
-    data = f"{data} ({config['variant']})" if config["variant"] else data
-    short = f"{kind}, {data} {config['size']}×{config['size']}, rate {config['learning_rate']:g}"
-    return (
-        short,
-        f"{short}, k = {config['filters']}, {config['epochs']} epochs, seeds: {len(runs_['anode'])}",
-    )
-
-
-every_set = [(described(runs_, "recorded"), runs_) for runs_ in recorded.values()]
-every_set.append((described(records, "this run"), records))
-columns = {long: runs_ for (_, long), runs_ in every_set}
-# One seed shows nothing about a difference: it has a column, and no say in a verdict.
-named = {
-    short: runs_ for (short, _), runs_ in every_set if len(runs_["anode"]) > 1
-}
+every_set = [("recorded", runs_) for runs_ in recorded.values()]
+columns, named = {}, {}
+for kind, runs_ in [*every_set, ("this run", records)]:
+    of = study.described(runs_["anode"][0], kind)
+    columns[f"{of}, {study.budget(runs_['anode'])}"] = runs_
+    # One seed shows nothing about a difference: it has a column, and no say in a verdict.
+    if len(runs_["anode"]) > 1:
+        rate = runs_["anode"][0].config["learning_rate"]
+        named[f"{of}, rate {rate:g}"] = runs_
 
 
 # %% [markdown]
@@ -208,88 +174,27 @@ named = {
 # dopri5 needs at a tolerance of 1e-3 for the same flow.
 
 
-# %% tags=["hide-input"]
-def curves(runs_by_model):
-    """The six panels of Fig. A.2, for one set of runs."""
-    figure, axes = plotting.panels(3, 2, width=3.1, height=2.4)
-    for model, runs_ in runs_by_model.items():
-        histories = [
-            run.history
-            if isinstance(run.history, dict)
-            else results.thinned(run, 25)
-            for run in runs_
-        ]
-        evaluated = np.array(histories[0]["evaluated"])
-        # The last look may follow the one before it at once.
-        keep = (evaluated == evaluated[-1]) | (
-            evaluated[-1] - evaluated > evaluated[0] / 2
-        )
-        looks = [
-            {
-                name: np.array(values)[keep]
-                for name, values in history["evaluations"].items()
-            }
-            for history in histories
-        ]
-        evaluated, iterations = evaluated[keep], histories[0]["iteration"]
-        epochs = evaluated / evaluated[-1] * runs_[0].config["epochs"]
-        losses, accuracies = (
-            [look[name] for look in looks] for name in ("loss", "accuracy")
-        )
-        plotting.band(axes[0, 0], epochs, 100 * np.array(accuracies), model)
-        plotting.band(
-            axes[0, 1],
-            iterations,
-            [history["loss"] for history in histories],
-            model,
-        )
-        plotting.band(axes[0, 2], epochs, losses, model)
-        if model in task.FLOWS:
-            nfe = np.array([look["nfe_adaptive"] for look in looks])
-            axes[1, 0].plot(
-                nfe.mean(0),
-                np.mean(losses, 0),
-                "o",
-                color=plotting.COLOURS[model],
-                markersize=3,
-            )
-            plotting.band(axes[1, 1], epochs, nfe, model)
-            axes[1, 2].plot(
-                nfe.cumsum(1).mean(0),
-                100 * np.mean(accuracies, 0),
-                **plotting.line(model),
-            )
-    return figure, axes
-
-
-def finish(figure, axes):
-    """Labels, scales and one legend."""
-    labels = [
-        ("epoch", "accuracy %"),
-        ("iteration", "training loss"),
-        ("epoch", "validation loss"),
-        ("NFE", "validation loss"),
-        ("epoch", "NFE"),
-        ("NFE, summed over looks", "accuracy %"),
-    ]
-    for axis, (x, y) in zip(axes.flat, labels, strict=True):
-        axis.set(xlabel=x, ylabel=y)
-        if "loss" in y:
-            axis.set_yscale("log")
-            axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter("{x:g}")
-    plotting.legend(figure, axes[0, 0], columns=4)
-
-
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-curves", "caption": "Fig. A.2 anew, this execution: accuracy and losses over training, and evaluations (NFE) of an adaptive solve against the loss, over training, and against accuracy. Median and range over seeds; NFE panels show means."}, "image": {"alt": "Six panels of curves, one line for each of seven models."}}
-finish(*curves(records))
-plt.show()
+PANELS = [
+    ("epoch", "accuracy"), ("iteration", "step_loss"), ("epoch", "loss"),
+    ("nfe", "loss"), ("epoch", "nfe"), ("nfe_total", "accuracy"),
+]  # fmt: skip
+
+
+def figure_a2(runs_by_model):
+    """The six panels of Fig. A.2, for one set of runs."""
+    figure, axes = plotting.panels(3, 2, width=2.6, height=2.3)
+    for axis, (x, y) in zip(axes.flat, PANELS, strict=True):
+        study.panel(axis, runs_by_model, x, y)
+    plotting.legend(figure, axes[0, 0], columns=4)
+    plt.show()
+
+
+figure_a2(records)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-recorded", "caption": "The same for the longest recorded run: its data and budget stand in the table below."}, "image": {"alt": "Six panels of curves, one line for each of seven models, for a recorded run."}}
 if recorded:
-    finish(*curves(list(recorded.values())[-1]))
-    plt.show()
+    figure_a2(list(recorded.values())[-1])
 
 # %% [markdown]
 # **What an image's own kernels look like.** We take the open loop's 3×3 kernels of ten images, subtract their mean
@@ -333,10 +238,6 @@ plt.show()
 
 
 # %% tags=["hide-input"]
-def metric(runs_, name):
-    return np.array([run.metrics[name] for run in runs_])
-
-
 page.table(
     "tab-images-rate",
     f"Test accuracy in % at two learning rates, {seeds} seeds, this execution. NFE: of dopri5. Motion: how far the "
@@ -450,15 +351,6 @@ PAIRS = [
     ("open", "data"), ("data", "anode"), ("open", "anode"), ("mix", "open"), ("mix", "anode"),
     ("anode", "node"), ("resnet", "anode"), ("gamma", "anode"),
 ]  # fmt: skip
-
-
-def gain(runs_, a, b, name="test_accuracy", scale=100):
-    """The 95 % interval of the mean of a - b, paired by seed."""
-    return difference_interval(
-        scale * metric(runs_[a], name), scale * metric(runs_[b], name)
-    )
-
-
 page.table(
     "tab-images-differences",
     "Differences in test accuracy, percentage points: 95 % intervals, paired by seed.",
@@ -507,11 +399,6 @@ Markdown(
 
 
 # %%
-def above(runs_, a, b, **options):
-    """Whether the whole interval of a - b is above zero."""
-    return gain(runs_, a, b, **options)[0] > 0
-
-
 evidence = [
     run for set_ in named.values() for runs_ in set_.values() for run in runs_
 ]
@@ -541,37 +428,18 @@ page.verdict(
 
 
 # %%
-def by_epochs(runs_, share=0.5):
-    """Whether the open loop's validation accuracy half-way is above ANODE's and data control's, on every seed."""
-
-    def half(run):
-        history = (
-            run.history if isinstance(run.history, dict) else vars(run.history)
-        )
-        values = history["evaluations"]["accuracy"]
-        return values[int(share * len(values)) - 1]
-
-    rivals = zip(runs_["open"], runs_["anode"], runs_["data"], strict=True)
-    return all(half(run) > max(half(a), half(b)) for run, a, b in rivals)
-
-
+RIVALS = ("anode", "data")
 checks = {}
 for name, runs_ in named.items():
-    lower = all(
-        gain(runs_, "open", other, "train_loss", 1)[1] < 0
-        for other in ("anode", "data")
-    )
-    more = all(
-        metric(runs_["open"], "nfe_adaptive").mean()
-        > metric(runs_[o], "nfe_adaptive").mean()
-        for o in ("anode", "data")
-    )
+    nfe = {m: metric(runs_[m], "nfe_adaptive").mean() for m in ("open", *RIVALS)}
     checks |= {
-        f"{name}: half-way, the open loop is more accurate than ANODE and data control, on every seed": by_epochs(
-            runs_
+        f"{name}: half-way, the open loop is more accurate than ANODE and data "
+        "control, on every seed": study.ahead(runs_, "open", RIVALS),
+        f"{name}: its training loss is lower than theirs (95 % interval)": all(
+            below(runs_, "open", rival, "train_loss") for rival in RIVALS
         ),
-        f"{name}: its training loss is lower than theirs (95 % interval)": lower,
-        f"{name}: an adaptive solve of it takes more evaluations than of theirs, on average": more,
+        f"{name}: an adaptive solve of it takes more evaluations than of theirs, on "
+        "average": all(nfe["open"] > nfe[rival] for rival in RIVALS),
     }
 page.verdict("N12", checks, evidence, note=note)
 

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from book import execute, failures, pages, publish, stage
 from ncode import paper
-from ncode.page import Table, Took, Verdict
+from ncode.page import Ours, Table, Took, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -126,6 +126,19 @@ class TestPages:
     def test_published_numbers_stand_beside_ours(self):
         text = pages.published(stage.Recorded("cpu"), "classification")
         assert "74.1\n  - not yet" in text
+        recorded = stage.Recorded("cpu")
+        ours = Ours("classification", {"ANODE": {"MNIST": "98.0 ± 0.1"}}, "At 14×14 pixels.")
+        stage.collect(new_notebook(cells=[shows(ours)]), "10_image_classification", recorded)
+        text = pages.published(recorded, "classification")
+        assert "98.2\n  - 98.0 ± 0.1" in text
+        assert "74.1\n  - –" in text
+        assert "At 14×14 pixels." in text
+
+    def test_what_was_not_tested_is_said_beside_the_checks(self):
+        verdict = Verdict("N17", {"a": True}, "cpu", untested={"CelebA": "It takes the archive."})
+        (cell,) = [c for c in stage.for_the_book(new_notebook(cells=[shows(verdict)])).cells if c.cell_type != "code"]
+        assert "N17: holds in part" in cell.source
+        assert "- – CelebA: **not tested here**. It takes the archive." in cell.source
 
 
 def test_published_numbers_are_numbers():

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from ncode import NCODE, NeuralODE, Solver, functional, results, runs
-from ncode.cost import kinetic, path_cost
+from ncode.cost import control_deviation, jacobian, kinetic, path_cost
 from ncode.experiments import image_classification as task
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
 
@@ -241,13 +241,102 @@ def test_flips_mirror_some_of_the_images(unchecked):
     assert ((seen[0] == x).all(dim=(1, 2, 3)) | mirrored).all()
 
 
-def test_the_penalty_lowers_the_kinetic_energy():
-    settings = SMALL | {"epochs": 20, "learning_rate": 1e-2}
-    energies = [
-        task.train(task.Config("anode", seed=0, **settings, kinetic=weight)).history.metrics["energy"][-1]
-        for weight in (1e-6, 10.0)
-    ]
-    assert energies[1] < 0.5 * energies[0]
+def test_running_costs_are_weighted_and_taken_over_the_states_dimension():
+    torch.manual_seed(0)
+    config = task.Config("open", seed=0, size=5, filters=3, augment=2, kinetic=2.0, jacobian=3.0)
+    model, x = task.build(config), torch.randn(4, 1, 5, 5)
+    torch.manual_seed(1)
+    logits, cost = model.with_cost(x, *task._costs(model.body, x, config))
+    torch.manual_seed(1)
+    start, direction = model.start(x), torch.randn(4, 3, 5, 5)
+    parts = [path_cost(model.body, start, running=term).cost for term in (kinetic, jacobian(direction))]
+    torch.testing.assert_close(cost, (2.0 * parts[0] + 3.0 * parts[1]) / 75)
+    torch.testing.assert_close(logits, model(x))
+
+
+def test_the_jacobians_cost_is_exact_for_a_linear_block():
+    """With ReLU always open the block is linear, and its squared Jacobian is what autograd says."""
+    torch.manual_seed(0)
+    block = ConvBlock(2, 3, filters=4)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.mul_(0.1)
+        block.reduce.bias.fill_(10.0)
+        block.mix.bias.fill_(10.0)
+    flow, x = NeuralODE(block, RK4), torch.randn(1, 2, 3, 3)
+    full = torch.autograd.functional.jacobian(lambda y: block(torch.tensor(0.0), y, {}), x).reshape(18, 18)
+    rows = torch.eye(18).reshape(18, 2, 3, 3)
+    # A linear field's Jacobian is the same along the path, so over [0, 1] the cost of eᵢ is row i's squared norm.
+    costs = [path_cost(flow, x, running=jacobian(row[None])).cost for row in rows]
+    torch.testing.assert_close(torch.cat(costs), full.square().sum(1), rtol=1e-4, atol=1e-7)
+
+
+def test_the_deviation_is_from_the_batchs_mean_control_in_units_of_the_kernels_scale():
+    theta = torch.tensor([[1.0, 10.0], [3.0, 10.0]], requires_grad=True)
+    cost = control_deviation(torch.tensor([0.5, 2.0]))(torch.zeros(2, 1), theta)
+    # The first variable lies 1 from its mean, two units; the second does not vary.
+    torch.testing.assert_close(cost, torch.tensor([2.0, 2.0]))
+    (gradient,) = torch.autograd.grad(cost.sum(), theta)
+    torch.testing.assert_close(gradient, torch.tensor([[-4.0, 0.0], [4.0, 0.0]]))
+    with pytest.raises(ValueError, match="no control"):
+        control_deviation(torch.ones(2))(torch.zeros(2, 1), None)
+
+
+def test_penalties_lower_what_they_penalise():
+    """Each penalty, against the same training without it: energy, Jacobian and deviation of the trained model."""
+    x = task.prepare("digits", "", 200, 7).train[0][:50]
+
+    def measure(**weights):
+        settings = SMALL | {"images": 128, "epochs": 6, "learning_rate": 1e-2}
+        model = task.train(task.Config("open", seed=0, **settings, **weights)).model.eval()
+        torch.manual_seed(0)
+        costs = {}
+        for name in ("kinetic", "jacobian", "deviation"):
+            ones = task.Config("open", seed=0, **{name: 1.0})
+            with torch.no_grad():
+                costs[name] = model.with_cost(x, *task._costs(model.body, x, ones))[1].mean().item()
+        return costs
+
+    free = measure()
+    for name, weight in (("kinetic", 10.0), ("jacobian", 1.0), ("deviation", 1.0)):
+        assert measure(**{name: weight})[name] < 0.5 * free[name], name
+
+
+def test_decay_shrinks_the_controllers_matrices_and_not_what_its_heads_share():
+    for name, shrunk in (("open", "body.gamma.layers"), ("mix", "body.gamma.layers"), ("anode", "body.field")):
+        config = task.Config(name, seed=0, size=5, filters=3, decay=0.5, learning_rate=0.1)
+        model = task.build(config)
+        before = {key: value.detach().clone() for key, value in model.named_parameters()}
+        optimiser = task._optimiser(model, config)
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimiser.step()
+        for key, value in model.named_parameters():
+            factor = 0.95 if key.startswith(shrunk) and key.endswith("weight") else 1.0
+            torch.testing.assert_close(value, factor * before[key], msg=f"{name}: {key}")
+
+
+def test_dropout_drops_hidden_units_in_training_only():
+    torch.manual_seed(0)
+    model = task.build(task.Config("open", seed=0, size=5, filters=3, hidden=40, dropout=0.5)).body
+    plain = task.build(task.Config("open", seed=0, size=5, filters=3, hidden=40)).body
+    x = augment(torch.randn(1, 1, 5, 5), 10).expand(2, -1, -1, -1)
+    with torch.no_grad():
+        theta = model.train().initial_control(x)
+        # Each sample of a batch loses its own units.
+        assert (theta[0] - theta[1]).abs().max() > 0.01
+        torch.testing.assert_close(model.eval().initial_control(x), plain.initial_control(x))
+        assert "gamma.scales" not in model.state_dict()
+
+
+def test_recorded_configurations_are_read_with_defaults_for_what_came_later():
+    for name in task.recorded():
+        try:
+            made = results.load(name)
+        except FileNotFoundError:
+            continue
+        for run in made:
+            assert task.build(task.Config(**run.config)) is not None
 
 
 def test_images_are_averaged_down():

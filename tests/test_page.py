@@ -3,7 +3,7 @@
 import pytest
 
 from ncode import claims, profiles
-from ncode.page import TABLE, VERDICT, Page, Table, Verdict
+from ncode.page import OURS, TABLE, VERDICT, Ours, Page, Table, Verdict
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,27 @@ def test_a_verdict_needs_a_claim_and_a_check():
         Verdict("N99", {"a": True}, "smoke")
     with pytest.raises(ValueError, match="checks"):
         Verdict("N1", {}, "smoke")
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected"),
+    [({"a": True}, "holds in part"), ({"a": False}, "does not hold here"), ({}, "not tested here")],
+)
+def test_what_was_not_tested_weakens_a_verdict_and_is_said(checks, expected):
+    verdict = Verdict("N17", checks, "cpu", untested={"CelebA": "It takes the official archive."})
+    assert verdict.verdict == expected
+    assert "CelebA: not tested here. It takes the official archive." in verdict.html()
+
+
+def test_a_claim_that_nobody_tested_has_a_verdict():
+    assert Page("05_reflection", "smoke").untested("A5", "A GPU.").verdict == "not tested here"
+
+
+def test_ours_stands_under_the_papers_rows_and_columns():
+    ours = Ours("classification", {"ANODE": {"MNIST": "98.0 ± 0.1"}}, "Images of 14×14 pixels.")
+    assert ours._repr_mimebundle_()[OURS]["rows"]["ANODE"]["MNIST"] == "98.0 ± 0.1"
+    with pytest.raises(ValueError, match="column"):
+        Ours("classification", {"ANODE": {"SVHN": "80"}}, "")
 
 
 def test_a_table_is_rectangular_and_escaped():

@@ -1,9 +1,11 @@
 """Equilibria of fields whose portraits are known."""
 
+import pytest
 import torch
 from torch import nn
 
-from ncode import Field
+from ncode import Field, phase
+from ncode.experiments import annuli_steering
 from ncode.phase import equilibria
 
 
@@ -33,3 +35,13 @@ def test_equilibria_outside_the_box_do_not_count():
     field.release()
     (seen,) = equilibria(field, torch.tensor([[25.0]]), box=2.0)
     assert seen.signature == (("saddle", 1),)
+
+
+def test_changes_along_a_ray_are_counted_where_the_portrait_changes():
+    one, other = (phase.Equilibria(torch.zeros(1, 2), [kind]) for kind in ("sink", "source"))
+    gap = [one if radius <= 0.7 else other for radius in annuli_steering.RADII]
+    inside = [one if radius <= 1.2 else other for radius in annuli_steering.RADII]
+    assert annuli_steering.changes(gap) == pytest.approx([0.725], abs=1e-6)
+    found = annuli_steering.bifurcations([gap, inside, [one] * len(gap)])
+    assert found == pytest.approx({"differs": 2 / 3, "changes": 2 / 3, "in_gap": 1 / 2})
+    assert annuli_steering.bifurcations([[one] * len(gap)])["in_gap"] == 0

@@ -7,6 +7,7 @@ the flow. All but the plain neural ODE have the same augmented state, so that wh
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ncode import data, profiles
-from ncode.cost import kinetic, path_cost
+from ncode.cost import Running, Terminal, control_deviation, jacobian, kinetic, path_cost
 from ncode.fields import activation_function
 from ncode.flows import NCODE, AugmentedNeuralODE, Flow, NeuralODE
 from ncode.images import ConvBlock, ImageControl, KernelController, ResNet, augment, filters_for
@@ -34,6 +35,9 @@ MODELS = (*FLOWS, "gamma", "resnet")
 
 PROBE = 64
 """Validation images on which the evaluations of an adaptive solve are counted."""
+
+FITTED = 5000
+"""Training images on which the trained model is scored as on the test images: how far it has fitted them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Config:
         augment: a, channels of zeros.
         hidden: γ's hidden units.
         activation: of them: ``"tanh"``, ``"relu"``, or ``""`` for a linear γ.
+        spread: of γ's kernels over images at first (see :class:`ncode.images.KernelController`).
+        dropout: share of γ's hidden units that are dropped at each step of training.
         depth: layers of the ResNet.
         epochs, batch: of training.
         learning_rate: Adam's.
@@ -58,7 +64,11 @@ class Config:
         clip: largest norm of the gradient; beyond it, it is scaled down.
         method, steps, tolerance, horizon: of the solver; ``steps`` for fixed, ``tolerance`` for adaptive methods.
         flips: mirror each training image with probability one half.
-        kinetic: weight of the mean kinetic energy in the loss (Finlay et al. 2020); 0 for the paper's loss.
+        decay: decoupled weight decay, of the rate's multiple (Loshchilov and Hutter 2019), of γ's matrices where there
+            is a γ and of the kernels elsewhere. The bias that γ's heads share is free.
+        deviation: weight in the loss of how far θ lies from its mean over the batch (:func:`control_deviation`).
+        kinetic, jacobian: weights in the loss of the path's kinetic energy and of its field's squared Jacobian, each
+            over the state's dimension (Finlay et al. 2020); all weights are 0 in the paper's loss.
         looks: how often during training the validation images are looked at, evenly spaced.
     """
 
@@ -72,6 +82,8 @@ class Config:
     augment: int = 10
     hidden: int = 10
     activation: str = "tanh"
+    spread: float = 1.0
+    dropout: float = 0.0
     depth: int = 4
     epochs: int = 5
     batch: int = 64
@@ -83,7 +95,10 @@ class Config:
     tolerance: float = 1e-3
     horizon: float = 1.0
     flips: bool = False
+    decay: float = 0.0
+    deviation: float = 0.0
     kinetic: float = 0.0
+    jacobian: float = 0.0
     looks: int = 10
 
 
@@ -109,11 +124,12 @@ class Classifier(nn.Module):
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 10"]:
         return self.readout(self.body(self.start(x)).flatten(1))
 
-    def with_energy(self, x: Float[Tensor, "batch c h w"]) -> tuple[Float[Tensor, "batch 10"], Float[Tensor, " batch"]]:
-        """Logits, and every sample's kinetic energy along the flow, over its state's dimension."""
-        x0 = self.start(x)
-        out = path_cost(self.body, x0, running=kinetic)
-        return self.readout(out.x[-1].flatten(1)), out.cost / x0[0].numel()
+    def with_cost(
+        self, x: Float[Tensor, "batch c h w"], running: Running | None, terminal: Terminal | None
+    ) -> tuple[Float[Tensor, "batch 10"], Float[Tensor, " batch"]]:
+        """Logits, and every sample's cost along the flow."""
+        out = path_cost(self.body, self.start(x), running=running, terminal=terminal)
+        return self.readout(out.x[-1].flatten(1)), out.cost
 
 
 class HiddenUnits(nn.Module):
@@ -152,7 +168,9 @@ def build(config: Config) -> Classifier:
         return Classifier(flow, state * pixels, config.augment)
     if config.model in ("open", "mix"):
         block, steer = ConvBlock(state, size, config.filters), "*.weight" if config.model == "open" else "mix.weight"
-        gamma = KernelController(block, steer, channels, config.hidden, config.activation or None)
+        gamma = KernelController(
+            block, steer, channels, config.hidden, config.activation or None, config.spread, config.dropout
+        )
         return Classifier(NCODE(block, gamma, steer=steer, solver=solver), state * pixels, config.augment)
     if config.model == "gamma":
         return Classifier(HiddenUnits(channels * pixels, config.hidden, config.activation), config.hidden)
@@ -193,8 +211,9 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """Train one model and test it, once.
 
     Returns:
-        ``test_accuracy``, ``test_loss``, ``validation_accuracy``, ``validation_loss``; ``train_loss``, over the last
-        tenth of the iterations; ``parameters`` and ``body_parameters`` (without the readout); and for a flow
+        ``test_accuracy``, ``test_loss``, ``validation_accuracy``, ``validation_loss``; ``fitted_accuracy`` and
+        ``fitted_loss``, of :data:`FITTED` training images once training is over; ``train_loss``, over the last tenth
+        of the iterations; ``parameters`` and ``body_parameters`` (without the readout); and for a flow
         ``nfe``, ``nfe_adaptive``, of dopri5 at 1e-3 on :data:`PROBE` validation images, ``motion``, the mean over
         them of ‖x(T) - x(0)‖/‖x(0)‖, and ``solver_error``, the worst of eight validation images'. The history's
         evaluations are validation's.
@@ -216,7 +235,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         loss,
         batches,
         iterations,
-        torch.optim.Adam(model.parameters(), lr=config.learning_rate),
+        _optimiser(model, config),
         clip=config.clip,
         schedule=cosine if config.cosine else None,
         evaluate=evaluate,
@@ -227,12 +246,15 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     model.eval()
     with torch.no_grad():
         test_accuracy, test_loss = score(model, *ready.test)
+        fitted_accuracy, fitted_loss = score(model, *(part[:FITTED] for part in ready.train))
     looks = history.evaluations
     metrics = {
         "test_accuracy": test_accuracy,
         "test_loss": test_loss,
         "validation_accuracy": looks["accuracy"][-1],
         "validation_loss": looks["loss"][-1],
+        "fitted_accuracy": fitted_accuracy,
+        "fitted_loss": fitted_loss,
         "train_loss": float(np.nanmean(history.loss[-max(1, iterations // 10) :])),
         "parameters": sum(p.numel() for p in model.parameters()),
         "body_parameters": sum(p.numel() for p in model.body.parameters()),
@@ -268,12 +290,38 @@ def _loss(model: Classifier, batch: tuple[Tensor, ...], config: Config) -> tuple
     if config.flips:
         mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
         x = torch.where(mirrored, x.flip(3), x)
-    if not config.kinetic:
+    if not (config.deviation or config.kinetic or config.jacobian):
         logits = model(x)
         return F.cross_entropy(logits, y), {"accuracy": _accuracy(logits, y)}
-    logits, energy = model.with_energy(x)
-    metrics = {"accuracy": _accuracy(logits, y), "energy": energy.mean().item()}
-    return F.cross_entropy(logits, y) + config.kinetic * energy.mean(), metrics
+    logits, cost = model.with_cost(x, *_costs(model.body, x, config))
+    metrics = {"accuracy": _accuracy(logits, y), "cost": cost.mean().item()}
+    return F.cross_entropy(logits, y) + cost.mean(), metrics
+
+
+def _costs(flow: Flow, x: Tensor, config: Config) -> tuple[Running | None, Terminal | None]:
+    """What the configuration adds to the loss: a running cost ℓ and a terminal cost φ, weighted."""
+    shape = flow.field.shape
+    terms = [(config.kinetic, kinetic)] if config.kinetic else []
+    if config.jacobian:
+        # One direction a solve, drawn anew at every step of training.
+        terms.append((config.jacobian, jacobian(torch.randn(len(x), *shape, device=x.device))))
+    running, terminal = None, None
+    if terms:
+        running = lambda point: sum(weight * cost(point) for weight, cost in terms) / math.prod(shape)  # noqa: E731
+    if config.deviation:
+        distance = control_deviation(flow.gamma.scales)
+        terminal = lambda x, theta: config.deviation * distance(x, theta)  # noqa: E731
+    return running, terminal
+
+
+def _optimiser(model: Classifier, config: Config) -> torch.optim.Optimizer:
+    """AdamW, which without weight decay is Adam, with decay where the configuration wants it."""
+    weights = {name: p for name, p in model.body.named_parameters() if name.endswith("weight")}
+    steered = {name: p for name, p in weights.items() if name.startswith("gamma.")}
+    decayed = list((steered or weights).values())
+    free = [p for p in model.parameters() if all(p is not other for other in decayed)]
+    groups = [{"params": decayed, "weight_decay": config.decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
 
 
 def _adaptive(model: Classifier, x: Tensor) -> dict[str, float]:

@@ -23,7 +23,7 @@ def errors(runs: Iterable, **wanted) -> list[float]:
 
 def curve(runs: Iterable, points: int = 40) -> tuple[list[int], list[list[float]]]:
     """Bit error against the number of training episodes, one row a run; the runs are of one length."""
-    histories = [run.history if isinstance(run, results.Recorded) else results.thinned(run, points) for run in runs]
+    histories = [results.history(run, points) for run in runs]
     episodes_seen = [k * run.config["batch"] for run in runs[:1] for k in histories[0]["iteration"]]
     return episodes_seen, [history["error"] for history in histories]
 
