@@ -39,6 +39,24 @@ def geometric_interval(values: Values, confidence: float = 0.95) -> tuple[float,
     return ratio_interval(values, np.ones(len(values)), confidence)
 
 
+def seeds_needed(a: Values, b: Values, confidence: float = 0.95, most: int = 1000) -> int | None:
+    """How many seeds it would take until the interval for the mean of a - b, paired by seed, excludes zero.
+
+    That is, if mean and standard deviation of the difference stayed what they are over the seeds at hand: of three
+    seeds both are rough, and so is this number.
+
+    Returns:
+        The number of seeds in all; ``None`` with fewer than two seeds at hand, or when ``most`` would not do.
+    """
+    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    if len(difference) < 2:
+        return None
+    n = np.arange(2, most + 1)
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n)
+    enough = n[half < abs(difference.mean())]
+    return int(enough[0]) if len(enough) else None
+
+
 def spread(values: Values, digits: int = 2) -> str:
     """Mean ± standard deviation over seeds, such as ``1.3e-05 ± 4.0e-06``; the mean alone for one seed."""
     values = np.asarray(values, dtype=float)

@@ -53,6 +53,15 @@ def test_runs_are_named_by_their_configuration():
     assert list(study.named([older], SETTINGS)) == [("anode", study.FIXED)]
 
 
+def test_variations_run_on_every_seed(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    settings = SETTINGS | {"images": 128, "epochs": 1, "looks": 1}
+    made = study.sweep(["linear γ", "dropout 0.3"], 2, settings)
+    assert list(made) == [("open", "linear γ"), ("open", "dropout 0.3")]
+    assert [run.config["seed"] for run in made["open", "linear γ"]] == [0, 1]
+    assert study.named([run for seeds in made.values() for run in seeds], settings) == made
+
+
 def test_the_best_has_the_lowest_validation_loss():
     made = tuned(anode={"decay 3": {"validation_loss": 0.8}}, open={"dropout 0.1": {"validation_loss": 0.7}})
     roles = study.chosen(study.named(made, SETTINGS))

@@ -350,12 +350,21 @@ def test_an_unknown_model_is_refused():
 
 
 def test_recordings_compare_all_models_seed_by_seed():
-    for name, configs in task.recorded().items():
-        runs = configs()
-        assert [run.model for run in runs] == [*task.MODELS] * (len(runs) // len(task.MODELS)), name
-        assert [run.seed for run in runs] == sorted(run.seed for run in runs), name
+    for name, configs in task.comparisons().items():
+        assert task.recorded()[name]() == configs
+        assert [run.model for run in configs] == [*task.MODELS] * (len(configs) // len(task.MODELS)), name
+        assert [run.seed for run in configs] == sorted(run.seed for run in configs), name
         # One configuration for all models.
-        assert len({dataclasses.replace(run, model="", seed=0) for run in runs}) == 1, name
+        assert len({dataclasses.replace(run, model="", seed=0) for run in configs}) == 1, name
+
+
+def test_learning_rates_are_chosen_for_the_baseline_on_another_seed_at_the_recorded_budget():
+    compared = [run for configs in task.comparisons().values() for run in configs]
+    for run in task.recorded()["image_classification_rates"]():
+        assert run.model == "anode"
+        assert run.seed not in {other.seed for other in compared}
+        alike = [dataclasses.replace(other, seed=run.seed, learning_rate=run.learning_rate) for other in compared]
+        assert run in alike
 
 
 def test_a_recording_keeps_the_curves(tmp_path, monkeypatch):

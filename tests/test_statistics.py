@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ncode.statistics import difference_interval, interval, ratio_interval, span, spread
+from ncode.statistics import difference_interval, interval, ratio_interval, seeds_needed, span, spread
 
 
 def test_the_interval_is_students():
@@ -35,3 +35,17 @@ def test_one_seed_has_no_interval():
     assert span(interval([1.0])) == "–"
     assert spread([0.5]) == "0.5"
     assert spread([1.0, 3.0]) == "2 ± 1.4"
+
+
+def test_seeds_needed_are_the_first_number_whose_interval_excludes_zero():
+    # Mean 1 and standard deviation 2: t(0.975, n - 1)·2/√n falls below 1 at n = 18 (0.9946), not at 17 (1.0283).
+    assert seeds_needed([-1, 1, 3], [0, 0, 0]) == 18
+    # What is certain already needs no more than an interval does: 0.898 < 1 at n = 2.
+    assert seeds_needed([1.0, 1.1, 0.9], [0, 0, 0]) == 2
+    assert seeds_needed([5.0, 5.0], [4.0, 4.0]) == 2
+
+
+def test_seeds_needed_do_not_exist_without_a_spread_or_a_difference():
+    assert seeds_needed([1.0], [0.0]) is None
+    assert seeds_needed([-1.0, 1.0], [0.0, 0.0]) is None
+    assert seeds_needed([-1.0, 1.001], [0.0, 0.0], most=100) is None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
+from torch.nn import functional as F
 
 from ncode import plotting, results
-from ncode.statistics import difference_interval
+from ncode.experiments import image_classification as task
+from ncode.statistics import difference_interval, seeds_needed, span
 
 DATASETS = {"digits": "5000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 
@@ -59,6 +63,20 @@ def above(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool:
 def below(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool:
     """Whether the whole interval of :func:`gain` is below zero."""
     return gain(runs, a, b, name)[1] < 0
+
+
+def standing(a: Sequence, b: Sequence, name: str = "test_accuracy", scale: float = 100.0, digits: int = 2) -> str:
+    """The 95 % interval for the mean difference of two lists of runs, paired by seed, as text.
+
+    Where it includes zero, the number of seeds at which it would no longer follows in parentheses (see
+    :func:`ncode.statistics.seeds_needed`).
+    """
+    values = metric(a, name, scale), metric(b, name, scale)
+    low, high = difference_interval(*values)
+    text, needed = span((low, high), digits), seeds_needed(*values)
+    if not low <= 0 <= high:
+        return text
+    return f"{text} ({needed})" if needed else f"{text} (> 1000)"
 
 
 def ahead(runs: Runs, model: str, rivals: Iterable[str], share: float = 0.5) -> bool:
@@ -157,3 +175,46 @@ def _between(history: Mapping, name: str, looks: np.ndarray) -> list[float]:
 def _mean(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")
+
+
+def first_loss(heads: str, filters: int = 50, size: int = 28) -> float:
+    """Cross-entropy of an untrained open loop with a linear γ on noise; chance is log 10.
+
+    Args:
+        heads: ``"ours"``, or ``"default"`` for PyTorch's initialisation of γ.
+    """
+    torch.manual_seed(0)
+    model = task.build(task.Config("open", 0, filters=filters, size=size, activation=""))
+    if heads == "default":
+        for layer in model.body.gamma.layers:
+            layer.reset_parameters()
+    with torch.no_grad():
+        return F.cross_entropy(model(2 * torch.randn(16, 1, size, size)), torch.arange(16) % 10).item()
+
+
+def own_kernels(run, x: torch.Tensor, channels: int = 6) -> torch.Tensor:
+    """How a live run's first 3×3 kernels of every image differ from their mean over the images ``x``.
+
+    Returns:
+        (images, channels, channels, 3, 3).
+    """
+    model = run.load_weights(task.build(task.Config(**run.config))).eval()
+    with torch.no_grad():
+        theta = model.body.initial_control(model.start(x))
+        kernels = model.body.field.unpack(theta)["mix.weight"][:, :channels, :channels]
+    return kernels - kernels.mean(0)
+
+
+def mosaic(kernels: torch.Tensor) -> torch.Tensor:
+    """(outputs, inputs, h, w) kernels side by side in one picture, with a line of NaN after each."""
+    return F.pad(kernels, (0, 1, 0, 1), value=torch.nan).movedim(2, 1).flatten(2).flatten(0, 1)
+
+
+def step_seconds(config: task.Config, images: int = 8) -> float:
+    """Seconds that one image's share of a training step takes here, forward and backward, at initialisation."""
+    model = task.build(config)
+    channels = 1 if config.dataset in ("digits", "mnist") else 3
+    x, y = torch.randn(images, channels, config.size, config.size), torch.arange(images) % 10
+    start = time.perf_counter()
+    F.cross_entropy(model(x), y).backward()
+    return (time.perf_counter() - start) / images

@@ -39,6 +39,9 @@ PROBE = 64
 FITTED = 5000
 """Training images on which the trained model is scored as on the test images: how far it has fitted them."""
 
+RATE_SEED = 100
+"""What learning rates are chosen on: no seed of a comparison."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -271,18 +274,39 @@ def score(model: nn.Module, x: Tensor, y: Int64[Tensor, " n"], batch: int = 250)
     return (logits.argmax(1) == y).float().mean().item(), F.cross_entropy(logits, y).item()
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The recordings behind the book, by name; with their settings from ``profiles.toml``.
+def comparisons() -> dict[str, list[Config]]:
+    """Recordings of all models at one setting each, from ``profiles.toml``.
 
     All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
     """
+    return {
+        f"image_classification_{name}": [
+            Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in MODELS
+        ]
+        for name, (plan, settings) in _plans().items()
+    }
 
-    def configs(plan: dict) -> list[Config]:
-        settings = {name: value for name, value in plan.items() if name != "seeds"}
-        return [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in MODELS]
 
+def rates() -> list[Config]:
+    """The baseline ANODE at several learning rates, on a seed of its own: what every plan's rate is chosen by."""
+    return [
+        Config("anode", RATE_SEED, **{**settings, "learning_rate": rate})
+        for plan, settings in _plans().values()
+        for rate in plan.get("rates", ())
+    ]
+
+
+def recorded() -> dict[str, Callable[[], list[Config]]]:
+    """The recordings behind the book, by name."""
+    made = {name: functools.partial(list, configs) for name, configs in comparisons().items()}
+    return {"image_classification_rates": rates, **made}
+
+
+def _plans() -> dict[str, tuple[dict, dict]]:
+    """By name, a plan of ``profiles.toml`` and what of it belongs to the configuration."""
     plans = profiles.load("image_classification_recorded", "paper")
-    return {f"image_classification_{name}": functools.partial(configs, plan) for name, plan in plans.items()}
+    own = ("seeds", "rates")
+    return {name: (plan, {k: v for k, v in plan.items() if k not in own}) for name, plan in plans.items()}
 
 
 def _loss(model: Classifier, batch: tuple[Tensor, ...], config: Config) -> tuple[Tensor, dict[str, float]]:

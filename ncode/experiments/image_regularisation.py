@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ncode import profiles, results
+from ncode import profiles, results, runs
 from ncode.experiments.image_classification import Config, train
 
-__all__ = ["chosen", "comparison", "recorded", "train", "tuning", "variation"]
+__all__ = ["chosen", "comparison", "named", "recorded", "sweep", "train", "tuning", "variation"]
 
 FIXED = "fixed"
 """The configuration that the variations change."""
@@ -64,13 +64,21 @@ def variation(model: str, name: str, seed: int, settings: Mapping[str, Any]) -> 
     return Config(model, seed, **{**settings, **fields})
 
 
-def named(runs: Iterable, settings: Mapping[str, Any]) -> dict[tuple[str, str], list]:
+def sweep(names: Iterable[str], seeds: int, settings: Mapping[str, Any]) -> dict[tuple[str, str], list[runs.Record]]:
+    """The open loop's variations ``names``, run on every seed, by model and name."""
+    return {
+        ("open", name): [runs.run(train, variation("open", name, seed, settings)) for seed in range(seeds)]
+        for name in names
+    }
+
+
+def named(made: Iterable, settings: Mapping[str, Any]) -> dict[tuple[str, str], list]:
     """Runs, live or recorded, by model and name of their variation, in the order of :data:`VARIATIONS`."""
-    runs, found = list(runs), {}
+    made, found = list(made), {}
     for model, names in VARIATIONS.items():
         for name in names:
             wanted = asdict(variation(model, name, 0, settings))
-            if here := [run for run in runs if asdict(Config(**{**run.config, "seed": 0})) == wanted]:
+            if here := [run for run in made if asdict(Config(**{**run.config, "seed": 0})) == wanted]:
                 found[model, name] = here
     return found
 
