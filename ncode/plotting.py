@@ -28,6 +28,15 @@ COLOURS = {
     "ode_rnn": "#56B4E9",
     "hebb": "#000000",
     "oracle": "#999999",
+    "autoncode": "#0072B2",
+    "control": "#56B4E9",
+    "autoencoder": "#D55E00",
+    "double": "#E69F00",
+    "vae": "#009E73",
+    "sparse": "#CC79A7",
+    "denoising": "#7A4FA3",
+    "pixels": "#777777",
+    "pca": "#222222",
 }
 DASHES = {
     "node": "-",
@@ -43,6 +52,15 @@ DASHES = {
     "ode_rnn": (0, (4, 1, 1, 1, 1, 1)),
     "hebb": (0, (4, 2)),
     "oracle": (0, (1, 2)),
+    "autoncode": "-",
+    "control": (0, (2, 1)),
+    "autoencoder": (0, (5, 1.5)),
+    "double": (0, (3, 1, 1, 1)),
+    "vae": (0, (1, 1)),
+    "sparse": (0, (6, 1, 1, 1)),
+    "denoising": (0, (4, 1, 1, 1, 1, 1)),
+    "pixels": (0, (2, 2)),
+    "pca": (0, (1, 2)),
 }
 LABELS = {
     "node": "NODE",
@@ -58,6 +76,15 @@ LABELS = {
     "ode_rnn": "ODE-RNN",
     "hebb": "Hebbian rule, untrained",
     "oracle": "nearest neighbour",
+    "autoncode": "AutoN-CODE",
+    "control": "AutoN-CODE, control",
+    "autoencoder": "autoencoder",
+    "double": "autoencoder, double size",
+    "vae": "VAE",
+    "sparse": "sparse autoencoder",
+    "denoising": "denoising autoencoder",
+    "pixels": "pixels",
+    "pca": "principal components",
 }
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")

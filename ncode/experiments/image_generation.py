@@ -52,7 +52,8 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """Fit densities to a finished autoencoder's embeddings and score as many samples as there are test images.
 
     Returns:
-        ``floor``, the distance of as many real images, and ``reconstructed``, of the test images' reconstructions;
+        ``samples``, their number; ``floor``, the distance of as many real images, and ``reconstructed``, of the
+        test images' reconstructions;
         for every density (see :func:`name`) its ``<name>.distance``; ``.likelihood``, mean log-likelihood of the
         validation embeddings; ``.nearest`` and ``.unseen``, the median pixel distance from a sample to the nearest
         image that the density was fitted to, or not, as the decoder gives them; ``.copied``, the share of samples
@@ -69,6 +70,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "validation": trained.embed(ready.validation[0]),
     }
     found = {
+        "samples": len(test),
         "floor": reference.floor,
         "reconstructed": reference.score(extract(network, trained.images(embedded["test"]))).distance,
     }
