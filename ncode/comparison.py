@@ -1,4 +1,4 @@
-"""Comparing models over seeds: runs side by side, live or recorded, and whether one model's numbers are below another's."""
+"""Comparing models over seeds: runs side by side, live or recorded, and whether one has a metric below another's."""
 
 from __future__ import annotations
 
