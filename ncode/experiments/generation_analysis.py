@@ -34,7 +34,7 @@ def curve(runs: Sequence, fit: str, kind: str, what: str) -> tuple[list[float], 
 
 def mixture_of(runs: Sequence, points: int) -> str:
     """The mixture with that many points a component, or the nearest number to it: its name."""
-    wanted = runs[0].metrics["samples"] / points
+    wanted = runs[0].metrics["points"] / points
     return name("mixture", min(sizes(runs, "mixture"), key=lambda size: abs(np.log(size / wanted))))
 
 

@@ -84,7 +84,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """
     ready, network = autoencoding.prepare(config.dataset, config.variant, config.images), latents.judge(config)
     line = Line(config)
-    test, real = latents.real_features(config, network)
+    test, real = latents.real_features(config)
     reference = Reference(test, real, size=len(test))
     first, second = pairs(ready.test[1])
     with torch.no_grad():

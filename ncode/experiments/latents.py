@@ -112,9 +112,15 @@ def _efficientnet() -> Features:
     return features.efficientnet().to(autoencoding.Prepared.device)
 
 
-def real_features(config: Config, network: Features) -> tuple[Points, Points]:
-    """Features of the test images, and of as many training images."""
-    ready = autoencoding.prepare(config.dataset, config.variant, config.images)
+def real_features(config: Config) -> tuple[Points, Points]:
+    """The judge's features of the test images, and of as many training images."""
+    return _real_features(config.dataset, config.variant, config.images, config.judge_epochs)
+
+
+@functools.lru_cache(maxsize=1)
+def _real_features(dataset: str, variant: str, images: int, judge_epochs: int) -> tuple[Points, Points]:
+    ready = autoencoding.prepare(dataset, variant, images)
+    network = judge(Config("", 0, dataset, variant, judge_epochs=judge_epochs))
     test = ready.test[0]
     return extract(network, test), extract(network, ready.train[0][: len(test)])
 
