@@ -127,13 +127,29 @@ class MLP(Field):
         self.activation = activation_function(activation)
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
-        if "u" in self.slots:
-            x = torch.cat([x, theta["u"]], dim=1)
+        return self._perceptron(torch.cat([x, theta["u"]], dim=1) if "u" in self.slots else x, theta)
+
+    def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):
             weight = theta.get(f"layers.{i}.weight", layer.weight)
             bias = theta.get(f"layers.{i}.bias", layer.bias)
             x = functional.linear(x if i == 0 else self.activation(x), weight, bias)
         return x
+
+
+class TimedMLP(MLP):
+    """A multilayer perceptron that sees the time as well, f(t, x, θ): its first layer reads [x : t].
+
+    Args:
+        dim, hidden, activation: as for :class:`MLP`.
+    """
+
+    def __init__(self, dim: int, hidden: Sequence[int] = (32,), activation: str = "tanh"):
+        super().__init__(dim, hidden, activation)
+        self.layers = layers(dim + 1, hidden, dim)
+
+    def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
+        return self._perceptron(torch.cat([x, t.expand(len(x), 1)], dim=1), theta)
 
 
 class Linear(Field):

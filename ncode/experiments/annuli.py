@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ncode.control import OpenLoop
 from ncode.experiments import toy
-from ncode.flows import Flow, find_flows
+from ncode.flows import find_flows
 from ncode.integrate import Solver
 from ncode.runs import Result, fingerprint
 from ncode.training import Batches, cosine, fit
@@ -165,21 +165,8 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     if flows:
-        metrics |= _paths(flows[0], test_x)
+        metrics |= toy.paths(flows[0], test_x)
     return Result(metrics, history, model, data=fingerprint(x, y))
-
-
-def _paths(flow: Flow, x: Tensor) -> dict[str, float]:
-    """How far the points travel, how much further than they need, and how exactly the worst one is solved."""
-    with torch.no_grad():
-        path = flow.trajectory(x, torch.linspace(0, flow.solver.horizon, 51)).x
-    length = path.diff(dim=0).norm(dim=2).sum(0).mean()
-    distance = (path[-1] - path[0]).norm(dim=1).mean()
-    return {
-        "path_length": length.item(),
-        "detour": (length / distance).item(),
-        "solver_error": flow.solver_error(x).max().item(),
-    }
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> float:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from ncode.control import ClosedLoop, OpenLoop
 from ncode.fields import MLP
 from ncode.flows import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE
@@ -42,3 +45,24 @@ def build(
         g = ClosedLoop(dim, field.size(steer), control_hidden)
         return NCODE(field, g=g, steer=steer, solver=solver)
     raise ValueError(f"model: {model!r} is not one of {', '.join(FLOWS)}")
+
+
+@torch.no_grad()
+def paths(flow: Flow, x: Tensor, tolerance: float = 1e-10) -> dict[str, float]:
+    """How far the points ``x`` travel, how much further than they need, and how exactly the worst one is solved.
+
+    Args:
+        tolerance: of the reference solve (see :meth:`ncode.flows.Flow.solver_error`).
+
+    Returns:
+        ``path_length``, the mean length of their paths; ``detour``, its ratio to the mean distance between the paths'
+        ends; ``solver_error``, the worst point's.
+    """
+    path = flow.trajectory(x, torch.linspace(0, flow.solver.horizon, 51)).x
+    length = path.diff(dim=0).norm(dim=2).sum(0).mean()
+    distance = (path[-1] - path[0]).norm(dim=1).mean()
+    return {
+        "path_length": length.item(),
+        "detour": (length / distance).item(),
+        "solver_error": flow.solver_error(x, tolerance).max().item(),
+    }
