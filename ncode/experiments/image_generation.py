@@ -54,13 +54,13 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """Fit densities to a finished autoencoder's embeddings, as many as there are test images, and score samples.
 
     Returns:
-        ``points``, how many embeddings each density was fitted to; ``floor``, the distance of as many real images, and ``reconstructed``, of the
-        test images' reconstructions;
-        for every density (see :func:`name`) its ``<name>.distance``; ``.likelihood``, mean log-likelihood of the
-        validation embeddings; ``.nearest`` and ``.unseen``, the median pixel distance from a sample to the nearest
-        image that the density was fitted to, or not, as the decoder gives them; ``.copied``, the share of samples
-        nearer to the former. For a variational autoencoder ``prior.distance``, of samples from its prior. Arrays:
-        samples of every density, and the nearest fitted images.
+        ``points``, how many embeddings each density was fitted to; ``floor``, the distance of as many real images as
+        are scored, and ``reconstructed``, of the test images' reconstructions. For every density (see :func:`name`)
+        its ``<name>.distance``; ``.likelihood``, mean log-likelihood of the validation embeddings; ``.nearest`` and
+        ``.unseen``, the median pixel distance from a sample to the nearest image that the density was fitted to, or
+        not, as the decoder gives them; ``.copied``, the share of samples nearer to the former. For a variational
+        autoencoder ``prior.distance``, of samples from its prior. Arrays: samples of every density, and the nearest
+        fitted images.
     """
     trained = Trained(config)
     ready, network = trained.ready, latents.judge(config)

@@ -50,9 +50,9 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """Cluster the test images' embeddings.
 
     Returns:
-        ``samples``, the number of images; accuracies: ``kmeans``; ``spectral``, of pixels alone; ``mixture``, of all but pixels, whose covariances have
-        more entries than there are images; ``tsne_mixture``, of a mixture on a two-dimensional t-SNE. Array:
-        ``tsne``, and the test images' classes as ``labels``.
+        ``samples``, the number of images; accuracies: ``kmeans``; ``spectral``, of pixels alone; ``mixture``, of all
+        but pixels, whose covariances have more entries than there are images; ``tsne_mixture``, of a mixture on a
+        two-dimensional t-SNE. Array: ``tsne``, and the test images' classes as ``labels``.
     """
     z, labels, data = embedded(config)
     classes = int(labels.max()) + 1
