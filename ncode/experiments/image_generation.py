@@ -96,7 +96,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     return Result(found, arrays=arrays, data=trained.record.provenance["data"])
 
 
-def name(kind: str, size: float) -> str:
+def name(kind: str, size: float | int) -> str:
     """A density's name in a run's metrics: ``mixture-100`` or ``kernel-0.01``."""
     return f"{kind}-{size:g}"
 
