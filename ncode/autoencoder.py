@@ -218,7 +218,7 @@ class AutoNCODE(Autoencoder):
         latent: int,
         entries: int = 2,
         normalisation: str = "row",
-        scale: float = 0.1,
+        scale: float = 0.2,
         horizon: float = 10.0,
         redraw: bool = False,
         likelihood: str = "bernoulli",
