@@ -28,6 +28,11 @@ COLOURS = {
     "ode_rnn": "#56B4E9",
     "hebb": "#000000",
     "oracle": "#999999",
+    # A neural ODE with p added dimensions; p = 0 is NODE.
+    "p0": "#D55E00",
+    "p1": "#E69F00",
+    "p2": "#A6761D",
+    "p5": "#5C4200",
 }
 DASHES = {
     "node": "-",
@@ -43,6 +48,10 @@ DASHES = {
     "ode_rnn": (0, (4, 1, 1, 1, 1, 1)),
     "hebb": (0, (4, 2)),
     "oracle": (0, (1, 2)),
+    "p0": "-",
+    "p1": (0, (5, 1.5)),
+    "p2": (0, (3, 1, 1, 1)),
+    "p5": (0, (1, 1)),
 }
 LABELS = {
     "node": "NODE",
@@ -58,6 +67,10 @@ LABELS = {
     "ode_rnn": "ODE-RNN",
     "hebb": "Hebbian rule, untrained",
     "oracle": "nearest neighbour",
+    "p0": "NODE (p = 0)",
+    "p1": "ANODE, p = 1",
+    "p2": "ANODE, p = 2",
+    "p5": "ANODE, p = 5",
 }
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")
