@@ -33,7 +33,6 @@ import dataclasses
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown
 
 from ncode import NeuralODE, plotting, results, runs
 from ncode.experiments import augmentation
@@ -201,6 +200,12 @@ where = {
     study: "recorded" if study in recorded else "this execution"
     for study in shown
 }
+TITLES = {
+    "flip": "g(±1) = ∓1", "line": "spheres, d = 1", "plane": "spheres, d = 2",
+    "space": "spheres, d = 3", "rings": "four shells", "labels": "random labels",
+}  # fmt: skip
+EASY, SHELLS = ("flip", "line", "plane", "space"), ("line", "plane", "space")
+HARD = ("rings", "labels")
 evidence = [
     run for by_p in shown.values() for runs_ in by_p.values() for run in runs_
 ]
@@ -250,7 +255,7 @@ flip = shown["flip"]
 bounds = np.array([analysis.order_bound(run) for run in flip[0]])
 page.table(
     "tab-anode-flip",
-    f"g(±1) = ∓1, {where['flip']}, {of_seeds['flip']} seeds: mean ± standard deviation. No order-keeping map has a "
+    f"g(±1) = ∓1, {where['flip']}, seeds: {of_seeds["flip"]}; mean ± standard deviation. No order-keeping map has a "
     f"mean squared error below the targets' variance, {bounds.min():.4f} or more here.",
     ["model", "mean squared error", "smallest of any seed", "NFE", "parameters"],
     [
@@ -405,11 +410,8 @@ page.table(
 # it with the centre's. The proposition says: without augmentation it is never higher, however small the error on sampled points
 # is. The solver of the training is no exact flow, so we ask twice: of an accurate solve, and of the training's own.
 
+
 # %% tags=["hide-input"]
-SHELLS = [study for study in shown if study != "flip"]
-DIMENSIONS = {"line": "1", "plane": "2", "space": "3"}
-
-
 def share(held):
     """How many of those that are known."""
     known = np.isfinite(held)
@@ -425,10 +427,10 @@ page.table(
     "Nested spheres, trained. Separated: runs in which every point found on the outer sphere has a higher output than the "
     "centre, under an accurate solve and under the training's. Wound once: the sphere's image surrounds the centre's once, "
     "accurate solve; and with one step of Euler's method. Counted where solves and curves can be resolved.",
-    ["d", "p", "error %", "separated", "under its solver", "wound once", "one Euler step"],
+    ["function", "p", "error %", "separated", "under its solver", "wound once", "one Euler step"],
     [
         [
-            DIMENSIONS[study],
+            f"{TITLES[study]} ({where[study]}, seeds: {of_seeds[study]})",
             str(p),
             percent(analysis.metric(runs_, "error")),
             share(holds(analysis.metric(runs_, "separation"), lambda v: v > 0)),
@@ -479,7 +481,7 @@ page.table(
     ["function", "p", "NFE", "NFE, worst-sample norm", "growth", "detour", "NODE's NFE / this", "NODE's detour / this"],
     [
         [
-            f"{study} ({where[study]}, {of_seeds[study]} seeds)",
+            f"{TITLES[study]} ({where[study]}, seeds: {of_seeds[study]})",
             str(p),
             spread(analysis.metric(runs_, "nfe"), 3),
             spread(analysis.metric(runs_, "nfe_worst"), 3),
@@ -488,17 +490,265 @@ page.table(
             span(against(study, "nfe", p), 3) if p else "1",
             span(against(study, "detour", p), 3) if p else "1",
         ]
-        for study, by_p in shown.items()
-        for p, runs_ in by_p.items()
+        for study in EASY
+        for p, runs_ in shown[study].items()
     ],
 )  # fmt: skip
 
+
 # %% [markdown]
+# **Tolerance and norm decide how many evaluations there are.** The paper's solver holds the batch's *mean* error within the
+# tolerance. Where a tear sends a few points through a steep field, the mean hides them: the column for the worst sample's norm
+# (this library's default) says what it takes to solve every point to the same tolerance.
+#
 # ### Stability
 #
-# Where does training fail? The paper reports failures of solves on hard functions, and its code counts them: a run has *exceeded*
-# the permitted evaluations (its 1000 steps, 6000 evaluations here), its step size has *underflown*, or it is a *success*. The
-# first failure ends a run. We take two functions that are hard for a flow of the plane, **four nested shells** and **random
-# labels** of 64 points, at the learning rate of the paper's code and at thirty times that, which is meant to provoke.
+# The paper's code counts how trainings end: a solve has *exceeded* the permitted evaluations, its step size has *underflown*, or
+# training was a *success*. The functions above at the paper's learning rate, and two that are meant to provoke: **four nested
+# shells** and **random labels** of 64 points, at a hundred times that rate, where a run ends at its first failure. The limit is
+# 6000 evaluations, about the paper's 1000 steps; where we provoke, 1000.
 
 # %% tags=["hide-input"]
+KINDS = ("exceeded", "underflow", "non-finite", "success")
+ends = {
+    (study, p): analysis.outcomes(runs_)
+    for study in (*EASY, *HARD)
+    for p, runs_ in shown[study].items()
+}
+page.table(
+    "tab-anode-stability",
+    "How trainings end, and the loss and evaluations they end with: medians over those that are known.",
+    ["function", "p", *KINDS, "training loss", "NFE"],
+    [
+        [
+            f"{TITLES[study]} ({where[study]})",
+            str(p),
+            *(str(counted[kind]) for kind in KINDS),
+            *(f"{np.nanmedian(analysis.metric(shown[study][p], name)):.3g}" for name in ("loss", "nfe")),
+        ]
+        for (study, p), counted in ends.items()
+    ],
+)  # fmt: skip
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-anode-stability", "caption": "Where we provoke: evaluations of every training step, one line a seed, on four shells (left) and random labels (right). A line that ends before the others ended in a failed solve (cross)."}, "image": {"alt": "Two panels of jagged lines on a log scale, NODE's and ANODE's; some end early in a cross."}}
+figure, axes = plotting.panels(2, width=3.9, height=2.6, sharey=True)
+for panel, study in zip(axes[0], HARD, strict=True):
+    for p, runs_ in shown[study].items():
+        style = plotting.line(f"p{p}") | {"linewidth": 0.8, "linestyle": "-"}
+        for k, run in enumerate(runs_):
+            history = results.history(run)
+            steps = np.array(history["iteration"])
+            nfe = np.array(history["nfe"], dtype=float)
+            panel.plot(
+                steps, nfe, **(style | {"label": None if k else style["label"]})
+            )
+            if np.isfinite(run.metrics["failed_at"]):
+                last = nfe[np.isfinite(nfe)][-1:]
+                panel.plot(
+                    steps[-1:], last, "x", color=style["color"], markersize=6
+                )
+    panel.set(title=TITLES[study], xlabel="iteration", yscale="log")
+axes[0, 0].set_ylabel("NFE")
+plotting.legend(figure, axes[0, 0])
+plt.show()
+
+# %% [markdown]
+# ## Paper versus ours, with a verdict
+#
+# The paper shows these experiments as pictures and prints no number. A check that compares is asked of 95 % intervals.
+
+# %%
+lines = [accurate[dim] == counts[dim] for dim in (1, 2, 3)]
+resolved = windings[np.isfinite(windings)]
+page.verdict(
+    "A1",
+    {
+        "random fields, d = 1: no pair of points ever changes its order": lines[
+            0
+        ],
+        "random fields, d = 2: the circle's image winds once around the centre's": lines[
+            1
+        ],
+        "random fields, d = 3: the sphere's image surrounds the centre's once": lines[
+            2
+        ],
+        "trained neural ODEs: the same, wherever it can be resolved": len(
+            resolved
+        )
+        > 0
+        and bool((resolved == 1).all()),
+    },
+    [run for study in SHELLS for run in shown[study][0]],
+    note="A theorem, so a check can only fail where solver or program is wrong. The control can: one step of Euler's method "
+    f"with the same random fields broke the topology for {sum(counts.values()) - sum(coarse.values())} of "
+    f"{sum(counts.values())}. It is the flow that keeps it, not the network that is trained; a coarse discretisation of "
+    f"the same field need not. Of the trained ones {len(resolved)} of {len(windings)} could be resolved.",
+)
+
+# %%
+errors = {
+    study: 100 * analysis.metric(shown[study][0], "error").mean()
+    for study in SHELLS
+}
+page.verdict(
+    "A2",
+    {
+        "g(±1) = ∓1: no neural ODE gets below the error that order-keeping maps have": above.min()
+        > 1 - 1e-6,
+        **{
+            f"{TITLES[study]}: a point of the outer sphere is found, for every neural ODE, with an output no higher than the centre's": bool(
+                np.nanmax(separations[study, 0]) <= 1e-3
+            )
+            for study in SHELLS
+        },
+    },
+    [run for study in EASY for run in shown[study][0]],
+    note="Not representing is not the same as not approximating. On fresh points the neural ODEs' mean error was "
+    + ", ".join(f"{errors[study]:.2g} % ({TITLES[study]})" for study in SHELLS)
+    + ": only on the line is a whole side of the outer shell lost. In more dimensions what is wrong is a tear, which may be "
+    "as thin as the field is steep.",
+)
+
+# %%
+augmented = [(study, p) for study, p in separations if p]
+lifted = {
+    study: max(
+        analysis.metric(runs_, "mse").max()
+        for p, runs_ in shown[study].items()
+        if p
+    )
+    for study in ("flip",)
+}
+page.verdict(
+    "A3",
+    {
+        "g(±1) = ∓1: mean squared error below 0.01, every seed": lifted["flip"] < 0.01,
+        **{
+            f"{TITLES[study]}, p = {p}: the whole outer sphere above the centre, no fresh point wrong, every seed": bool(
+                (separations[study, p] > 0).all()
+                and (analysis.metric(shown[study][p], "error") == 0).all()
+            )
+            for study, p in augmented
+        },
+    },
+    [run for study in EASY for p, runs_ in shown[study].items() if p for run in runs_],
+    note="All models have the same number of parameters. A sphere is searched, not proved, to lie above the centre.",
+)  # fmt: skip
+
+# %% [markdown]
+# **On images.** {doc}`16_augmentation_on_images` counts the evaluations of an adaptive solve for NODE and ANODE on images; what it
+# recorded enters the verdict on A4.
+
+# %%
+pictures = {}
+for name in images.task.comparisons():
+    try:
+        found = images.by_model(results.load(name))
+    except FileNotFoundError:
+        continue
+    if len(found.get("anode", ())) > 1:
+        pictures[images.described(found["anode"][0], "recorded")] = found
+image_checks = {
+    f"{name}: NODE needs more evaluations than ANODE": analysis.ratio(
+        images.metric(found["node"], "nfe_adaptive"),
+        images.metric(found["anode"], "nfe_adaptive"),
+    )[0]
+    > 1
+    for name, found in pictures.items()
+}
+
+# %%
+compared = [(study, p) for study in EASY for p in shown[study] if p]
+growths = {study: analysis.growth(shown[study][0]) for study in EASY}
+
+
+def always(name):
+    """Whether NODE's metric over ANODE's has its whole interval above 1, for every function and p."""
+    return {
+        f"{TITLES[study]}, p = {p}: {{}}": against(study, name, p)[0] > 1
+        for study, p in compared
+    }
+
+
+checks = {
+    text.format("NODE needs more evaluations"): held
+    for text, held in always("nfe").items()
+}
+checks |= {
+    text.format("NODE's paths are longer detours"): held
+    for text, held in always("detour").items()
+    if "d = 1" not in text and "∓" not in text
+}
+checks |= {
+    f"{TITLES[study]}: NODE's evaluations grow in training": analysis.ratio(
+        analysis.metric(shown[study][0], "nfe"),
+        analysis.metric(shown[study][0], "nfe_start"),
+    )[0]
+    > 1
+    for study in EASY
+}
+page.verdict(
+    "A4",
+    checks | image_checks,
+    [run for study in EASY for runs_ in shown[study].values() for run in runs_],
+    note="Simpler is read as a smaller detour; on the line no path of a monotone solution has any, so it is not asked there. "
+    f"How much growth: geometric means of {', '.join(f'{np.exp(np.log(values).mean()):.2g} ({TITLES[study]})' for study, values in growths.items())}. "
+    "An interval above 1 says that there is a difference, not that it is large: sizes are in the table. "
+    + (
+        ""
+        if image_checks
+        else "No image run with more than one seed is recorded yet."
+    ),
+)
+
+# %%
+failed = {
+    (study, p): sum(n for kind, n in counted.items() if kind != "success")
+    for (study, p), counted in ends.items()
+}
+runs_of = {key: sum(counted.values()) for key, counted in ends.items()}
+page.verdict(
+    "A6",
+    {
+        **{
+            f"{TITLES[study]}, provoked: NODE fails": failed[study, 0] > 0
+            for study in HARD
+        },
+        **{
+            f"{TITLES[study]}, provoked: NODE fails more often than ANODE (one-sided exact test, 5 %)": analysis.fails_more(
+                failed[study, 0], runs_of[study, 0], failed[study, 5], runs_of[study, 5]
+            )
+            for study in HARD
+        },
+        "at the paper's learning rate NODE fails on some function": any(
+            failed[study, 0] for study in EASY
+        ),
+    },
+    [run for study in (*EASY, *HARD) for runs_ in shown[study].values() for run in runs_],
+    note="Failures, NODE against ANODE with p = 5: "
+    + "; ".join(
+        f"{TITLES[study]} {failed[study, 0]} of {runs_of[study, 0]} against {failed[study, 5]} of {runs_of[study, 5]}"
+        for study in HARD
+    )
+    + ". The provocation, a learning rate of 0.1, is ours; the paper reports failures on images and when overfitting, at its own rate. "
+    "Few runs decide little: the exact test asks whether chance would explain the counts.",
+)  # fmt: skip
+
+# %% [markdown]
+# ## Deviations
+#
+# - The number of parameters is held fixed over $p$. The paper's toy experiments hold the width fixed, so that larger $p$ means
+#   more parameters.
+# - Adam's rate, batch, loss, radii and points are those of the paper's public code: 1000 and 2000 points for 12 epochs as in its
+#   tutorial; the repeated experiments of its configuration file have 500 and 1500 for 30. On the line it has 500 points, width 16, batch 32, 50 epochs
+#   and a rate of $5\cdot10^{-4}$.
+# - The paper draws radii as $a + (b - a)\,u^{1/d}$, which is uniform over the ball but not over the shell. We do the same.
+# - A failed solve in the two provocations ends a run, as in the paper's code; elsewhere it would cost a training step. The limit of 1000
+#   evaluations there is a sixth of the paper's, so that a failing run does not take hours.
+# - Generalisation is compared on fresh points of the same distribution, and as a map; the paper shows the map alone.
+# - The recorded runs keep no weights, so paths, features and maps are this execution's.
+#
+# ## What it took
+
+# %%
+page.took(every_record)

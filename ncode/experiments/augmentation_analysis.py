@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.stats import fisher_exact
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +19,7 @@ from ncode.experiments.augmentation import FAILURES, Regressor
 from ncode.fields import MLP
 from ncode.flows import NeuralODE
 from ncode.integrate import Solver
-from ncode.statistics import interval, ratio_interval
+from ncode.statistics import ratio_interval
 from ncode.topology import overtakings
 
 ACCURATE = Solver(rtol=1e-7, atol=1e-7, max_nfe=100_000)
@@ -59,11 +59,6 @@ def ratio(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     known = np.isfinite(a) & np.isfinite(b)
     with np.errstate(divide="ignore"):
         return ratio_interval(a[known], b[known])
-
-
-def mean(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the mean over the seeds where ``values`` are known."""
-    return interval(values[np.isfinite(values)])
 
 
 def outcomes(runs: Sequence) -> Counter:
@@ -141,7 +136,7 @@ def order_bound(run) -> float:
     return float(y.double().var(correction=0))
 
 
-def smallest(values: np.ndarray) -> float:
-    """The smallest known value; NaN where none is."""
-    known = values[np.isfinite(values)]
-    return float(known.min()) if len(known) else math.nan
+def fails_more(failed: int, runs: int, others_failed: int, others: int, level: float = 0.05) -> bool:
+    """Whether ``failed`` of ``runs`` is more than ``others_failed`` of ``others`` by Fisher's one-sided exact test."""
+    table = [[failed, runs - failed], [others_failed, others - others_failed]]
+    return bool(fisher_exact(table, alternative="greater").pvalue < level)
