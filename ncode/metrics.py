@@ -132,7 +132,7 @@ def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> Gauss
     if components == len(z):
         return kernel_density(z, REGULARISATION)
     # Independent of any score: what is drawn from a mixture must not choose it.
-    return GaussianMixture(components, n_init=starts, random_state=seed, reg_covar=REGULARISATION).fit(z)
+    return GaussianMixture(components, n_init=starts, random_state=seed, reg_covar=REGULARISATION, max_iter=200).fit(z)
 
 
 def kernel_density(z: Points, variance: float) -> KernelDensity:

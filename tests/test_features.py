@@ -97,7 +97,7 @@ def test_only_inception_is_called_fid(monkeypatch):
 
 
 def test_the_classifier_of_digits_trains(tmp_path):
-    result = digit_features.train(digit_features.Config(width=4, hidden=16, epochs=2), tmp_path / "checkpoint")
+    result = digit_features.train(digit_features.Config(width=8, hidden=32, epochs=3), tmp_path / "checkpoint")
     test = data.load("digits").test
     assert result.metrics["test_accuracy"] > 0.6  # Chance is 0.1.
     assert digit_features.accuracy(result.model, test.x.float() / 255, test.y) == result.metrics["test_accuracy"]

@@ -1,0 +1,131 @@
+"""How images change along straight lines between embeddings (C.8, Fig. A.12), in a feature network's eyes.
+
+Two things are measured. A path is *smooth* when its features move evenly and without detour: perceptual path length,
+over that of a straight path of constant speed between the same ends. And it stays *real* when images half-way are
+distributed like real ones: their Fréchet distance. A cross-fade of pixels, the control, shows that the first is
+worth nothing without the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ncode import metrics
+from ncode.experiments import autoencoding, latents
+from ncode.experiments.latents import Trained
+from ncode.features import Features, extract
+from ncode.metrics import Reference
+from ncode.runs import Result, fingerprint
+
+MODELS = ("pixels", "autoencoder", "ncode", "control", "vae")
+"""Where the lines are drawn: between images; between the embeddings of an autoencoder, AutoN-CODE (x(T)) or a
+variational autoencoder; or between AutoN-CODE's controls, whose flow then gives x(T)."""
+
+NO_MODEL = ("pixels", "control")
+"""What is no autoencoder of its own: ``"control"`` is AutoN-CODE's."""
+
+CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Config(latents.Config):
+    """One autoencoder's evaluation.
+
+    Attributes:
+        model: one of :data:`MODELS`.
+        pairs: of test images, the same for every model; their paths' speed is measured.
+        times: at how many points of a path.
+    """
+
+    pairs: int = 200
+    times: int = 20
+
+
+class Line:
+    """Straight lines between pairs of images in the model's space; ``at`` gives the images on them.
+
+    Args:
+        config: whose ``model`` says in which space.
+    """
+
+    def __init__(self, config: Config):
+        self.kind = config.model
+        self.trained = None if self.kind == "pixels" else Trained(_autoencoder(config))
+
+    def ends(self, x: Tensor) -> Tensor:
+        """The points that stand for images ``x``."""
+        if self.trained is None:
+            return x
+        model = self.trained.model
+        codes = torch.cat([model.encode(part) for part in x.split(CHUNK)])
+        return codes if self.kind == "control" else model.latent(codes)
+
+    def images(self, z: Tensor) -> Tensor:
+        """The images that points stand for."""
+        if self.trained is None:
+            return z
+        model = self.trained.model
+        return model.decode(model.latent(z) if self.kind == "control" else z)
+
+
+def train(config: Config, checkpoint: Path | None = None) -> Result:
+    """Measure paths between pairs of test images of different classes, drawn at random.
+
+    Returns:
+        ``length``, the perceptual path length, and ``excess`` (see :class:`ncode.metrics.Path`); ``peak``, the
+        fastest a path gets over its mean speed, median over pairs; ``half_way``, the Fréchet distance of images
+        half-way between as many pairs as there are test images; ``ends``, that of the pairs' own first images as
+        the model gives them; ``floor``, of real images. Array: ``speed``, mean over pairs at every time.
+    """
+    ready, network = autoencoding.prepare(config.dataset, config.variant, config.images), latents.judge(config)
+    line = Line(config)
+    test, real = latents.real_features(config, network)
+    reference = Reference(test, real, size=len(test))
+    first, second = pairs(ready.test[1])
+    with torch.no_grad():
+        start, end = (line.ends(ready.test[0][rows]) for rows in (first, second))
+        half_way, ends = (
+            reference.score(_features(network, line, points)) for points in (torch.lerp(start, end, 0.5), start)
+        )
+    path = metrics.perceptual_path(
+        metrics.linear(lambda z: network(line.images(z))), start[: config.pairs], end[: config.pairs], config.times
+    )
+    speed = torch.tensor(path.speed)
+    found = {
+        "length": path.length,
+        "excess": path.excess,
+        "peak": (speed.amax(0) / speed.mean(0)).median().item(),
+        "half_way": half_way.distance,
+        "ends": ends.distance,
+        "floor": reference.floor,
+    }
+    return Result(found, arrays={"speed": speed.mean(1), "t": torch.tensor(path.t)}, data=fingerprint(ready.train[0]))
+
+
+def pairs(y: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Every image once as a start, with an end of another class: the same pairs for every model and seed."""
+    generator = torch.Generator().manual_seed(seed)
+    labels, ends = y.cpu(), torch.empty(len(y), dtype=torch.long)
+    for label in labels.unique():
+        here, there = (labels == label).nonzero()[:, 0], (labels != label).nonzero()[:, 0]
+        ends[here] = there[torch.randint(len(there), (len(here),), generator=generator)]
+    order = torch.randperm(len(y), generator=generator)
+    return order.to(y.device), ends[order].to(y.device)
+
+
+def recorded() -> dict[str, Callable[[], list[Config]]]:
+    """The evaluations of the recorded autoencoders, by name; with their settings from ``profiles.toml``."""
+    return latents.recorded("latent_interpolation", Config, MODELS, without=NO_MODEL)
+
+
+def _autoencoder(config: Config) -> Config:
+    return replace(config, model="ncode") if config.model == "control" else config
+
+
+def _features(network: Features, line: Line, points: Tensor) -> metrics.Points:
+    return extract(lambda z: network(line.images(z)), points, batch=CHUNK)

@@ -1,0 +1,254 @@
+"""The linear flow x' = θx (Eq. 9), solved exactly: x(t) = exp(tθ) x(0), one matrix θ a sample.
+
+Two ways, both in float64 inside, whatever the input's type. The *action* sums the Taylor series of exp(hθ)x over steps
+that are short enough for it to lose no digits (Al-Mohy and Higham 2011), and reads θ only through products θx: cheap
+where θ is sparse, and x(t) at any number of times costs next to nothing more. *Scaling and squaring* forms exp(tθ)
+itself, at a cost that grows with the logarithm of ‖tθ‖ only. Which is used depends on size and norm.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ncode.integrate import SolveError
+
+Times = Sequence[float] | Tensor
+
+
+def linear_flow(
+    matrix: Float[Tensor, "batch m m"], x0: Float[Tensor, "*batch m"], t: Times, way: str = ""
+) -> Float[Tensor, "time batch m"]:
+    """x(t) of x' = θx at the times ``t``, for a full matrix θ per sample.
+
+    Args:
+        matrix: θ.
+        x0: x(0), shared or per sample.
+        t: times, not decreasing, from 0 on.
+        way: ``"action"`` or ``"squaring"``; by default, the faster one.
+
+    Raises:
+        SolveError: when x(t) or a gradient leaves the floating-point range, or θ is not finite.
+        ValueError: when ``t`` is empty, decreases or begins before 0.
+    """
+    m = matrix.shape[-1]
+    rows = torch.arange(m, device=matrix.device)
+    # Diagonals, wrapped around, are permutations: a full matrix is a sparse one with m entries a row.
+    columns = (rows + rows[:, None]) % m
+    return sparse_linear_flow(matrix[:, rows, columns], columns, x0, t, way)
+
+
+def sparse_linear_flow(
+    entries: Float[Tensor, "batch k m"],
+    columns: Int64[Tensor, "k m"],
+    x0: Float[Tensor, "*batch m"],
+    t: Times,
+    way: str = "",
+) -> Float[Tensor, "time batch m"]:
+    """x(t) of x' = θx for a θ with k entries in every row and every column: θ[i, columns[j, i]] = entries[j, i].
+
+    Args:
+        entries: of θ, per sample.
+        columns: every one of its k rows is a permutation of 0 … m-1, and no two agree anywhere.
+        x0, t, way, and what is raised: as for :func:`linear_flow`.
+    """
+    times = _times(t)
+    _, k, m = entries.shape
+    norm = _norm(entries, columns) * times[-1]
+    if way not in ("", "action", "squaring"):
+        raise ValueError(f"way: {way!r} is neither 'action' nor 'squaring'")
+    precise = entries.dtype == torch.float64
+    start = x0.double().expand(len(entries), m)
+    theta = _watched(entries)
+    if (way or faster(len(entries), k, m, norm, len(times))) == "squaring":
+        x = _by_squaring(dense(theta, columns), start, times)
+    else:
+        steps, terms = plan(norm, precise)
+        # The batch comes last: gathering coordinates then copies whole rows.
+        x = _Action.apply(theta.permute(1, 2, 0).contiguous(), start.t(), columns, times, steps, terms)
+        x = x.transpose(1, 2)
+    x = x.to(entries.dtype)
+    if not torch.isfinite(x).all():
+        raise _overflow(x, times)
+    return x
+
+
+def dense(entries: Float[Tensor, "batch k m"], columns: Int64[Tensor, "k m"]) -> Float[Tensor, "batch m m"]:
+    """The matrix θ whose entries :func:`sparse_linear_flow` is given."""
+    batch, k, m = entries.shape
+    index = columns.t().expand(batch, m, k)
+    return entries.new_zeros(batch, m, m).scatter(2, index, entries.transpose(1, 2))
+
+
+def plan(norm: float, precise: bool = False) -> tuple[int, int]:
+    """Steps, and Taylor terms a step, by which the action reaches float32's accuracy, or float64's if ``precise``.
+
+    A step of ‖hθ‖ ≤ ν loses up to e^2ν in relative accuracy where the terms cancel, against float64's 1e-16; the
+    terms end where the remainder ν^J/J!·e^2ν is below what is asked for.
+    """
+    longest, asked = (1.0, 1e-17) if precise else (8.0, 1e-9)
+    steps = max(1, math.ceil(norm / longest))
+    size = norm / steps
+    terms, log = 1, 2 * size
+    while log > math.log(asked) and terms < 100:
+        log += math.log(max(size, 1e-300) / terms)
+        terms += 1
+    return steps, terms
+
+
+def faster(batch: int, k: int, m: int, norm: float, times: int) -> str:
+    """The faster of the two ways, by what their steps cost in nanoseconds on one core, forward and backward.
+
+    The constants are measured (``benchmarks/linear_flow.py``); only their ratios matter, and those only where the two
+    ways differ by a large factor.
+    """
+    steps, terms = plan(norm)
+    action = 2 * steps * terms * (6000 + batch * k * m * 0.8)
+    products = 3 * times * (6 + max(0, math.ceil(math.log2(max(norm, 1)))))
+    return "action" if action <= products * (10_000 + batch * m**3 * 0.03) else "squaring"
+
+
+def _times(t: Times) -> list[float]:
+    times = [float(moment) for moment in t]
+    if not times or times[0] < 0 or any(b < a for a, b in itertools.pairwise(times)):
+        raise ValueError("t: must be times from 0 on, at least one, not decreasing")
+    return times
+
+
+def _norm(entries: Tensor, columns: Tensor) -> float:
+    """The largest ‖θ‖ of the batch, in the smaller of the two norms that are sums of absolute entries.
+
+    Raises:
+        SolveError: when it is not finite.
+    """
+    size = entries.detach().abs().double()
+    by_column = torch.zeros_like(size[:, 0]).index_add(1, columns.flatten(), size.flatten(1))
+    norms = torch.minimum(size.sum(1).amax(1), by_column.amax(1))
+    norm = norms.max().item()
+    if not math.isfinite(norm):
+        raise SolveError("non-finite values", int((~norms.isfinite()).nonzero()[0]), 0.0, 0, math.nan)
+    return norm
+
+
+def _watched(entries: Tensor) -> Tensor:
+    """θ's entries in float64, where a gradient that does not fit into their own type is an error."""
+    theta = entries.double()
+    if theta.requires_grad:
+        largest = torch.finfo(entries.dtype).max
+
+        def check(gradient: Tensor | None) -> None:
+            if gradient is None:
+                return
+            fits = gradient.abs() <= largest  # NaN does not.
+            if not fits.all():
+                raise SolveError("non-finite values", int((~fits).nonzero()[0, 0]), 0.0, 0, math.inf)
+
+        theta = theta.clone() if theta is entries else theta
+        theta.register_hook(check)
+    return theta
+
+
+def _overflow(x: Tensor, times: list[float]) -> SolveError:
+    bad = (~torch.isfinite(x)).any(2)
+    moment, sample = (int(i) for i in bad.nonzero()[0])
+    return SolveError("non-finite values", sample, times[moment], 0, math.inf)
+
+
+def _by_squaring(matrix: Tensor, x0: Tensor, times: list[float]) -> Tensor:
+    return torch.stack([torch.bmm(_exponential(matrix * t), x0.unsqueeze(2)).squeeze(2) for t in times])
+
+
+def _exponential(a: Tensor) -> Tensor:
+    """exp(a) for a batch of matrices, in float64: the Taylor polynomial of degree 16 of a/2^s, squared s times.
+
+    With ‖a/2^s‖ ≤ 1 the remainder is below 1/17! = 3e-15. Six products evaluate it (Paterson and Stockmeyer 1973).
+    """
+    norm = a.detach().abs().sum(2).amax().item()
+    squarings = max(0, math.ceil(math.log2(norm))) if norm > 1 else 0
+    a = a / 2.0**squarings
+    a2 = torch.bmm(a, a)
+    a3, a4 = torch.bmm(a, a2), torch.bmm(a2, a2)
+    one = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+
+    def part(k: int) -> Tensor:
+        c = [1 / math.factorial(4 * k + j) for j in range(4)]
+        return c[0] * one + c[1] * a + c[2] * a2 + c[3] * a3
+
+    value = part(3) + a4 / math.factorial(16)
+    for k in (2, 1, 0):
+        value = part(k) + torch.bmm(a4, value)
+    for _ in range(squarings):
+        value = torch.bmm(value, value)
+    return value
+
+
+class _Action(torch.autograd.Function):
+    """x(t) at all times by the Taylor action, with the exact gradient of what was computed.
+
+    Arguments: entries (k, m, batch), x0 (m, batch), columns (k, m), times, steps, terms.
+    """
+
+    @staticmethod
+    def forward(ctx, entries, x0, columns, times, steps, terms):
+        h = times[-1] / steps
+        scaled = entries * h
+        ends, rows = _weights(times, steps, terms, entries)
+        powers, found, x = [], [], x0.contiguous()
+        for weights in rows:
+            v = [x]
+            for _ in range(terms - 1):
+                v.append(_product(scaled, columns, v[-1]))
+            v = torch.stack(v)
+            powers.append(v)
+            found.append(torch.tensordot(weights, v, 1))
+            x = torch.tensordot(ends, v, 1)
+        ctx.save_for_backward(scaled, columns, ends, *rows, *powers)
+        ctx.steps, ctx.h = steps, h
+        return torch.cat(found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream):
+        scaled, columns, ends, *saved = ctx.saved_tensors
+        rows, powers = saved[: ctx.steps], saved[ctx.steps :]
+        inverse = columns.argsort(1)
+        transposed = torch.stack([e[i] for e, i in zip(scaled, inverse, strict=True)])
+        upstream = upstream.split([len(weights) for weights in rows])
+        gradient, adjoint = torch.zeros_like(scaled), torch.zeros_like(powers[0][0])
+        for weights, v, given in zip(reversed(rows), reversed(powers), reversed(upstream), strict=True):
+            # What the outputs ask of every term (hθ)^j x directly, then what they ask of it through the next one.
+            asked = torch.tensordot(weights, given, ([0], [0])) + ends[:, None, None] * adjoint
+            u = [asked[-1]]
+            for j in range(len(asked) - 2, -1, -1):
+                u.append(asked[j].add_(_product(transposed, inverse, u[-1])))
+            u = torch.stack(u[::-1])
+            adjoint = u[0]
+            for j, column in enumerate(columns):
+                gradient[j] += (u[1:] * v[:-1].index_select(1, column)).sum(0)
+        return gradient * ctx.h, adjoint, None, None, None, None
+
+
+def _product(entries: Tensor, columns: Tensor, x: Tensor) -> Tensor:
+    """θx, batch last."""
+    y = entries[0] * x.index_select(0, columns[0])
+    for entry, column in zip(entries[1:], columns[1:], strict=True):
+        y.addcmul_(entry, x.index_select(0, column))
+    return y
+
+
+def _weights(times: list[float], steps: int, terms: int, like: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What every term (hθ)^j x counts: at a step's end (term), and at the times inside each step (time, term)."""
+    h = times[-1] / steps
+    inside: list[list[list[float]]] = [[] for _ in range(steps)]
+    for t in times:
+        step = min(int(t / h), steps - 1) if h else 0
+        share = t / h - step if h else 0.0
+        inside[step].append([share**j / math.factorial(j) for j in range(terms)])
+    ends = like.new_tensor([1 / math.factorial(j) for j in range(terms)])
+    return ends, [like.new_tensor(rows).reshape(-1, terms) for rows in inside]

@@ -1,0 +1,194 @@
+"""AutoN-CODE and its rivals: one interface, Table A.1's shapes, what normalises the control, whole training runs."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from ncode import autoencoder, data, linear_flow, runs
+from ncode.autoencoder import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
+from ncode.experiments import autoencoding as task
+from ncode.runs import run
+
+EVERY = tuple(dict.fromkeys(task.MODELS + task.BOTTLENECKS))
+SMALL = task.Config("ncode", 0, images=256, width=0.1, latent=4, epochs=2, batch=64, looks=2)
+
+
+@pytest.mark.parametrize("model", EVERY)
+@pytest.mark.parametrize("kind", ["perceptron", "convolutional"])
+def test_every_model_has_the_same_interface(model, kind):
+    model = task.build(task.Config(model, 0, kind=kind, width=1 / 64, latent=5)).eval()
+    x = torch.rand(3, 1, 28, 28)
+    latent = model.latent(model.encode(x))
+    image = model.decode(latent)
+    assert image.shape == x.shape
+    assert 0 <= image.min() <= image.max() <= 1
+    torch.testing.assert_close(model(x), image)
+    loss, metrics = model.loss(x)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert metrics["nats"] <= loss.item() + 1e-3
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "celeba"])
+def test_table_a1(dataset):
+    shape = ARCHITECTURES[dataset]
+    encoder, decoder = networks(shape, 1 / 32, 2 * shape.latent, shape.latent)
+    x = torch.rand(2, shape.channels, shape.size, shape.size)
+    assert encoder(x).shape == (2, 2 * shape.latent)
+    assert decoder(torch.randn(2, shape.latent)).shape == x.shape
+    convolutions = [layer for layer in encoder if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [4, 8, 16, 32]
+    assert {layer.kernel_size for layer in convolutions} == {(shape.kernel, shape.kernel)}
+
+
+def test_full_width_is_table_a1s():
+    with torch.device("meta"):
+        encoder, decoder = networks(ARCHITECTURES["celeba"], 1.0, 128, 64)
+    assert [layer.out_channels for layer in encoder if isinstance(layer, nn.Conv2d)] == [128, 256, 512, 1024]
+    assert [layer.out_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)] == [512, 256, 128]
+
+
+@pytest.mark.parametrize(("k", "m"), [(1, 1), (2, 5), (3, 3), (2, 25)])
+def test_entries_are_scattered_evenly(k, m):
+    places = linear_flow.dense(torch.ones(1, k, m), scattered(k, m))[0]
+    assert places.sum(0).eq(k).all()
+    assert places.sum(1).eq(k).all()
+    assert places.max() == 1
+
+
+def test_more_entries_than_a_row_holds_are_refused():
+    with pytest.raises(ValueError, match="entries"):
+        scattered(4, 3)
+
+
+def control(normalisation, code, scale=0.3):
+    torch.manual_seed(0)
+    model = AutoNCODE(nn.Identity(), nn.Identity(), 6, normalisation=normalisation, scale=scale)
+    return model.control(code), model
+
+
+def test_what_each_normalisation_bounds():
+    code = 5 * torch.randn(50, 12) + 1
+    sizes = {name: control(name, code)[0] for name in NORMALISATIONS}
+    torch.testing.assert_close(sizes["none"].flatten(1), 0.3 * code)
+    assert sizes["tanh"].abs().max() <= 0.3
+    torch.testing.assert_close(sizes["row"].norm(dim=1), torch.full((50, 6), 0.3))
+    torch.testing.assert_close(sizes["sample"].flatten(1).square().mean(1).sqrt(), torch.full((50,), 0.3))
+    torch.testing.assert_close(sizes["batch"].mean(0), torch.zeros(2, 6), rtol=0, atol=1e-6)
+    torch.testing.assert_close(sizes["batch"].std(0, correction=0), torch.full((2, 6), 0.3), rtol=1e-4, atol=0)
+
+
+def test_the_latent_is_the_end_of_the_orbit_and_the_orbit_starts_where_all_do():
+    code = torch.randn(4, 12)
+    model = control("row", code)[1]
+    orbit = model.orbit(code, [0.0, 3.0, 10.0])
+    torch.testing.assert_close(orbit[0], model.x0.expand(4, 6))
+    torch.testing.assert_close(orbit[-1], model.latent(code))
+    exact = torch.matrix_exp(3 * model.matrix(code).double()) @ model.x0.double()
+    torch.testing.assert_close(orbit[1], exact.float())
+
+
+def test_the_start_is_redrawn_in_training_only():
+    model = task.build(dataclasses.replace(SMALL, redraw=True))
+    code = torch.randn(2, 8)
+    assert not torch.equal(model.orbit(code, [0.0]), model.orbit(code, [0.0]))
+    model.eval()
+    torch.testing.assert_close(model.orbit(code, [0.0])[0], model.x0.expand(2, 4))
+
+
+def test_the_gaussian_likelihood_is_the_best_fitting_variances():
+    torch.manual_seed(0)
+    model = autoencoder.Autoencoder(nn.Identity(), nn.Identity(), "gaussian")
+    x, logits = torch.rand(8, 1, 4, 4), torch.randn(8, 1, 4, 4)
+    error = torch.sigmoid(logits) - x
+
+    def nats(variance):
+        return -torch.distributions.Normal(0, variance.sqrt()).log_prob(error).sum() / 8
+
+    best = error.square().mean()
+    torch.testing.assert_close(model.negative_log_likelihood(logits, x), nats(best))
+    assert nats(best) < min(nats(0.9 * best), nats(1.1 * best))
+
+
+def test_the_variational_bound_is_above_the_likelihood_by_the_divergence():
+    model = task.build(dataclasses.replace(SMALL, model="vae"))
+    x = torch.rand(4, 1, 28, 28)
+    loss, metrics = model.loss(x)
+    mean, log_variance = model.posterior(x)
+    prior = torch.distributions.Normal(0, 1)
+    posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    divergence = torch.distributions.kl_divergence(posterior, prior).sum(1).mean()
+    torch.testing.assert_close(loss, torch.as_tensor(metrics["nats"]) + divergence)
+
+
+def test_equal_parameters_are_equal():
+    def count(model):
+        config = task.Config(model, 0, dataset="mnist")
+        return sum(parameter.numel() for parameter in task.build(config).parameters())
+
+    ncode, equal = count("ncode"), count("equal")
+    assert abs(equal / ncode - 1) < 1e-3
+    # A learned map costs a matrix and a bias; the flow costs nothing.
+    assert count("linear") == ncode + 50 * 25 + 25
+
+
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="model"):
+        task.build(task.Config("transformer", 0))
+    with pytest.raises(ValueError, match="kind"):
+        networks(ARCHITECTURES["mnist"], 1.0, 4, kind="graph")
+    with pytest.raises(ValueError, match="likelihood"):
+        autoencoder.Autoencoder(nn.Identity(), nn.Identity(), "cauchy")
+    with pytest.raises(ValueError, match="normalisation"):
+        AutoNCODE(nn.Identity(), nn.Identity(), 3, normalisation="magic")
+
+
+def test_a_run_is_kept_with_its_weights(tmp_path):
+    record = run(task.train, SMALL, tmp_path)
+    first, *_, last = record.history.evaluations["nats"]
+    assert last < first
+    assert record.metrics["failures"] == 0
+    model = record.load_weights(task.build(task.Config(**record.config))).eval()
+    with torch.no_grad():
+        again = task.reconstruction(model, task.prepare("digits", "", 256).test[0])
+    assert again["nats"] == pytest.approx(record.metrics["test_nats"], rel=1e-6)
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, model="vae")
+    whole = run(task.train, config, tmp_path / "whole")
+    steps = 0
+    original = autoencoder.VariationalAutoencoder.loss
+
+    def interrupted(self, x):
+        nonlocal steps
+        steps += 1
+        if steps == 6:
+            raise KeyboardInterrupt
+        return original(self, x)
+
+    monkeypatch.setattr(autoencoder.VariationalAutoencoder, "loss", interrupted)
+    monkeypatch.setattr(task, "CHECKPOINT_EVERY", 3)
+    for _ in range(2):
+        try:
+            resumed = run(task.train, config, tmp_path / "parts")
+        except KeyboardInterrupt:
+            continue
+    assert resumed.metrics == whole.metrics
+
+
+def test_recordings_name_their_runs():
+    for configs in task.recorded().values():
+        planned = configs()
+        assert len({runs.identity(task.train, config) for config in planned}) == len(planned)
+        assert [config.seed for config in planned] == sorted(config.seed for config in planned)
+
+
+def test_the_splits_are_floats_between_0_and_1():
+    ready = task.prepare("digits")
+    x, y = ready.train
+    assert x.shape[1:] == (1, 28, 28)
+    assert (x.min(), x.max()) == (0, 1)
+    assert torch.equal(y, data.load("digits").train.y)

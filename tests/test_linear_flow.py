@@ -1,0 +1,164 @@
+"""The linear flow: against closed forms, the matrix exponential and dopri5; its gradients; what overflows."""
+
+import math
+
+import pytest
+import torch
+
+from ncode import NCODE, SolveError, Solver, linear_flow
+from ncode.autoencoder import scattered
+from ncode.fields import Linear
+from ncode.linear_flow import sparse_linear_flow
+
+WAYS = ("action", "squaring")
+both = pytest.mark.parametrize("way", WAYS)
+
+
+def sparse(batch, k, m, scale, dtype=torch.float32, seed=0):
+    torch.manual_seed(seed)
+    return scale * torch.randn(batch, k, m, dtype=dtype), scattered(k, m), torch.randn(m, dtype=dtype)
+
+
+def relative(x, exact):
+    return ((x.double() - exact).norm(dim=-1) / exact.norm(dim=-1)).max().item()
+
+
+@both
+def test_decay_and_rotation_are_exact(way):
+    # x' = -ax, and a rotation with frequency w: both known in closed form, at several times of one call.
+    a, w, t = 3.0, 2.0, [0.0, 0.3, 1.7, 4.0]
+    decay, rotation = torch.diag(torch.tensor([-a, -a])), torch.tensor([[0.0, -w], [w, 0.0]])
+    x = linear_flow.linear_flow(torch.stack([decay, rotation]), torch.tensor([1.0, 0.0]), t, way)
+    for k, moment in enumerate(t):
+        # Relative to the solution's own size, also where it has decayed to 6e-6.
+        assert relative(x[k, 0], torch.tensor([math.exp(-a * moment), 0.0], dtype=torch.float64)) < 1e-6
+        circle = torch.tensor([math.cos(w * moment), math.sin(w * moment)], dtype=torch.float64)
+        assert relative(x[k, 1], circle) < 1e-6
+
+
+@both
+@pytest.mark.parametrize(("m", "k", "scale"), [(25, 2, 0.05), (25, 2, 0.8), (64, 2, 0.5), (8, 8, 0.7), (1, 1, 0.5)])
+def test_float32_is_exact_to_1e_6(way, m, k, scale):
+    entries, columns, x0 = sparse(5, k, m, scale)
+    x = sparse_linear_flow(entries, columns, x0, [10.0], way)[0]
+    matrix = linear_flow.dense(entries, columns).double()
+    assert relative(x, torch.matrix_exp(10 * matrix) @ x0.double()) < 1e-6
+
+
+@both
+def test_float64_is_exact_to_its_own_rounding(way):
+    entries, columns, x0 = sparse(4, 2, 12, 0.5, torch.float64)
+    x = sparse_linear_flow(entries, columns, x0, [10.0], way)[0]
+    # Rounding of about 1e-16 an operation, amplified by at most the condition of exp at ‖10θ‖ ≈ 10.
+    assert relative(x, torch.matrix_exp(10 * linear_flow.dense(entries, columns)) @ x0) < 1e-12
+
+
+def test_a_full_matrix_is_a_sparse_one():
+    entries, columns, x0 = sparse(3, 2, 9, 0.3)
+    one = sparse_linear_flow(entries, columns, x0, [2.0, 5.0])
+    full = linear_flow.linear_flow(linear_flow.dense(entries, columns), x0.expand(3, 9), [2.0, 5.0])
+    torch.testing.assert_close(one, full, rtol=1e-6, atol=1e-6)
+
+
+def test_agrees_with_dopri5():
+    entries, columns, x0 = sparse(6, 2, 10, 0.2, torch.float64)
+    field = Linear(10).double()
+    theta = linear_flow.dense(entries, columns)
+    model = NCODE(field, gamma=Constant(theta.flatten(1)), solver=Solver("dopri5", 1e-10, 1e-10, horizon=10.0))
+    start, upstream = x0.expand(6, 10), torch.randn(6, 10, dtype=torch.float64)
+    theirs = model(start)
+    (expected,) = torch.autograd.grad((theirs * upstream).sum(), model.gamma.theta)
+    entries.requires_grad_()
+    ours = sparse_linear_flow(entries, columns, x0, [10.0], "action")[-1]
+    (got,) = torch.autograd.grad((ours * upstream).sum(), entries)
+    # dopri5 at 1e-10: its global error here is about 1e-8.
+    torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-7)
+    where = linear_flow.dense(torch.ones_like(entries), columns).bool()
+    placed = linear_flow.dense(got, columns)
+    torch.testing.assert_close(placed[where], expected.unflatten(1, (10, 10))[where], rtol=1e-6, atol=1e-6)
+
+
+class Constant(torch.nn.Module):
+    """A controller that ignores x(0)."""
+
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = torch.nn.Parameter(theta)
+
+    def forward(self, x0):
+        return self.theta
+
+
+@both
+def test_gradcheck(way):
+    entries, columns, _ = sparse(2, 2, 4, 0.7, torch.float64)
+    x0 = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+
+    def flow(entries, x0):
+        return sparse_linear_flow(entries, columns, x0, [0.0, 0.4, 1.1, 3.0], way)
+
+    assert torch.autograd.gradcheck(flow, (entries.requires_grad_(), x0))
+
+
+def test_both_ways_have_the_same_gradient_in_float32():
+    entries, columns, x0 = sparse(4, 2, 25, 0.4)
+    entries.requires_grad_()
+    gradients = []
+    for way in WAYS:
+        x = sparse_linear_flow(entries, columns, x0, [10.0], way)
+        gradients.append(torch.autograd.grad(x.square().sum(), entries)[0])
+    assert relative(gradients[0].flatten(1), gradients[1].flatten(1).double()) < 1e-5
+
+
+@both
+@pytest.mark.parametrize("size", [1e-30, 30.0, 3e3])
+def test_any_bounded_matrix_that_does_not_grow_has_finite_values_and_gradients(way, size):
+    if (way, size) == ("action", 3e3):
+        pytest.skip("thousands of steps; the choice never takes them")
+    theta = torch.randn(3, 6, 6)
+    theta = (size * (theta - theta.transpose(1, 2))).requires_grad_()
+    x = linear_flow.linear_flow(theta, torch.ones(6), [1.0], way)
+    # θ is antisymmetric: |x| is kept. Float32 entries of this size know the phase, and so |x|, no better.
+    torch.testing.assert_close(x.norm(dim=2), torch.full((1, 3), 6**0.5), rtol=1e-5, atol=0)
+    (gradient,) = torch.autograd.grad(x.sum(), theta)
+    assert torch.isfinite(gradient).all()
+
+
+def test_large_norms_are_squared_and_sparse_ones_are_not():
+    assert linear_flow.faster(64, 25, 25, 1e4, 1) == "squaring"
+    assert linear_flow.faster(64, 2, 128, 10.0, 1) == "action"
+
+
+@both
+def test_overflow_names_the_sample_and_the_time(way):
+    theta = torch.stack([torch.zeros(2, 2), 40 * torch.eye(2)])
+    with pytest.raises(SolveError, match="non-finite values at t = 3") as raised:
+        linear_flow.linear_flow(theta, torch.ones(2), [1.0, 3.0], way)
+    assert raised.value.sample == 1
+
+
+@both
+def test_a_gradient_that_overflows_is_an_error(way):
+    # x(1) is e^80, a float32; its gradient, multiplied by 1e30, is none.
+    theta = torch.full((1, 1, 1), 80.0, requires_grad=True)
+    x = linear_flow.linear_flow(theta, torch.ones(1), [1.0], way)
+    with pytest.raises(SolveError):
+        (x.double() * 1e280).sum().backward()
+
+
+def test_a_matrix_that_is_not_finite_is_an_error():
+    theta = torch.zeros(3, 2, 2)
+    theta[2, 0, 1] = math.nan
+    with pytest.raises(SolveError, match="sample 2"):
+        linear_flow.linear_flow(theta, torch.ones(2), [1.0])
+
+
+@pytest.mark.parametrize("t", [[], [-1.0, 1.0], [1.0, 0.5]])
+def test_times_that_make_no_sense_are_refused(t):
+    with pytest.raises(ValueError, match="t:"):
+        linear_flow.linear_flow(torch.zeros(1, 2, 2), torch.ones(2), t)
+
+
+def test_an_unknown_way_is_refused():
+    with pytest.raises(ValueError, match="way"):
+        linear_flow.linear_flow(torch.zeros(1, 2, 2), torch.ones(2), [1.0], "magic")
