@@ -39,6 +39,11 @@ COLOURS = {
     "denoising": "#7A4FA3",
     "pixels": "#777777",
     "pca": "#222222",
+    # A neural ODE with p added dimensions; p = 0 is NODE.
+    "p0": "#D55E00",
+    "p1": "#E69F00",
+    "p2": "#A6761D",
+    "p5": "#5C4200",
 }
 DASHES = {
     "node": "-",
@@ -65,6 +70,10 @@ DASHES = {
     "denoising": (0, (4, 1, 1, 1, 1, 1)),
     "pixels": (0, (2, 2)),
     "pca": (0, (1, 2)),
+    "p0": "-",
+    "p1": (0, (5, 1.5)),
+    "p2": (0, (3, 1, 1, 1)),
+    "p5": (0, (1, 1)),
 }
 LABELS = {
     "node": "NODE",
@@ -91,6 +100,10 @@ LABELS = {
     "denoising": "denoising autoencoder",
     "pixels": "pixels",
     "pca": "principal components",
+    "p0": "NODE (p = 0)",
+    "p1": "ANODE, p = 1",
+    "p2": "ANODE, p = 2",
+    "p5": "ANODE, p = 5",
 }
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")
