@@ -6,7 +6,7 @@ density is also fitted to as many *training* embeddings, and each sample's neare
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class Config(latents.Config):
     """
 
     samples: int = 0
-    components: tuple[int, ...] = (1, 10, 100, 1000)
-    variances: tuple[float, ...] = (1e-4, 1e-2, 1e-1, 1.0)
+    components: Sequence[int] = (1, 10, 100, 1000)
+    variances: Sequence[float] = (1e-4, 1e-2, 1e-1, 1.0)
     starts: int = 1
 
 
@@ -73,7 +73,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "validation": trained.embed(ready.validation[0]),
     }
     found = {
-        "points": len(test),
+        "points": float(len(test)),
         "floor": reference.floor,
         "reconstructed": reference.score(extract(network, trained.images(embedded["test"][:size]))).distance,
     }

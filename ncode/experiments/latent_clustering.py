@@ -64,7 +64,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     tsne = TSNE(perplexity=config.perplexity, init="pca", max_iter=config.iterations, random_state=config.seed)
     plane = tsne.fit_transform(z)
     clusters["tsne_mixture"] = metrics.mixture(plane, classes, config.seed, config.starts).predict(plane)
-    found = {"samples": len(z)} | {name: clustering_accuracy(labels, which) for name, which in clusters.items()}
+    found = {"samples": float(len(z))} | {name: clustering_accuracy(labels, which) for name, which in clusters.items()}
     return Result(found, arrays={"tsne": torch.tensor(plane), "labels": torch.tensor(labels)}, data=data)
 
 
