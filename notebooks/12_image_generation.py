@@ -160,43 +160,46 @@ plt.show()
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-components", "caption": "Fig. A.7 anew, with what it leaves out. Above: Fréchet distance against the number of components, fitted to test embeddings as in the paper, and to training embeddings; the grey line is the floor of real images, marks at the right the test images' reconstructions. Below: share of samples that lie nearer to a fitted image than to an unseen one (1/2: no copying), and mean log-likelihood of unseen embeddings. Median and range over seeds."}, "image": {"alt": "Four panels of curves over the number of components, one line for each of four models."}}
-def components(runs_by_model, labels):
+def components(runs_by_model):
     figure, axes = plotting.panels(2, 2, width=3.8, height=2.7)
     for model, runs_ in runs_by_model.items():
-        for axis, (fit, what, _) in zip(axes.flat, labels, strict=True):
+        colour = line(model)["color"]
+        for axis, (fit, what, _, _) in zip(axes.flat, PANELS, strict=True):
             x, values = study.curve(runs_, fit, "mixture", what)
             axis.fill_between(
-                x,
-                values.min(0),
-                values.max(0),
-                color=line(model)["color"],
-                alpha=0.2,
+                x, values.min(0), values.max(0), color=colour, alpha=0.2
             )
             axis.plot(x, np.median(values, 0), **line(model))
             if what == "distance":
                 best = np.median(metric(runs_, "reconstructed"))
-                axis.plot(1.4 * x[-1], best, "<", color=line(model)["color"])
-    for axis, (_, what, label) in zip(axes.flat, labels, strict=True):
-        axis.set(xscale="log", xlabel="components", ylabel=label)
+                axis.plot(1.5 * x[-1], best, "<", color=colour)
+    for axis, (_, what, label, title) in zip(axes.flat, PANELS, strict=True):
+        axis.set(xscale="log", xlabel="components", ylabel=label, title=title)
         if what == "distance":
             axis.set_yscale("log")
             axis.axhline(metric(runs_, "floor").mean(), color="#999999")
-    axes[1, 1].set_yscale("symlog", linthresh=50)
+    axes[1, 1].set_yscale("symlog", linthresh=100)
+    axes[1, 1].set_yticks([-1e6, -1e4, -1e2, 1e2])
     plotting.legend(figure, axes[0, 0])
 
 
 PANELS = (
-    ("test", "distance", "Fréchet distance, fitted to test"),
-    ("train", "distance", "Fréchet distance, fitted to training"),
-    ("test", "copied", "nearer to a fitted image"),
-    ("train", "likelihood", "log-likelihood of unseen"),
+    ("test", "distance", "Fréchet distance", "fitted to test, as in the paper"),
+    ("train", "distance", "Fréchet distance", "fitted to training"),
+    (
+        "test",
+        "copied",
+        "share nearer to a fitted image",
+        "copies, fitted to test",
+    ),
+    ("train", "likelihood", "log-likelihood", "of unseen, fitted to training"),
 )
-components(records, PANELS)
+components(records)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-recorded", "caption": "The same for the recorded runs on all of MNIST."}, "image": {"alt": "Four panels of curves over the number of components, for the recorded runs."}}
 for runs_ in recorded.values():
-    components(runs_, PANELS)
+    components(runs_)
     plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-neighbours", "caption": "Fig. A.8 anew: AutoN-CODE's samples, above, and below each the nearest image that the mixture was fitted to, as the decoder gives it."}, "image": {"alt": "Pairs of rows of digits: samples and their nearest neighbours, for three numbers of components."}}

@@ -272,7 +272,7 @@ for name, runs_ in named.items():
         )
         for model in rivals
     }
-    if runs_["ncode"][0].config["dataset"] != "cifar10":
+    if runs_["ncode"][0].config["dataset"] == "mnist":
         reached = accuracy(runs_, "ncode", "tsne_mixture").mean()
         checks[f"{name}: with t-SNE it reaches {100 * claimed:.1f} %"] = (
             reached >= claimed
@@ -280,13 +280,16 @@ for name, runs_ in named.items():
     checks[f"{name}: with t-SNE it is above t-SNE of pixels"] = ahead(
         runs_, ("ncode", "tsne_mixture"), ("pixels", "tsne_mixture")
     )
-untested = {}
-if not any(
-    runs_["ncode"][0].config["dataset"] == "cifar10" for runs_ in named.values()
-):
-    untested["CIFAR-10"] = (
-        "Recorded autoencoders of CIFAR-10: hours each at a sensible width."
-    )
+TAKES = {
+    "mnist": "The recorded autoencoders of MNIST: an hour on a CPU for a seed.",
+    "cifar10": "Autoencoders of CIFAR-10, the sparse and the denoising one too: hours each.",
+}
+run_on = {runs_["ncode"][0].config["dataset"] for runs_ in named.values()}
+untested = {
+    f"on all of {column}": TAKES[dataset]
+    for column, dataset in sets.items()
+    if dataset not in run_on
+}
 page.verdict(
     "N22",
     checks,
