@@ -34,9 +34,10 @@ from IPython.display import Markdown
 
 from ncode import paper, plotting, runs
 from ncode.comparison import below, difference, metric
-from ncode.experiments import autoencoding, latents
+from ncode.experiments import evaluation
 from ncode.experiments import generation_analysis as study
 from ncode.experiments import image_generation as task
+from ncode.experiments.evaluation import band, colour, label
 from ncode.page import Page
 from ncode.statistics import interval, span, spread
 
@@ -84,39 +85,34 @@ plotting.use_style()
 # The autoencoders are those of the page on autoencoding.
 
 # %%
-settings = latents.settings(profile) | page.settings
-seeds = settings.pop("seeds")
-settings
+plan = evaluation.plan(profile, page.settings)
+plan.settings
 
 # %% [markdown]
 # ## The run
 
 # %%
-records = runs.sweep(task.train, task.Config, task.MODELS, seeds, **settings)
-config = task.Config(**records["ncode"][0].config)
-judge = latents.judge_record(config)
-models = [
-    runs.run(
-        autoencoding.train, latents.autoencoder_config(task.Config(**r.config))
-    )
-    for of_model in records.values()
-    for r in of_model
-]
-every_record = [r for of_model in records.values() for r in of_model] + models
-recorded = latents.recorded_runs(task.recorded())
+records = runs.sweep(
+    task.train, task.Config, task.MODELS, plan.seeds, **plan.settings
+)
+behind = evaluation.autoencoders(records, task.Config)
+judge = evaluation.judge(records, task.Config)
+every_record = [r for of in records.values() for r in of] + behind + judge
+named = evaluation.sets(records, task.recorded())
 
 # %% tags=["hide-input"]
-named = {f"this run, {latents.described(records['ncode'][0])}": records}
-for runs_ in recorded.values():
-    named[f"recorded, {latents.described(runs_['ncode'][0])}"] = runs_
-missing = [name for name in task.recorded() if name not in recorded]
-floor, samples = (
-    metric(records["ncode"], name)[0] for name in ("floor", "samples")
+floor, points = (
+    metric(records["ncode"], name)[0] for name in ("floor", "points")
+)
+right = f"{100 * judge[0].metrics['test_accuracy']:.1f} %" if judge else ""
+who = (
+    f"a classifier of digits that is right on {right} of the test images"
+    if judge
+    else "EfficientNet-Lite0"
 )
 Markdown(
-    f"Every score is of {samples:,.0f} samples against {samples:,.0f} test images. The classifier that judges them is "
-    f"right on {100 * judge.metrics['test_accuracy']:.1f} % of these; as many training images score {floor:.2f}."
-    + (f" Not recorded yet: {', '.join(missing)}." if missing else "")
+    f"{plan.missing} Densities are fitted to {points:,.0f} embeddings, and samples are judged by {who}. As many real "
+    f"images have a distance of {floor:.2f}.{evaluation.not_recorded(task.recorded())}"
 )
 
 # %% [markdown]
@@ -126,19 +122,10 @@ Markdown(
 
 
 # %% tags=["hide-input"]
-KEY = {"ncode": "autoncode"}
-
-
-def line(model):
-    return plotting.line(KEY.get(model, model))
-
-
-def row(axis, images, label):
+def row(axis, images, text):
     """A row of images side by side."""
-    axis.imshow(np.concatenate(list(images[:, 0]), axis=1), cmap="gray")
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-    axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    evaluation.pictures(axis, images[None])
+    axis.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8)
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples", "caption": "Fig. 8 anew, on digits: samples from mixtures with more and more components, fitted to test embeddings. In the last row of each model there is one component for every test image, and samples are reconstructions."}, "image": {"alt": "Rows of generated digits for the autoencoder, AutoN-CODE and the variational autoencoder."}}
@@ -146,12 +133,12 @@ rows = [
     (model, size)
     for model in ("autoencoder", "ncode", "vae")
     for size in study.sizes(records[model], "mixture")
-    if size in (1, 10, 100, samples)
+    if size in (1, 10, 100, points)
 ]
 figure, axes = plotting.panels(1, len(rows) + 1, width=6.4, height=0.5)
 for axis, (model, size) in zip(axes[:, 0], rows, strict=False):
     shown = records[model][0].array(f"test.{task.name('mixture', size)}.samples")
-    row(axis, shown, f"{line(model)['label']}, {size:g}")
+    row(axis, shown, f"{label(model)}, {size:g}")
 row(axes[-1, 0], records["vae"][0].array("prior.samples"), "VAE, its prior")
 plt.show()
 
@@ -163,18 +150,14 @@ plt.show()
 def components(runs_by_model):
     figure, axes = plotting.panels(2, 2, width=3.8, height=2.7)
     for model, runs_ in runs_by_model.items():
-        colour = line(model)["color"]
         for axis, (fit, what, _, _) in zip(axes.flat, PANELS, strict=True):
             x, values = study.curve(runs_, fit, "mixture", what)
-            axis.fill_between(
-                x, values.min(0), values.max(0), color=colour, alpha=0.2
-            )
-            axis.plot(x, np.median(values, 0), **line(model))
+            band(axis, x, values, model)
             if what == "distance":
                 best = np.median(metric(runs_, "reconstructed"))
-                axis.plot(1.5 * x[-1], best, "<", color=colour)
-    for axis, (_, what, label, title) in zip(axes.flat, PANELS, strict=True):
-        axis.set(xscale="log", xlabel="components", ylabel=label, title=title)
+                axis.plot(1.5 * x[-1], best, "<", color=colour(model))
+    for axis, (_, what, y, title) in zip(axes.flat, PANELS, strict=True):
+        axis.set(xscale="log", xlabel="components", ylabel=y, title=title)
         if what == "distance":
             axis.set_yscale("log")
             axis.axhline(metric(runs_, "floor").mean(), color="#999999")
@@ -198,7 +181,7 @@ components(records)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-recorded", "caption": "The same for the recorded runs on all of MNIST."}, "image": {"alt": "Four panels of curves over the number of components, for the recorded runs."}}
-for runs_ in recorded.values():
+for runs_ in list(named.values())[1:]:
     components(runs_)
     plt.show()
 
@@ -206,7 +189,7 @@ for runs_ in recorded.values():
 shown = [
     task.name("mixture", size)
     for size in study.sizes(records["ncode"], "mixture")
-    if size in (10, 100, samples)
+    if size in (10, 100, points)
 ]
 
 
@@ -232,7 +215,7 @@ chosen = {model: study.likeliest(runs_) for model, runs_ in records.items()}
 Markdown(
     "**What the data would choose.** The mixture under which *unseen* embeddings are likeliest has "
     + ", ".join(
-        f"{chosen[model].removeprefix('mixture-')} ({line(model)['label']})"
+        f"{chosen[model].removeprefix('mixture-')} ({label(model)})"
         for model in records
     )
     + " components. More of them lower the distance because they copy, not because they describe the embeddings better."
@@ -246,10 +229,7 @@ figure, axes = plotting.panels(2, 1, width=3.8, height=2.7)
 for model, runs_ in records.items():
     for axis, what in zip(axes[0], ("distance", "copied"), strict=True):
         x, values = study.curve(runs_, "test", "kernel", what)
-        axis.fill_between(
-            x, values.min(0), values.max(0), color=line(model)["color"], alpha=0.2
-        )
-        axis.plot(x, np.median(values, 0), **line(model))
+        band(axis, x, values, model)
         axis.set(xscale="log", xlabel="variance of the kernel")
 axes[0, 0].set(yscale="log", ylabel="Fréchet distance")
 axes[0, 1].set(ylabel="nearer to a fitted image")
@@ -326,7 +306,7 @@ page.table(
     [
         [
             name,
-            line(model)["label"],
+            label(model),
             *(
                 spread(metric(of_model, part), 3)
                 for part in ("floor", "reconstructed")
@@ -481,4 +461,4 @@ Markdown(
 # ## What it took
 
 # %%
-page.took([*every_record, judge])
+page.took(every_record)
