@@ -50,3 +50,23 @@ def loop(axes: Axes, closed: bool, colour: str) -> None:
     box(axes, (5.6, 1.8), "$g(θ, x, t)$", colour, width=1.3)
     arrow(axes, (5.6, 0), (5.6, 1.42))
     arrow(axes, (3.0, 1.8), (3.0, 2.5), (5.6, 2.5), (5.6, 2.18))
+
+
+def autoencoder(axes: Axes, colour: str) -> None:
+    """AutoN-CODE (Fig. 7): the encoder sets the coupling of a linear flow, whose end is decoded."""
+    axes.set(xlim=(-0.6, 9.6), ylim=(-1.2, 2.4), aspect="equal")
+    axes.axis("off")
+    axes.text(-0.1, 1.6, "image", ha="center", va="center")
+    arrow(axes, (0.4, 1.6), (1.08, 1.6))
+    box(axes, (1.8, 1.6), "encoder", colour, width=1.4)
+    arrow(axes, (2.52, 1.6), (3.28, 1.6), text="code", at=(2.9, 1.65))
+    box(axes, (4.1, 1.6), "normalise", width=1.6)
+    arrow(axes, (4.1, 1.23), (4.1, 0.38), text="$θ$", at=(4.3, 0.65))
+    axes.text(2.3, 0, r"$x(0)$, shared", ha="center", va="center")
+    arrow(axes, (3.0, 0), (3.38, 0))
+    box(axes, (4.1, 0), "$x' = θx$", width=1.4)
+    arrow(axes, (4.82, 0), (6.58, 0), text="$x(T) = e^{Tθ}x(0)$", at=(5.7, 0.08))
+    box(axes, (7.3, 0), "decoder", colour, width=1.4)
+    arrow(axes, (8.02, 0), (8.5, 0))
+    axes.text(9.05, 0, "image", ha="center", va="center")
+    axes.text(5.7, -0.8, "the latent: what is clustered, sampled and interpolated", ha="center", va="center")

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from ncode import autoencoder, data, linear_flow, runs
+from ncode import autoencoder, data, linear_flow, results
 from ncode.autoencoder import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
 from ncode.experiments import autoencoding as task
+from ncode.experiments import autoencoding_analysis as study
 from ncode.runs import run
 
 EVERY = tuple(dict.fromkeys(task.MODELS + task.BOTTLENECKS))
@@ -182,7 +183,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
 def test_recordings_name_their_runs():
     for configs in task.recorded().values():
         planned = configs()
-        assert len({runs.identity(task.train, config) for config in planned}) == len(planned)
+        assert len(set(planned)) == len(planned)
         assert [config.seed for config in planned] == sorted(config.seed for config in planned)
 
 
@@ -192,3 +193,41 @@ def test_the_splits_are_floats_between_0_and_1():
     assert x.shape[1:] == (1, 28, 28)
     assert (x.min(), x.max()) == (0, 1)
     assert torch.equal(y, data.load("digits").train.y)
+
+
+def test_a_scale_is_chosen_on_validation_and_a_failed_training_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    base = dataclasses.replace(SMALL, epochs=1, normalisation="none")
+    found = study.tuned(base, [0.1, 1e6], seeds=1)
+    # Unbounded entries over [0, 10] leave the floating-point range at the second scale.
+    assert found.tried[1e6] == float("inf")
+    assert found.scale == 0.1
+    assert [record.config["seed"] for record in found.finished] == [0]
+    assert study.attempt(dataclasses.replace(base, scale=1e6)) is None
+
+
+def test_paths_begin_at_the_shared_start_and_end_at_the_reconstruction(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    (record,) = study.sweep(dataclasses.replace(SMALL, epochs=1), 1)
+    model, x = study.loaded(record), torch.rand(5, 1, 28, 28)
+    orbit = study.orbit_images(model, x, [0.0, 10.0])
+    line = study.line_images(model, x, [0.0, 1.0])
+    for images in (orbit, line):
+        torch.testing.assert_close(images[0], images[0, :1].expand_as(x))
+        torch.testing.assert_close(images[1], model(x).detach(), rtol=1e-4, atol=1e-5)
+    errors = study.formation([record], x, [0.0, 10.0])
+    assert errors.shape == (1, 2, 5)
+    assert errors[0, 1] == pytest.approx((model(x) - x).square().flatten(1).mean(1).tolist(), rel=1e-3)
+
+
+def test_recorded_models_are_compared_on_the_seeds_that_all_have(monkeypatch):
+    def recording(name):
+        models = {"autoencoding_mnist": [("ncode", 0), ("ncode", 1), ("vae", 0)]}.get(name, [("linear", 0)])
+        return [results.Recorded(f"{m}{s}", "", {"model": m, "seed": s}, {}, {}, {}) for m, s in models]
+
+    monkeypatch.setattr(study.results, "load", recording)
+    found = study.recorded_bottlenecks()
+    assert {model: [one.id for one in runs] for model, runs in found.items()} == {
+        "ncode": ["ncode0"],
+        "linear": ["linear0"],
+    }

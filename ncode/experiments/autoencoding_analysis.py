@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ncode import results
 from ncode.autoencoder import Autoencoder, AutoNCODE
-from ncode.experiments.autoencoding import Config, train
+from ncode.experiments.autoencoding import BOTTLENECKS, Config, build, train
 from ncode.integrate import SolveError
+from ncode.results import Recorded
 from ncode.runs import Record, run
 from ncode.training import TrainingError
 
@@ -59,33 +61,58 @@ def tuned(base: Config, scales: Sequence[float], seeds: int) -> Tuned:
     return Tuned(tried, best, records)
 
 
+def sweep(base: Config, seeds: int) -> list[Record]:
+    """The runs of ``base`` with seeds 0, 1, …."""
+    return [run(train, dataclasses.replace(base, seed=seed)) for seed in range(seeds)]
+
+
+def recorded_bottlenecks() -> dict[str, list[Recorded]]:
+    """The recorded models of N16 on MNIST, each with the seeds that all of them have."""
+    found: dict[str, dict[int, Recorded]] = {}
+    for name in ("autoencoding_mnist", "autoencoding_mnist_bottlenecks"):
+        try:
+            made = results.load(name)
+        except FileNotFoundError:
+            continue
+        for one in made:
+            if one.config["model"] in BOTTLENECKS:
+                found.setdefault(one.config["model"], {})[one.config["seed"]] = one
+    common = set.intersection(*(set(by_seed) for by_seed in found.values())) if found else set()
+    return {model: [by_seed[seed] for seed in sorted(common)] for model, by_seed in found.items() if common}
+
+
 def loaded(record: Record) -> Autoencoder:
     """The run's model, ready to be evaluated."""
-    from ncode.experiments.autoencoding import build
-
     return record.load_weights(build(Config(**record.config))).eval()
 
 
 @torch.no_grad()
 def orbit_images(
-    model: AutoNCODE, x: Float[Tensor, "batch c h w"], t: Sequence[float]
+    model: AutoNCODE, x: Float[Tensor, "batch c h w"], t: Sequence[float] | np.ndarray
 ) -> Float[Tensor, "time batch c h w"]:
-    """What the decoder makes of x(t) on its way to x(T)."""
+    """What the decoder makes of x(t), on its way to x(T) and beyond."""
     return torch.stack([model.decode(state) for state in model.orbit(model.encode(x), t)])
 
 
 @torch.no_grad()
 def line_images(
-    model: Autoencoder, x: Float[Tensor, "batch c h w"], shares: Sequence[float]
+    model: Autoencoder, x: Float[Tensor, "batch c h w"], shares: Sequence[float] | np.ndarray
 ) -> Float[Tensor, "time batch c h w"]:
     """The control experiment: what the decoder makes of the straight line from the mean latent to an image's."""
     latent = model.latent(model.encode(x))
     start = latent.mean(0)
-    return torch.stack([model.decode(start + share * (latent - start)) for share in shares])
+    return torch.stack([model.decode(start + float(share) * (latent - start)) for share in shares])
 
 
-def path_errors(
-    images: Float[Tensor, "time batch c h w"], x: Float[Tensor, "batch c h w"]
-) -> Float[Tensor, "time batch"]:
-    """Mean squared error of a pixel along a path, for every image."""
-    return (images - x).square().flatten(2).mean(2)
+def formation(
+    runs: Sequence[Record], x: Float[Tensor, "batch c h w"], places: Sequence[float] | np.ndarray, line: bool = False
+) -> np.ndarray:
+    """Squared error of a pixel between an image and what is decoded along its path: (run, place, image).
+
+    Args:
+        runs: finished runs, of AutoN-CODE where ``line`` is not set.
+        places: times of the orbit, or shares of the straight line.
+        line: follow the straight line from the mean latent instead of the orbit.
+    """
+    images = line_images if line else orbit_images
+    return np.stack([(images(loaded(one), x, places) - x).square().flatten(2).mean(2).numpy() for one in runs])
