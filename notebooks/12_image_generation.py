@@ -67,7 +67,7 @@ plotting.use_style()
 # - what a fit to as many **training** embeddings scores;
 # - how many samples **copy**: a sample's nearest neighbour is looked up among the images that the density was fitted to
 #   and among as many that it has not seen, both as the decoder gives them. Without memorising half the samples are
-#   nearer to either side;
+#   nearer to either side, in the mean over a fit to test and a fit to training embeddings;
 # - what **as many real images** score (the floor), and what the test images' own **reconstructions** score. No density
 #   can be expected to beat the second: the rest is the decoder's.
 #
@@ -146,7 +146,7 @@ plt.show()
 # ### How many components?
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-components", "caption": "Fig. A.7 anew, with what it leaves out. Above: Fréchet distance against the number of components, fitted to test embeddings as in the paper, and to training embeddings; the grey line is the floor of real images, marks at the right the test images' reconstructions. Below: share of samples that lie nearer to a fitted image than to an unseen one (1/2: no copying), and mean log-likelihood of unseen embeddings. Median and range over seeds."}, "image": {"alt": "Four panels of curves over the number of components, one line for each of four models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-components", "caption": "Fig. A.7 anew, with what it leaves out. Above: Fréchet distance against the number of components, fitted to test embeddings as in the paper, and to training embeddings; the grey line is the floor of real images, marks at the right the test images' reconstructions. Below: share of samples that lie nearer to a fitted image than to an unseen one, mean over both fits (1/2: no copying), and mean log-likelihood of unseen embeddings. Median and range over seeds."}, "image": {"alt": "Four panels of curves over the number of components, one line for each of four models."}}
 def components(runs_by_model):
     figure, axes = plotting.panels(2, 2, width=3.8, height=2.7)
     for model, runs_ in runs_by_model.items():
@@ -159,22 +159,17 @@ def components(runs_by_model):
     for axis, (_, what, y, title) in zip(axes.flat, PANELS, strict=True):
         axis.set(xscale="log", xlabel="components", ylabel=y, title=title)
         if what == "distance":
-            axis.set_yscale("log")
+            plotting.plain_log(axis.yaxis)
             axis.axhline(metric(runs_, "floor").mean(), color="#999999")
     axes[1, 1].set_yscale("symlog", linthresh=100)
-    axes[1, 1].set_yticks([-1e6, -1e4, -1e2, 1e2])
+    axes[1, 1].set(yticks=[-1e6, -1e4, -1e2, 1e2], ylim=(None, 1e3))
     plotting.legend(figure, axes[0, 0])
 
 
 PANELS = (
     ("test", "distance", "Fréchet distance", "fitted to test, as in the paper"),
     ("train", "distance", "Fréchet distance", "fitted to training"),
-    (
-        "test",
-        "copied",
-        "share nearer to a fitted image",
-        "copies, fitted to test",
-    ),
+    ("both", "copied", "nearer to a fitted image", "copies"),
     ("train", "likelihood", "log-likelihood", "of unseen, fitted to training"),
 )
 components(records)
@@ -203,7 +198,9 @@ def pairs(model, densities):
             row(
                 axis,
                 images,
-                f"{density}, {what}".replace("mixture-", "components: "),
+                f"{density}, {what}".replace("mixture-", "components: ").replace(
+                    "kernel-", "variance: "
+                ),
             )
 
 
@@ -227,11 +224,15 @@ Markdown(
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-kernels", "caption": "Fig. A.9 anew: Fréchet distance, left, and share of samples nearer to a fitted image, right, against the variance of a Gaussian kernel at every test embedding, in units of the embeddings' variance."}, "image": {"alt": "Two panels of curves over the kernel's variance, one line for each of four models."}}
 figure, axes = plotting.panels(2, 1, width=3.8, height=2.7)
 for model, runs_ in records.items():
-    for axis, what in zip(axes[0], ("distance", "copied"), strict=True):
-        x, values = study.curve(runs_, "test", "kernel", what)
+    for axis, fit, what in (
+        (axes[0, 0], "test", "distance"),
+        (axes[0, 1], "both", "copied"),
+    ):
+        x, values = study.curve(runs_, fit, "kernel", what)
         band(axis, x, values, model)
         axis.set(xscale="log", xlabel="variance of the kernel")
-axes[0, 0].set(yscale="log", ylabel="Fréchet distance")
+plotting.plain_log(axes[0, 0].yaxis)
+axes[0, 0].set(ylabel="Fréchet distance")
 axes[0, 1].set(ylabel="nearer to a fitted image")
 plotting.legend(figure, axes[0, 0])
 plt.show()
@@ -301,7 +302,7 @@ page.table(
         "reconstructed",
         "fitted to training",
         "fitted to test",
-        "copied, fitted to test",
+        "copied",
     ],
     [
         [
@@ -313,7 +314,9 @@ page.table(
             ),
             *(score(runs_, model, 10, fit) for fit in task.FITS),
             spread(
-                metric(of_model, f"test.{study.mixture_of(of_model, 10)}.copied"),
+                study.of_density(
+                    of_model, "both", study.mixture_of(of_model, 10), "copied"
+                ),
                 2,
             ),
         ]
@@ -366,7 +369,9 @@ def falls(runs_, fit):
 
 
 def copied(runs_, points):
-    return metric(runs_, f"test.{study.mixture_of(runs_, points)}.copied")
+    return study.of_density(
+        runs_, "both", study.mixture_of(runs_, points), "copied"
+    )
 
 
 checks = {}
@@ -407,19 +412,19 @@ page.verdict("N19", checks, evidence, note=note, untested={"CIFAR-10": CIFAR})
 checks = {}
 for name, runs_ in named.items():
     x, values = study.curve(runs_["ncode"], "test", "kernel", "distance")
-    small, large = (f"test.{task.name('kernel', v)}" for v in (x[0], x[-1]))
+    small, large = (task.name("kernel", v) for v in (x[0], x[-1]))
     checks |= {
         f"{name}: AutoN-CODE's distance at the largest variance above that at the smallest": interval(
             values[:, -1] - values[:, 0]
         )[0]
         > 0,
         f"{name}: at the smallest variance AutoN-CODE's is the lowest": all(
-            below(runs_, "ncode", other, f"{small}.distance")
+            below(runs_, "ncode", other, f"test.{small}.distance")
             for other in runs_
             if other != "ncode"
         ),
-        f"{name}: at σ = {np.sqrt(x[-1]):g} its samples are no copies (at most 55 % nearer to a fitted image)": metric(
-            runs_["ncode"], f"{large}.copied"
+        f"{name}: at σ = {np.sqrt(x[-1]):g} its samples are no copies (at most 55 % nearer to a fitted image)": study.of_density(
+            runs_["ncode"], "both", large, "copied"
         ).mean()
         <= 0.55,
     }
@@ -434,12 +439,11 @@ page.verdict(
 
 # %% tags=["hide-input"]
 if profile == "cpu":
-    # A component for every point is reconstruction: the same distance, up to the kernel's width and the draw.
+    # A component for every point is reconstruction, drawn with replacement: the floor bounds what that adds.
     for of_model in records.values():
         limit = metric(of_model, f"test.{study.mixture_of(of_model, 1)}.distance")
-        np.testing.assert_allclose(
-            limit, metric(of_model, "reconstructed"), rtol=0.25
-        )
+        best = metric(of_model, "reconstructed")
+        assert (0.9 * best < limit).all() and (limit < best + floor).all()
 gap = difference(records, "ncode", "autoencoder", "reconstructed")
 Markdown(
     f"**Reconstruction decides.** At many components the order of the models is that of their reconstructions: "
