@@ -88,6 +88,9 @@ def test_analysis_picks_mixtures_by_points_a_component_and_by_likelihood(generat
     assert generation_analysis.mixture_of([generated], 1) == "mixture-1000"
     x, values = generation_analysis.curve([generated], "train", "mixture", "likelihood")
     assert values.shape == (1, 3)
+    both = generation_analysis.of_density([generated], "both", "mixture-10", "copied")
+    each = [generated.metrics[f"{fit}.mixture-10.copied"] for fit in generation.FITS]
+    assert both.tolist() == pytest.approx([np.mean(each)])
     assert generation_analysis.likeliest([generated]) == generation.name("mixture", x[values[0].argmax()])
 
 
