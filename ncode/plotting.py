@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 # Okabe and Ito's palette: told apart by readers with any common form of colour blindness. Dashes tell models apart
 # in grey.
@@ -163,6 +165,15 @@ def band(axes: Axes, x: Sequence[float] | np.ndarray, runs: np.ndarray, model: s
     runs = np.asarray(runs)
     axes.fill_between(x, runs.min(0), runs.max(0), color=COLOURS[model], alpha=0.2, linewidth=0)
     axes.plot(x, np.median(runs, 0), **line(model))
+
+
+def plain_log(axis: Axis) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of every decade."""
+    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    set_scale("log")
+    axis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}")
 
 
 def legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:

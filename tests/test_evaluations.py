@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ncode import runs
-from ncode.experiments import autoencoding, generation_analysis, latents
+from ncode import plotting, results, runs
+from ncode.experiments import autoencoding, evaluation, generation_analysis, latents
 from ncode.experiments import image_generation as generation
 from ncode.experiments import latent_clustering as clustering
 from ncode.experiments import latent_interpolation as interpolation
@@ -51,7 +51,6 @@ def test_digits_are_judged_by_their_classifier_and_colours_by_efficientnet():
     assert latents.judge(latents.Config("ncode", 0, **SMALL)).name == "digit classifier"
     pytest.importorskip("efficientnet_lite_pytorch")
     assert latents.judge(latents.Config("ncode", 0, dataset="cifar10")).name == "EfficientNet-Lite0"
-    assert latents.judge_record(latents.Config("ncode", 0, dataset="cifar10")) is None
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +88,9 @@ def test_analysis_picks_mixtures_by_points_a_component_and_by_likelihood(generat
     assert generation_analysis.mixture_of([generated], 1) == "mixture-1000"
     x, values = generation_analysis.curve([generated], "train", "mixture", "likelihood")
     assert values.shape == (1, 3)
+    both = generation_analysis.of_density([generated], "both", "mixture-10", "copied")
+    each = [generated.metrics[f"{fit}.mixture-10.copied"] for fit in generation.FITS]
+    assert both.tolist() == pytest.approx([np.mean(each)])
     assert generation_analysis.likeliest([generated]) == generation.name("mixture", x[values[0].argmax()])
 
 
@@ -100,12 +102,12 @@ def test_a_variational_autoencoder_samples_from_its_prior():
 
 @pytest.mark.parametrize("model", ["pixels", "pca", "ncode"])
 def test_clustering_gives_an_accuracy_for_every_method(model):
-    config = clustering.Config(model, 0, **SMALL, starts=1, iterations=250)
+    config = clustering.Config(model, 0, **SMALL, points=400, starts=1, iterations=250)
     result = clustering.train(config)
     own = {"pixels": "spectral"}.get(model, "mixture")
     assert set(result.metrics) == {"samples", "kmeans", "tsne_mixture", own}
     assert all(0.15 < result.metrics[name] <= 1 for name in ("kmeans", "tsne_mixture", own))  # Chance is 0.1.
-    assert result.arrays["tsne"].shape == (1000, 2)
+    assert result.arrays["tsne"].shape == (400, 2)
 
 
 def test_as_many_principal_components_as_a_code_has_numbers():
@@ -164,3 +166,37 @@ def test_recordings_evaluate_whole_seeds_first(task):
         found = {latents.autoencoder_config(config) for config in configs if config.model in autoencoding.MODELS}
         every = [config for make in autoencoding.recorded().values() for config in make()]
         assert found <= set(every), "an evaluation of an autoencoder that is not recorded would train it"
+
+
+def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_path):
+    live = {"autoencoder": [generated]}
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    assert evaluation.not_recorded(["one", "two"]) == " Not recorded yet: one, two."
+    assert list(evaluation.sets(live, ["one"])) == ["this run, 5,000 digits, 2 epochs"]
+    results.save("one", [generated])
+    found = evaluation.sets(live, ["one", "two"])
+    assert list(found) == ["this run, 5,000 digits, 2 epochs", "recorded, 5,000 digits, 2 epochs"]
+    recorded = found["recorded, 5,000 digits, 2 epochs"]["autoencoder"]
+    assert recorded[0].metrics == generated.metrics
+    assert evaluation.dataset(live) == "digits"
+    assert evaluation.not_recorded(["one"]) == ""
+
+
+def test_an_evaluation_names_the_runs_behind_it(generated):
+    live = {"autoencoder": [generated]}
+    base = latents.autoencoder_config(generation.Config(**generated.config))
+    behind = evaluation.autoencoders(live, generation.Config)
+    assert [record.id for record in behind] == [runs.identity(autoencoding.train, base)]
+    judge = evaluation.judge(live, generation.Config)
+    assert len(judge) == 1 and judge[0].config["epochs"] == SMALL["judge_epochs"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_images_are_one_picture(channels):
+    images = torch.zeros(2, 3, channels, 4, 5)
+    images[1, 2, :, 3, 4] = 1
+    _, axes = plotting.panels(1)
+    evaluation.pictures(axes[0, 0], images)
+    shown = axes[0, 0].images[0].get_array()
+    assert shown.shape == ((8, 15) if channels == 1 else (8, 15, 3))
+    assert np.argwhere(np.asarray(shown).reshape(8, 15, -1)[..., 0] == 1).tolist() == [[7, 14]]

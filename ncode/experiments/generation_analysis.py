@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ncode.experiments.image_generation import name
+from ncode.comparison import metric
+from ncode.experiments.image_generation import FITS, name
 
 
 def sizes(runs: Sequence, kind: str) -> list[float]:
@@ -25,11 +26,19 @@ def curve(runs: Sequence, fit: str, kind: str, what: str) -> tuple[list[float], 
     """:func:`sizes`, and one of the densities' metrics at each: a row a seed.
 
     Args:
-        fit: ``"train"`` or ``"test"``: what the densities were fitted to.
+        fit: ``"train"`` or ``"test"``: what the densities were fitted to; ``"both"`` for the mean of the two. An
+            autoencoder treats images that it was trained on otherwise than test images, so either side alone has more
+            or less than half of the samples of a density that copies nothing; the mean has not.
         what: ``"distance"``, ``"likelihood"``, ``"nearest"``, ``"unseen"`` or ``"copied"``.
     """
     x = sizes(runs, kind)
-    return x, np.array([[run.metrics[f"{fit}.{name(kind, size)}.{what}"] for size in x] for run in runs])
+    return x, np.stack([of_density(runs, fit, name(kind, size), what) for size in x], axis=1)
+
+
+def of_density(runs: Sequence, fit: str, density: str, what: str) -> np.ndarray:
+    """One density's metric, one a seed; arguments as of :func:`curve`."""
+    sides = FITS if fit == "both" else (fit,)
+    return np.mean([metric(runs, f"{side}.{density}.{what}") for side in sides], axis=0)
 
 
 def mixture_of(runs: Sequence, points: int) -> str:
@@ -42,8 +51,3 @@ def likeliest(runs: Sequence, fit: str = "train") -> str:
     """The mixture under which the validation embeddings have the largest mean likelihood: its name."""
     x, values = curve(runs, fit, "mixture", "likelihood")
     return name("mixture", x[int(values.mean(0).argmax())])
-
-
-def slope(x: Sequence[float], values: np.ndarray) -> np.ndarray:
-    """By how much ``values`` change when log10 x grows by one, by least squares: one number a row."""
-    return np.polyfit(np.log10(x), values.T, 1)[0]

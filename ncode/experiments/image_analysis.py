@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator
 from torch.nn import functional as F
 
 from ncode import comparison, plotting, profiles, results
@@ -211,10 +210,7 @@ def panel(axes: Axes, runs: Runs, x: str, y: str) -> None:
             axes.plot(made[x].mean(0), made[y].mean(0), **plotting.line(model))
     axes.set(xlabel=AXES[x], ylabel=AXES[y])
     if y in ("loss", "step_loss", "train_loss"):
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        plotting.plain_log(axes.yaxis)
 
 
 def _between(history: Mapping, name: str, looks: np.ndarray) -> list[float]:

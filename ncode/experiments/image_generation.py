@@ -6,7 +6,7 @@ density is also fitted to as many *training* embeddings, and each sample's neare
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,20 +38,20 @@ class Config(latents.Config):
     """One autoencoder's evaluation.
 
     Attributes:
-        samples: how many are scored for every density; 0 for as many as there are test images.
+        samples: how many are scored for every density; 0 for as many as densities are fitted to.
         components: of the mixtures.
         variances: of the kernels, in units of the embeddings' mean variance.
         starts: of every mixture; the one with the largest likelihood counts.
     """
 
     samples: int = 0
-    components: tuple[int, ...] = (1, 10, 100, 1000)
-    variances: tuple[float, ...] = (1e-4, 1e-2, 1e-1, 1.0)
+    components: Sequence[int] = (1, 10, 100, 1000)
+    variances: Sequence[float] = (1e-4, 1e-2, 1e-1, 1.0)
     starts: int = 1
 
 
 def train(config: Config, checkpoint: Path | None = None) -> Result:
-    """Fit densities to a finished autoencoder's embeddings, as many as there are test images, and score samples.
+    """Fit densities to a finished autoencoder's embeddings, and score samples of them.
 
     Returns:
         ``points``, how many embeddings each density was fitted to; ``floor``, the distance of as many real images as
@@ -65,15 +65,16 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     trained = Trained(config)
     ready, network = trained.ready, latents.judge(config)
     test, real = latents.real_features(config)
-    size = config.samples or len(test)
+    points = latents.points(config)
+    size = config.samples or points
     reference = Reference(test, real, size)
     embedded = {
-        "train": trained.embed(ready.train[0][: len(test)]),
-        "test": trained.embed(ready.test[0]),
+        "train": trained.embed(ready.train[0][:points]),
+        "test": trained.embed(ready.test[0][:points]),
         "validation": trained.embed(ready.validation[0]),
     }
     found = {
-        "points": len(test),
+        "points": float(points),
         "floor": reference.floor,
         "reconstructed": reference.score(extract(network, trained.images(embedded["test"][:size]))).distance,
     }

@@ -82,15 +82,16 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     Returns:
         ``length``, the perceptual path length, and ``excess`` (see :class:`ncode.metrics.Path`); ``peak``, the
         fastest a path gets over its mean speed, median over pairs; ``square_peak``, the largest change between
-        neighbours on a square over the mean change, median over squares; ``half_way``, the Fréchet distance of images
-        half-way between as many pairs as there are test images; ``ends``, that of the pairs' own first images as
-        the model gives them; ``floor``, of real images. Array: ``speed``, mean over pairs at every time.
+        neighbours on a square over the mean change, median over squares; ``half_way``, the Fréchet distance of
+        images half-way between as many pairs as there are test images (or training images, where fewer); ``ends``,
+        that of the pairs' own first images as the model gives them; ``floor``, of real images. Array: ``speed``,
+        mean over pairs at every time.
     """
     ready, network = autoencoding.prepare(config.dataset, config.variant, config.images), latents.judge(config)
     line = Line(config)
     test, real = latents.real_features(config)
-    reference = Reference(test, real, size=len(test))
-    first, second = pairs(ready.test[1])
+    reference = Reference(test, real, size=latents.points(config))
+    first, second = (rows[: reference.size] for rows in pairs(ready.test[1]))
     with torch.no_grad():
         start, end = (line.ends(ready.test[0][rows]) for rows in (first, second))
         half_way, ends = (
