@@ -28,6 +28,7 @@ COLOURS = {
     "ode_rnn": "#56B4E9",
     "hebb": "#000000",
     "oracle": "#999999",
+    "wide": "#7A1F00",
     # A neural ODE with p added dimensions; p = 0 is NODE.
     "p0": "#D55E00",
     "p1": "#E69F00",
@@ -48,6 +49,7 @@ DASHES = {
     "ode_rnn": (0, (4, 1, 1, 1, 1, 1)),
     "hebb": (0, (4, 2)),
     "oracle": (0, (1, 2)),
+    "wide": (0, (4, 1, 1, 1)),
     "p0": "-",
     "p1": (0, (5, 1.5)),
     "p2": (0, (3, 1, 1, 1)),
@@ -67,6 +69,7 @@ LABELS = {
     "ode_rnn": "ODE-RNN",
     "hebb": "Hebbian rule, untrained",
     "oracle": "nearest neighbour",
+    "wide": "NODE, wide",
     "p0": "NODE (p = 0)",
     "p1": "ANODE, p = 1",
     "p2": "ANODE, p = 2",
