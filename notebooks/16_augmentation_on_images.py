@@ -21,8 +21,8 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Augmentation on images
 #
-# What channels of zeros buy on images (Section 5.2 of {cite:t}`dupont2019`), and where N-CODE stands in the same plots, which
-# neither paper shows.
+# What channels of zeros buy on images (Section 5.2 of {cite:t}`dupont2019`), and where N-CODE stands in the same
+# plots, which neither paper shows.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
@@ -46,20 +46,20 @@ plotting.use_style()
 # %% [markdown]
 # ## The claim
 #
-# **A5.** Lower training loss, and better generalisation, on MNIST, CIFAR-10, SVHN and 64×64 ImageNet at comparable parameter
-# counts.
+# **A5.** Lower training loss, and better generalisation, on MNIST, CIFAR-10, SVHN and 64×64 ImageNet at comparable
+# parameter counts.
 #
 # **A4**, for images: ANODE needs fewer function evaluations, and NODE's grow during training. Its verdict is that of
 # {doc}`15_augmented_neural_odes`, which counts these runs as well.
 #
 # ## The setting
 #
-# The models of {doc}`10_image_classification`: one convolutional block as the field, a linear readout of $x(T)$, nothing before
-# the flow. ANODE appends $p$ channels of zeros.
+# The models of {doc}`10_image_classification`: one convolutional block as the field, a linear readout of $x(T)$,
+# nothing before the flow. ANODE appends $p$ channels of zeros.
 #
-# **What are comparable parameter counts?** ANODE's readout sees $p$ more channels, so it is larger, and in small models the
-# readout is most of the model. ANODE's authors count it: their NODE gets 92 filters where ANODE has 64. There are two
-# ways, and we take both:
+# **What are comparable parameter counts?** ANODE's readout sees $p$ more channels, so it is larger, and in small
+# models the readout is most of the model. ANODE's authors count it: their NODE gets 92 filters where ANODE has 64.
+# There are two ways, and we take both:
 #
 # - **NODE**: as many filters as give its *field* ANODE's number of parameters;
 # - **NODE, wide**: as many as give the *whole model* ANODE's number of parameters. This is the paper's way.
@@ -142,9 +142,9 @@ every_record = [
 ]
 
 # %% [markdown]
-# The learning rate is the one of several at which ANODE has the lowest validation loss, on a seed of its own; all models get it.
-# **Recorded runs** are longer. They are the runs of {doc}`10_image_classification`, and the wide NODE beside them where it
-# has been recorded.
+# The learning rate is the one of several at which ANODE has the lowest validation loss, on a seed of its own; all
+# models get it. **Recorded runs** are longer. They are the runs of {doc}`10_image_classification`, and the wide NODE
+# beside them where it has been recorded.
 
 
 # %% tags=["hide-input"]
@@ -182,9 +182,9 @@ Markdown(
 # %% [markdown]
 # ## What came out
 #
-# Training loss, accuracy and evaluations over training; evaluations against the accuracy that they go with; and the two gaps between
-# training and validation. All solves in training take the same number of evaluations, so those shown are what dopri5
-# needs at a tolerance of $10^{-3}$ for the same flow, on 64 validation images.
+# Training loss, accuracy and evaluations over training; evaluations against the accuracy that they go with; and the
+# two gaps between training and validation. All solves in training take the same number of evaluations, so those shown
+# are what dopri5 needs at a tolerance of $10^{-3}$ for the same flow, on 64 validation images.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-live", "caption": "This execution, all models: NODE and ANODE, and N-CODE, data control, γ alone and a ResNet in the same plots. Median and range over seeds; where evaluations stand against accuracy, means at every look."}, "image": {"alt": "Six panels of curves, one line for each of eight models; NODE's training loss is the highest of the flows."}}
 PANELS = [
@@ -292,9 +292,9 @@ page.table(
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 #
-# The paper shows its image results as curves. Four questions, each asked of every data set with more than one seed: is ANODE's
-# training loss lower, is its test loss lower, is its accuracy higher, and is its *gap* smaller? A model that fits better can
-# have a lower test loss and a larger gap.
+# The paper shows its image results as curves. Four questions, each asked of every data set with more than one seed:
+# is ANODE's training loss lower, is its test loss lower, is its accuracy higher, and is its *gap* smaller? A model
+# that fits better can have a lower test loss and a larger gap.
 
 
 # %% tags=["hide-input"]
@@ -356,21 +356,25 @@ solves = Counter(
 count = sum(len(runs_) for found in compared.values() for runs_ in found.values())
 Markdown(
     f"**Instabilities.** Of {count} trainings shown here, failed solves by reason: "
-    f"{', '.join(f'{reason} {n}' for reason, n in solves.items()) or 'none'}. "
-    "With fixed steps a solve cannot underflow or exceed; only adaptive training, as in the `paper` profile, can fail as the "
-    "paper describes. {doc}`15_augmented_neural_odes` provokes it on small functions."
+    f"{', '.join(f'{reason} {n}' for reason, n in solves.items()) or 'none'}."
 )
+
+# %% [markdown]
+# With fixed steps a solve cannot underflow or exceed; only adaptive training, as in the `paper` profile, can fail as
+# the paper describes. {doc}`15_augmented_neural_odes` provokes it on small functions.
 
 # %% [markdown]
 # ## Deviations
 #
-# - Two steps of rk4 train all models here; ANODE's authors train with dopri5 at $10^{-3}$. So the number of evaluations is measured
-#   beside the training and cannot feed back into it.
+# - Two steps of rk4 train all models here; ANODE's authors train with dopri5 at $10^{-3}$. So the number of
+#   evaluations is measured beside the training and cannot feed back into it.
 # - The field does not see the time; in their code it does.
-# - $p = 5$ for digits as in the paper; the recorded runs, which serve {doc}`10_image_classification` as well, have $p = 10$.
-# - Validation images take the test images' place in the curves; the test set is looked at once, at the end. The authors draw no
-#   validation set.
-# - In the authors' code, ImageNet means the 200 classes of Tiny ImageNet. Our loader takes any folder of 64×64 pictures by class.
+# - $p = 5$ for digits as in the paper; the recorded runs, which serve {doc}`10_image_classification` as well, have $p
+#   = 10$.
+# - Validation images take the test images' place in the curves; the test set is looked at once, at the end. The
+#   authors draw no validation set.
+# - In the authors' code, ImageNet means the 200 classes of Tiny ImageNet. Our loader takes any folder of 64×64
+#   pictures by class.
 #
 # ## What it took
 
