@@ -18,11 +18,17 @@ from ncode.comparison import by_model as by_model
 from ncode.downloads import DataError
 from ncode.experiments import image_classification as task
 from ncode.experiments import image_regularisation as regularisation
-from ncode.statistics import difference_interval, percent, seeds_needed, span, spread
+from ncode.statistics import difference_interval, percent, ratio_interval, seeds_needed, span, spread
 
-DATASETS = {"digits": "5000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
-TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000}
-"""Of the full data sets, without validation's."""
+DATASETS = {
+    "digits": "5000 digits",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "svhn": "SVHN",
+    "imagenet64": "ImageNet folder",
+}
+TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000, "svhn": 68_257, "imagenet64": 95_000}
+"""Of the full data sets, without validation's; of ImageNet the 200 classes that ANODE's authors use (Tiny ImageNet)."""
 
 AXES = {
     "epoch": "epoch",
@@ -128,6 +134,20 @@ def budget(runs: Sequence) -> str:
         f"k = {config['filters']}, learning rate {config['learning_rate']:.2g}{falling}, "
         f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
     )
+
+
+def generalisation_gap(runs: Iterable) -> np.ndarray:
+    """Test loss minus the trained model's loss on training images, by seed.
+
+    Recorded before that was measured, a run has its training's last losses in its place.
+    """
+    seen = [run.metrics.get("fitted_loss", run.metrics["train_loss"]) for run in runs]
+    return metric(runs, "test_loss") - np.array(seen)
+
+
+def evaluations_ratio(runs: Runs, a: str, b: str) -> tuple[float, float]:
+    """The 95 % interval of the geometric mean of model a's evaluations of an adaptive solve over model b's."""
+    return ratio_interval(metric(runs[a], "nfe_adaptive"), metric(runs[b], "nfe_adaptive"))
 
 
 def best_rate(runs: Iterable) -> float:
