@@ -38,6 +38,9 @@ AXES = {
 }
 """The series that :func:`curves` gives, and how their axes are labelled."""
 
+STEPS = 25
+"""Points of a training loss's curve: means over the iterations in between."""
+
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
 """Variations by role (see :func:`ncode.experiments.image_regularisation.chosen`): (model, name), and the runs."""
 
@@ -180,8 +183,8 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
 
     Returns:
         The series of :data:`AXES`. Accuracies are in %; training's loss and accuracy are means since the look before.
-        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss
-        in finer steps. What has no evaluations of an adaptive solve has no ``nfe``.
+        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss in
+        at most :data:`STEPS` steps. What has no evaluations of an adaptive solve has no ``nfe``.
     """
     histories = [results.history(run) for run in runs]
     looks = np.array(histories[0]["evaluated"])
@@ -192,10 +195,12 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
         for name in histories[0]["evaluations"]
     }
     looks = looks[keep]
+    losses = np.array([history["loss"] for history in histories], dtype=float)
+    blocks = np.array_split(np.arange(losses.shape[1]), min(STEPS, losses.shape[1]))
     made = {
         "epoch": looks / looks[-1] * runs[0].config["epochs"],
-        "iteration": np.array(histories[0]["iteration"]),
-        "step_loss": np.array([history["loss"] for history in histories], dtype=float),
+        "iteration": np.array([histories[0]["iteration"][block[-1]] for block in blocks]),
+        "step_loss": np.array([[_mean(row[block]) for block in blocks] for row in losses]),
         "accuracy": 100 * seen["accuracy"],
         "loss": seen["loss"],
         "train_loss": np.array([_between(history, "loss", looks) for history in histories]),
