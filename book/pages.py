@@ -15,8 +15,8 @@ from ncode import claims, paper, profiles, results
 MODULES = (
     "flows", "fields", "control", "solve", "integrate", "adjoint", "backward", "cost", "functional", "phase",
     "memory", "plastic", "memory_baselines", "linear_flow", "autoencoder", "training", "runs", "results", "record",
-    "statistics", "data", "images", "downloads", "image_files", "metrics", "features", "page", "plotting", "diagram",
-    "claims", "paper", "profiles", "provenance", "files",
+    "statistics", "comparison", "data", "images", "downloads", "image_files", "metrics", "features", "page", "plotting",
+    "diagram", "claims", "paper", "profiles", "provenance", "files",
 )  # fmt: skip
 
 # Where the staged book keeps the figures that pages borrow from notebooks.

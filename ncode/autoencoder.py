@@ -125,8 +125,9 @@ def _perceptrons(architecture: Architecture, width: float, code: int, latent: in
     shape = (architecture.channels, architecture.size, architecture.size)
 
     def stack(*sizes: int) -> list[nn.Module]:
-        pairs = [[nn.Linear(a, b), nn.ReLU()] for a, b in itertools.pairwise(sizes)]
-        return [layer for pair in pairs for layer in pair][:-1]
+        *inner, last = itertools.pairwise(sizes)
+        hidden_layers = [[nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()] for a, b in inner]
+        return [*itertools.chain.from_iterable(hidden_layers), nn.Linear(*last)]
 
     encoder = nn.Sequential(nn.Flatten(), *stack(math.prod(shape), *hidden, code))
     return encoder, nn.Sequential(*stack(latent, *hidden[::-1], math.prod(shape)), nn.Unflatten(1, shape))
@@ -217,7 +218,7 @@ class AutoNCODE(Autoencoder):
         latent: int,
         entries: int = 2,
         normalisation: str = "row",
-        scale: float = 0.1,
+        scale: float = 0.2,
         horizon: float = 10.0,
         redraw: bool = False,
         likelihood: str = "bernoulli",

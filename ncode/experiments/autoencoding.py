@@ -69,7 +69,7 @@ class Config:
     likelihood: str = "bernoulli"
     entries: int = 2
     normalisation: str = "row"
-    scale: float = 0.1
+    scale: float = 0.2
     horizon: float = 10.0
     redraw: bool = False
     activity: float = 0.1
@@ -154,7 +154,8 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         not finite. The history's evaluations are validation's. The weights are kept.
     """
     ready = prepare(config.dataset, config.variant, config.images)
-    model = build(config).to(ready.device)
+    # Convolutions of a batch of small images are a fifth faster with the channels last.
+    model = build(config).to(ready.device, memory_format=torch.channels_last)
     batches = Batches(ready.train[0], size=config.batch, seed=config.seed)
     iterations = config.epochs * batches.per_epoch
     history = fit(

@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 from torch.nn import functional as F
 
-from ncode import plotting, profiles, results
+from ncode import comparison, plotting, profiles, results
+from ncode.comparison import Runs, metric
+from ncode.comparison import by_model as by_model
 from ncode.downloads import DataError
 from ncode.experiments import image_classification as task
 from ncode.experiments import image_regularisation as regularisation
@@ -44,9 +46,6 @@ STEPS = 25
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
 """Variations by role (see :func:`ncode.experiments.image_regularisation.chosen`): (model, name), and the runs."""
 
-Runs = Mapping[str, Sequence]
-"""Runs by model, one a seed and all of the same seeds in the same order: records, live or recorded."""
-
 
 def at_hand(sets: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
     """Which data sets can be had here, and why the others cannot; the digits that need no download where none can.
@@ -72,23 +71,9 @@ def load(name: str) -> list:
         return []
 
 
-def by_model(runs: Iterable) -> dict[str, list]:
-    """Runs by model, in order of appearance, of the seeds that every model has."""
-    runs = list(runs)
-    models = dict.fromkeys(run.config["model"] for run in runs)
-    found = {model: {run.config["seed"]: run for run in runs if run.config["model"] == model} for model in models}
-    whole = set.intersection(*map(set, found.values())) if found else set()
-    return {model: [of_seed[seed] for seed in sorted(whole)] for model, of_seed in found.items()}
-
-
-def metric(runs: Iterable, name: str, scale: float = 1.0) -> np.ndarray:
-    """A metric of some runs, times ``scale``."""
-    return scale * np.array([run.metrics[name] for run in runs])
-
-
 def gain(runs: Runs, a: str, b: str, name: str = "test_accuracy", scale: float = 100.0) -> tuple[float, float]:
     """The 95 % interval for the mean of model a's metric minus model b's, paired by seed; accuracy in points."""
-    return difference_interval(metric(runs[a], name, scale), metric(runs[b], name, scale))
+    return comparison.difference(runs, a, b, name, scale)
 
 
 def above(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool:

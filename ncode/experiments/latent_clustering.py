@@ -36,12 +36,13 @@ class Config(latents.Config):
     Attributes:
         model: one of :data:`MODELS`.
         starts: of k-means and of every mixture.
-        perplexity: of t-SNE.
+        perplexity, iterations: of t-SNE.
         neighbours: of spectral clustering's graph.
     """
 
     starts: int = 10
     perplexity: float = 30.0
+    iterations: int = 1000
     neighbours: int = 10
 
 
@@ -49,9 +50,9 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """Cluster the test images' embeddings.
 
     Returns:
-        Accuracies: ``kmeans``; ``spectral``, of pixels alone; ``mixture``, of all but pixels, whose covariances have
-        more entries than there are images; ``tsne_mixture``, of a mixture on a two-dimensional t-SNE. Array:
-        ``tsne``, and the test images' classes as ``labels``.
+        ``samples``, the number of images; accuracies: ``kmeans``; ``spectral``, of pixels alone; ``mixture``, of all
+        but pixels, whose covariances have more entries than there are images; ``tsne_mixture``, of a mixture on a
+        two-dimensional t-SNE. Array: ``tsne``, and the test images' classes as ``labels``.
     """
     z, labels, data = embedded(config)
     classes = int(labels.max()) + 1
@@ -60,9 +61,10 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         clusters["spectral"] = spectral(config, z, classes)
     else:
         clusters["mixture"] = metrics.mixture(z, classes, config.seed, config.starts).predict(z)
-    plane = TSNE(perplexity=config.perplexity, init="pca", random_state=config.seed).fit_transform(z)
+    tsne = TSNE(perplexity=config.perplexity, init="pca", max_iter=config.iterations, random_state=config.seed)
+    plane = tsne.fit_transform(z)
     clusters["tsne_mixture"] = metrics.mixture(plane, classes, config.seed, config.starts).predict(plane)
-    found = {name: clustering_accuracy(labels, which) for name, which in clusters.items()}
+    found = {"samples": len(z)} | {name: clustering_accuracy(labels, which) for name, which in clusters.items()}
     return Result(found, arrays={"tsne": torch.tensor(plane), "labels": torch.tensor(labels)}, data=data)
 
 

@@ -6,19 +6,23 @@ where it is finished, and made where it is not.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ncode import features, profiles, runs
+from ncode import features, profiles, results, runs
 from ncode.autoencoder import ARCHITECTURES, Autoencoder
+from ncode.comparison import Runs, by_model
 from ncode.experiments import autoencoding, digit_features
 from ncode.features import Features, extract
 from ncode.metrics import Points
+from ncode.results import Recorded
+from ncode.runs import Record
 
 DIGITS = ("digits", "mnist")
 """Data sets that the classifier of digits judges; EfficientNet-Lite0 judges the others."""
@@ -108,11 +112,40 @@ def _efficientnet() -> Features:
     return features.efficientnet().to(autoencoding.Prepared.device)
 
 
-def real_features(config: Config, network: Features) -> tuple[Points, Points]:
-    """Features of the test images, and of as many training images."""
-    ready = autoencoding.prepare(config.dataset, config.variant, config.images)
+def real_features(config: Config) -> tuple[Points, Points]:
+    """The judge's features of the test images, and of as many training images."""
+    return _real_features(config.dataset, config.variant, config.images, config.judge_epochs)
+
+
+@functools.lru_cache(maxsize=1)
+def _real_features(dataset: str, variant: str, images: int, judge_epochs: int) -> tuple[Points, Points]:
+    ready = autoencoding.prepare(dataset, variant, images)
+    network = judge(Config("", 0, dataset, variant, judge_epochs=judge_epochs))
     test = ready.test[0]
     return extract(network, test), extract(network, ready.train[0][: len(test)])
+
+
+def settings(profile: str) -> dict:
+    """The autoencoders' settings in the notebook on autoencoding: whoever evaluates them finds its runs."""
+    known = {field.name for field in dataclasses.fields(autoencoding.Config)}
+    return {name: value for name, value in profiles.load("autoencoding", profile).items() if name in known}
+
+
+def recorded_runs(recordings: Iterable[str]) -> dict[str, Runs]:
+    """Of the recordings that there are, the runs by model, of the seeds that all models have; by recording."""
+    made = {}
+    for name in recordings:
+        with contextlib.suppress(FileNotFoundError):
+            made[name] = by_model(results.load(name))
+    return {name: runs_ for name, runs_ in made.items() if runs_ and all(runs_.values())}
+
+
+def described(run: Record | Recorded) -> str:
+    """A run's data and budget in words, such as ``MNIST, 50 epochs``."""
+    config = run.config
+    data = {"digits": "5,000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "celeba": "CelebA"}[config["dataset"]]
+    data += f" ({config['variant']})" if config["variant"] else ""
+    return f"{data}, {config['epochs']} epochs"
 
 
 def recorded(
