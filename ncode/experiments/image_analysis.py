@@ -144,12 +144,14 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
 
     A live page uses the best; a recorded comparison what its plan says.
     """
-    used = [replace(config, seed=task.RATE_SEED) for configs in task.comparisons().values() for config in configs]
+    # How often a run is looked at does not change its training.
+    plans = [replace(config, looks=0) for configs in task.comparisons().values() for config in configs]
+    used = {replace(plan, seed=task.RATE_SEED) for plan in plans}
     rows = []
     for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
         for run in runs:
-            rate, scores = run.config["learning_rate"], run.metrics
-            taken = rate == best_rate(runs) if kind == "this run" else task.Config(**run.config) in used
+            rate, scores, config = run.config["learning_rate"], run.metrics, task.Config(**run.config)
+            taken = rate == best_rate(runs) if kind == "this run" else replace(config, looks=0) in used
             loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
             rows.append([data(run, kind), f"{rate:g}", loss, accuracy, "✓" if taken else ""])
     return rows
