@@ -213,8 +213,8 @@ plt.show()
 # %% [markdown]
 # ## Can γ be made to generalise?
 #
-# γ reads the raw image through one matrix and sets a hundred times as many numbers as it has hidden units. Whether
-# it overfits shows where training images are few. We vary the open loop in one thing at a time:
+# γ reads the raw image through one matrix, with none of a convolution's sharing, and sets every kernel. Whether it
+# overfits shows where training images are few. We vary the open loop in one thing at a time:
 #
 # - the **reading** of γ: linear, or with ReLU where we have tanh;
 # - **weight decay** of γ's matrices (decoupled, {cite:t}`loshchilov2019`; what the heads share is free), **dropout** of

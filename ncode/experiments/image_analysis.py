@@ -45,6 +45,9 @@ AXES = {
 }
 """The series that :func:`curves` gives, and how their axes are labelled."""
 
+STEPS = 25
+"""Points of a training loss's curve: means over the iterations in between."""
+
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
 """Variations by role (see :func:`ncode.experiments.image_regularisation.chosen`): (model, name), and the runs."""
 
@@ -160,12 +163,14 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
 
     A live page uses the best; a recorded comparison what its plan says.
     """
-    used = [replace(config, seed=task.RATE_SEED) for configs in task.comparisons().values() for config in configs]
+    # How often a run is looked at does not change its training.
+    plans = [replace(config, looks=0) for configs in task.comparisons().values() for config in configs]
+    used = {replace(plan, seed=task.RATE_SEED) for plan in plans}
     rows = []
     for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
         for run in runs:
-            rate, scores = run.config["learning_rate"], run.metrics
-            taken = rate == best_rate(runs) if kind == "this run" else task.Config(**run.config) in used
+            rate, scores, config = run.config["learning_rate"], run.metrics, task.Config(**run.config)
+            taken = rate == best_rate(runs) if kind == "this run" else replace(config, looks=0) in used
             loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
             rows.append([data(run, kind), f"{rate:g}", loss, accuracy, "✓" if taken else ""])
     return rows
@@ -184,8 +189,8 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
 
     Returns:
         The series of :data:`AXES`. Accuracies are in %; training's loss and accuracy are means since the look before.
-        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss
-        in finer steps. What has no evaluations of an adaptive solve has no ``nfe``.
+        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss in
+        at most :data:`STEPS` steps. What has no evaluations of an adaptive solve has no ``nfe``.
     """
     histories = [results.history(run) for run in runs]
     looks = np.array(histories[0]["evaluated"])
@@ -196,10 +201,12 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
         for name in histories[0]["evaluations"]
     }
     looks = looks[keep]
+    losses = np.array([history["loss"] for history in histories], dtype=float)
+    blocks = np.array_split(np.arange(losses.shape[1]), min(STEPS, losses.shape[1]))
     made = {
         "epoch": looks / looks[-1] * runs[0].config["epochs"],
-        "iteration": np.array(histories[0]["iteration"]),
-        "step_loss": np.array([history["loss"] for history in histories], dtype=float),
+        "iteration": np.array([histories[0]["iteration"][block[-1]] for block in blocks]),
+        "step_loss": np.array([[_mean(row[block]) for block in blocks] for row in losses]),
         "accuracy": 100 * seen["accuracy"],
         "loss": seen["loss"],
         "train_loss": np.array([_between(history, "loss", looks) for history in histories]),
