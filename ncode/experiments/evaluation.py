@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -81,10 +80,9 @@ def sets(live: Runs, recordings: Iterable[str]) -> dict[str, Runs]:
     """This run and those recordings that there are, of the seeds that all their models have, by what they are."""
     found = {described("this run", live): live}
     for name in recordings:
-        with contextlib.suppress(FileNotFoundError):
-            made = by_model(results.load(name))
-            if made and all(made.values()):
-                found[described("recorded", made)] = made
+        made = by_model(results.find(name))
+        if made and all(made.values()):
+            found[described("recorded", made)] = made
     return found
 
 

@@ -68,14 +68,6 @@ def at_hand(sets: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
     return found or {"digits": {"dataset": "digits", "size": 14}}, missing
 
 
-def load(name: str) -> list:
-    """The recording called ``name``, empty where it was not made yet."""
-    try:
-        return results.load(name)
-    except FileNotFoundError:
-        return []
-
-
 def gain(runs: Runs, a: str, b: str, name: str = "test_accuracy", scale: float = 100.0) -> tuple[float, float]:
     """The 95 % interval for the mean of model a's metric minus model b's, paired by seed; accuracy in points."""
     return comparison.difference(runs, a, b, name, scale)
@@ -346,12 +338,12 @@ def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
     """
     tuned, chosen = {}, {}
     for name, (plan, _) in regularisation.plans().items():
-        tried = load(f"{name}_tuning")
+        tried = results.find(f"{name}_tuning")
         if len(tried) < len(regularisation.tuning(plan)):
             continue
         title = data(tried[0], "recorded")
         tuned[title] = regularisation.named(tried, plan)
-        made, whole = load(name), len(regularisation.comparison(plan, tried, seeds=1))
+        made, whole = results.find(name), len(regularisation.comparison(plan, tried, seeds=1))
         counts = Counter(run.config["seed"] for run in made)
         made = regularisation.named([run for run in made if counts[run.config["seed"]] == whole], plan)
         if made:
