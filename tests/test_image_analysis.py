@@ -226,7 +226,7 @@ def test_recorded_variations_are_read_by_role(monkeypatch):
     tuning = variations(study.regularisation.tuning(plan))
     made = variations(study.regularisation.comparison(plan, tuning, seeds=3))
     found = {f"{name}_tuning": tuning, name: made[:-1]}
-    monkeypatch.setattr(study, "load", lambda wanted: found.get(wanted, []))
+    monkeypatch.setattr(study.results, "find", lambda wanted: found.get(wanted, []))
     tuned, chosen = study.regularised()
     (title,) = tuned
     roles = chosen[title]
