@@ -134,7 +134,7 @@ page.table(
     f"ANODE at several learning rates, seed {task.RATE_SEED}; ✓ is what all models are then "
     "trained at, in this execution or in the recorded runs.",
     ["data", "rate", "validation loss", "validation accuracy %", "used"],
-    study.rate_table(trials, study.load("image_classification_rates")),
+    study.rate_table(trials, results.find("image_classification_rates")),
 )
 
 # %% [markdown]
@@ -142,7 +142,7 @@ page.table(
 # models; none is trained to convergence. Where the learning rate falls, it falls to zero along half a cosine.
 
 # %% tags=["hide-input"]
-recorded = {n: study.by_model(study.load(n)) for n in task.comparisons()}
+recorded = {n: study.by_model(results.find(n)) for n in task.comparisons()}
 # Of a recording that has begun: the seeds on which every model is trained.
 recorded = {n: made for n, made in recorded.items() if study.complete(made)}
 compared = {study.data(m["anode"][0], "recorded"): m for m in recorded.values()}

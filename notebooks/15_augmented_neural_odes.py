@@ -93,7 +93,7 @@ plotting.use_style()
 # %% tags=["hide-input"]
 settings = page.settings
 recorded = {
-    study: augmentation.by_augment(images.load(f"augmentation_{study}"))
+    study: augmentation.by_augment(results.find(f"augmentation_{study}"))
     for study in settings["studies"]
 }
 # A recording that has only begun, with fewer seeds than this execution, waits.
@@ -639,7 +639,9 @@ page.verdict(
 # images; what it recorded enters the verdict on A4.
 
 # %%
-pictures = {n: images.by_model(images.load(n)) for n in images.task.comparisons()}
+pictures = {
+    n: images.by_model(results.find(n)) for n in images.task.comparisons()
+}
 pictures = {
     images.data(found["anode"][0], "recorded"): found
     for found in pictures.values()

@@ -33,7 +33,7 @@ from collections import Counter
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode import plotting, profiles, runs
+from ncode import plotting, profiles, results, runs
 from ncode.experiments import image_analysis as study
 from ncode.experiments import image_classification as task
 from ncode.experiments.image_analysis import above, below, metric
@@ -150,8 +150,10 @@ every_record = [
 # %% tags=["hide-input"]
 def recording(name):
     """A recording's runs by model, with the wide NODE's where it has all their seeds."""
-    found = study.by_model(study.load(name))
-    wide = {run.config["seed"]: run for run in study.load(f"{name}_{task.WIDE}")}
+    found = study.by_model(results.find(name))
+    wide = {
+        run.config["seed"]: run for run in results.find(f"{name}_{task.WIDE}")
+    }
     if study.complete(found) and set(wide) >= {
         run.config["seed"] for run in found["anode"]
     }:
@@ -245,7 +247,7 @@ page.table(
             study.accuracy(runs_),
             spread(study.generalisation_gap(runs_)),
             first_and_last(runs_) if model in FLOWS else "–",
-            f"{sum(bool(study.results.history(run)['failures']) for run in runs_)} of {len(runs_)}",
+            f"{sum(bool(results.history(run)['failures']) for run in runs_)} of {len(runs_)}",
             f"{runs_[0].metrics['parameters']:,.0f}",
         ]
         for name, found in compared.items()
@@ -351,7 +353,7 @@ solves = Counter(
     for found in compared.values()
     for runs_ in found.values()
     for run in runs_
-    for failure in study.results.history(run)["failures"]
+    for failure in results.history(run)["failures"]
 )
 count = sum(len(runs_) for found in compared.values() for runs_ in found.values())
 Markdown(
