@@ -31,7 +31,7 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode import paper, plotting, runs
+from ncode import paper, plotting, results, runs
 from ncode.experiments import image_analysis as study
 from ncode.experiments import image_classification as task
 from ncode.experiments import image_regularisation as regularisation
