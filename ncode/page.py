@@ -46,7 +46,7 @@ class Table(_Shown):
         rows: one list of cells a row, as long as ``columns``.
 
     Raises:
-        ValueError: when a row's length differs from the headings'.
+        ValueError: when there is no row, or one whose length differs from the headings'.
     """
 
     name: str
@@ -57,6 +57,8 @@ class Table(_Shown):
 
     def __post_init__(self):
         object.__setattr__(self, "rows", [[str(cell) for cell in row] for row in self.rows])
+        if not self.rows:
+            raise ValueError(f"rows: {self.name!r} has none")
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"rows: {len(row)} cells under {len(self.columns)} columns in {self.name!r}")

@@ -334,7 +334,8 @@ def by_steering(runs_, steer):
 
 
 recorded = results.find("annuli_steering")
-page.table(
+rows = [row for steer in STEERED if (row := by_steering(recorded, steer))]
+shown = page.table(
     "tab-annuli-steering",
     "By what is steered, recorded runs. Open loop: rays whose ends have different portraits, and changes that lie in "
     f"the gap, mean ± standard deviation over seeds in % (the gap is {steering.GAP_SHARE:.0%} of a ray), and seeds on "
@@ -342,8 +343,9 @@ page.table(
     "wrong; the worst test point's solver error over all seeds.",
     ["steered", "seeds", "rays differ %", "in the gap %", "gap above its share", "open: all right", "closed: all right",
      "open: solver error", "closed: solver error"],
-    [row for steer in STEERED if (row := by_steering(recorded, steer))],
-)  # fmt: skip
+    rows,
+) if rows else Markdown("Not recorded yet.")  # fmt: skip
+shown
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict

@@ -53,6 +53,8 @@ def test_ours_stands_under_the_papers_rows_and_columns():
 def test_a_table_is_rectangular_and_escaped():
     with pytest.raises(ValueError, match="rows"):
         Table("tab-x", "Caption", ["a", "b"], [["1"]])
+    with pytest.raises(ValueError, match="none"):
+        Table("tab-x", "Caption", ["a", "b"], [])
     bundle = Table("tab-x", "x < y", ["a"], [["1"]])._repr_mimebundle_()
     assert bundle[TABLE]["rows"] == [["1"]]
     assert "x &lt; y" in bundle["text/html"]
