@@ -178,6 +178,8 @@ def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_
     assert list(found) == ["this run, 5,000 digits, 2 epochs", "recorded, 5,000 digits, 2 epochs"]
     recorded = found["recorded, 5,000 digits, 2 epochs"]["autoencoder"]
     assert recorded[0].metrics == generated.metrics
+    assert list(evaluation.sets(live, ["one"], needed=["ncode"])) == ["this run, 5,000 digits, 2 epochs"]
+    assert evaluation.compared(found) == {}, "one seed decides nothing"
     assert evaluation.dataset(live) == "digits"
     assert evaluation.not_recorded(["one"]) == ""
 

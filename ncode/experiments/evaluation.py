@@ -77,15 +77,23 @@ def judge(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
     return [runs.run(digit_features.train, wanted)]
 
 
-def sets(live: Runs, recordings: Iterable[str]) -> dict[str, Runs]:
-    """This run and those recordings that there are, of the seeds that all their models have, by what they are."""
+def sets(live: Runs, recordings: Iterable[str], needed: Iterable[str] = ()) -> dict[str, Runs]:
+    """This run and those recordings that there are, of the seeds that all their models have, by what they are.
+
+    A recording that lacks one of the models ``needed`` is left out.
+    """
     found = {described("this run", live): live}
     for name in recordings:
         with contextlib.suppress(FileNotFoundError):
             made = by_model(results.load(name))
-            if made and all(made.values()):
+            if made and all(made.values()) and set(needed) <= set(made):
                 found[described("recorded", made)] = made
     return found
+
+
+def compared(sets: Mapping[str, Runs]) -> dict[str, Runs]:
+    """Of several sets of runs those that may have a say in a verdict: one seed shows nothing about a difference."""
+    return {name: made for name, made in sets.items() if len(next(iter(made.values()))) > 1}
 
 
 def not_recorded(recordings: Iterable[str]) -> str:
