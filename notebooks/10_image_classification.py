@@ -31,7 +31,7 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode import paper, plotting, runs
+from ncode import paper, plotting, results, runs
 from ncode.experiments import image_analysis as study
 from ncode.experiments import image_classification as task
 from ncode.experiments import image_regularisation as regularisation
@@ -134,7 +134,7 @@ page.table(
     f"ANODE at several learning rates, seed {task.RATE_SEED}; ✓ is what all models are then "
     "trained at, in this execution or in the recorded runs.",
     ["data", "rate", "validation loss", "validation accuracy %", "used"],
-    study.rate_table(trials, study.load("image_classification_rates")),
+    study.rate_table(trials, results.find("image_classification_rates")),
 )
 
 # %% [markdown]
@@ -142,7 +142,7 @@ page.table(
 # models; none is trained to convergence. Where the learning rate falls, it falls to zero along half a cosine.
 
 # %% tags=["hide-input"]
-recorded = {n: study.by_model(study.load(n)) for n in task.comparisons()}
+recorded = {n: study.by_model(results.find(n)) for n in task.comparisons()}
 # Of a recording that has begun: the seeds on which every model is trained.
 recorded = {n: made for n, made in recorded.items() if study.complete(made)}
 compared = {study.data(m["anode"][0], "recorded"): m for m in recorded.values()}
@@ -213,8 +213,23 @@ plt.show()
 # %% [markdown]
 # ## Can γ be made to generalise?
 #
-# γ reads the raw image through one matrix and sets a hundred times as many numbers as it has hidden units. Whether
-# it overfits shows where training images are few. We vary the open loop in one thing at a time:
+# γ reads the raw image through one matrix, with none of a convolution's sharing, and sets every kernel. If it
+# overfits, the validation loss stays behind as the training loss falls:
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-gap", "caption": "Validation loss minus the training loss since the look before, over training; median and range over seeds."}, "image": {"alt": "One panel for each data set, one line for each of four models."}}
+last = list(compared.items())[-3:]
+figure, axes = plotting.panels(len(last), 1, width=2.6, height=2.8)
+for axis, (name, made) in zip(axes[0], last, strict=True):
+    flows = {model: made[model] for model in ("anode", "data", "open", "mix")}
+    study.panel(axis, flows, "epoch", "loss_gap")
+    axis.set_title(name.replace(", ", "\n"), fontsize=8)
+    # At first both losses fall so fast that training's mean is old.
+    axis.set_ylim(bottom=-0.3 * axis.get_ylim()[1])
+plotting.legend(figure, axes[0, 0], columns=2)
+plt.show()
+
+# %% [markdown]
+# Where training images are few, this shows most. We vary the open loop in one thing at a time:
 #
 # - the **reading** of γ: linear, or with ReLU where we have tanh;
 # - **weight decay** of γ's matrices (decoupled, {cite:t}`loshchilov2019`; what the heads share is free), **dropout** of

@@ -10,7 +10,8 @@ from ncode import autoencoder, data, linear_flow, results
 from ncode.autoencoder import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
 from ncode.experiments import autoencoding as task
 from ncode.experiments import autoencoding_analysis as study
-from ncode.runs import run
+from ncode.runs import Record, run
+from ncode.training import History
 
 EVERY = tuple(dict.fromkeys(task.MODELS + task.BOTTLENECKS))
 SMALL = task.Config("ncode", 0, images=256, width=0.1, latent=4, epochs=2, batch=64, looks=2)
@@ -231,3 +232,13 @@ def test_recorded_models_are_compared_on_the_seeds_that_all_have(monkeypatch):
         "ncode": ["ncode0"],
         "linear": ["linear0"],
     }
+
+
+def test_a_half_circle_bends_by_half_its_chord(monkeypatch, tmp_path):
+    # A rotation by π carries (1, 0) to (-1, 0).
+    model = AutoNCODE(nn.Flatten(), nn.Identity(), 2, entries=1, normalisation="none", scale=1.0, horizon=torch.pi)
+    model.x0 = torch.tensor([1.0, 0.0])
+    model.columns = torch.tensor([[1, 0]])
+    monkeypatch.setattr(study, "loaded", lambda record: model)
+    record = Record("", "", {}, {}, History(), {}, tmp_path)
+    assert study.bend([record], torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)) == pytest.approx([0.5], rel=1e-5)

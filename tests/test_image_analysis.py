@@ -226,7 +226,7 @@ def test_recorded_variations_are_read_by_role(monkeypatch):
     tuning = variations(study.regularisation.tuning(plan))
     made = variations(study.regularisation.comparison(plan, tuning, seeds=3))
     found = {f"{name}_tuning": tuning, name: made[:-1]}
-    monkeypatch.setattr(study, "load", lambda wanted: found.get(wanted, []))
+    monkeypatch.setattr(study.results, "find", lambda wanted: found.get(wanted, []))
     tuned, chosen = study.regularised()
     (title,) = tuned
     roles = chosen[title]
@@ -249,3 +249,15 @@ def test_full_size_is_planned_for_both_data_sets():
     words = study.plan_in_words()
     for name in ("`paper` profile, MNIST", "`paper` profile, CIFAR-10", "mnist_28", "cifar10_32"):
         assert name in words
+
+
+def test_the_gap_is_of_the_trained_model_where_it_was_measured():
+    older = recorded("anode", 0, 0.9, test_loss=0.5, train_loss=0.2)
+    newer = recorded("anode", 1, 0.9, test_loss=0.5, train_loss=0.2, fitted_loss=0.1)
+    assert study.generalisation_gap([older, newer]) == pytest.approx([0.3, 0.4])
+
+
+def test_the_ratio_of_evaluations_is_paired_by_seed():
+    nfe = {"node": (20.0, 40.0, 80.0), "anode": (10.0, 20.0, 40.0)}
+    made = [recorded(m, k, 0.9, nfe_adaptive=n) for m, of in nfe.items() for k, n in enumerate(of)]
+    assert study.evaluations_ratio(study.by_model(made), "node", "anode") == pytest.approx((2.0, 2.0))

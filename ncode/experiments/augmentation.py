@@ -286,7 +286,7 @@ def _or_nan(measure: Callable[[], float]) -> float:
         return math.nan
 
 
-def _separation(model: Regressor, radius: float, centre: Tensor) -> float:
+def _separation(model: nn.Module, radius: float, centre: Tensor) -> float:
     lowest, _ = topology.lowest_on_sphere(model, centre.shape[1], radius)
     return lowest - model(centre).item()
 

@@ -71,10 +71,10 @@ def outcomes(runs: Sequence) -> Counter:
 
 
 class Kept(NamedTuple):
-    """For each of some random fields, whether its accurate flow, and one step of Euler's method, keep the topology."""
+    """For each of some random fields, 1 where its accurate flow, and one step of Euler's method, keep the topology."""
 
-    accurate: list[bool]
-    coarse: list[bool]
+    accurate: list[int]
+    coarse: list[int]
 
 
 def wild_field(dim: int, seed: int) -> MLP:
@@ -90,19 +90,19 @@ def wild_field(dim: int, seed: int) -> MLP:
 def topology_kept(dim: int, fields: int, radius: float = 1.0) -> Kept:
     """Flows of random fields in one to three dimensions.
 
-    On the line: whether 101 points keep their order at all of 21 times. Else: whether the image of the circle or
-    sphere around 0 surrounds the image of 0 once.
+    On the line: 1 where 101 points keep their order at all of 21 times, and 0 elsewhere. Else: how often the image of
+    the circle or sphere around 0 surrounds the image of 0.
     """
     line = torch.linspace(-2 * radius, 2 * radius, 101, dtype=torch.float64).unsqueeze(1)
     centre = torch.zeros(1, dim, dtype=torch.float64)
 
-    def kept(seed: int, solver: Solver) -> bool:
+    def kept(seed: int, solver: Solver) -> int:
         flow = NeuralODE(wild_field(dim, seed), solver)
         if dim == 1:
             # Between its steps a coarse method has no path worth looking at.
             t = torch.linspace(0, 1, 21) if solver.adaptive else torch.tensor([0.0, 1.0])
-            return overtakings(flow.trajectory(line, t).x[..., 0]) == 0
-        return augmentation.surrounds(flow, radius, centre) == 1
+            return int(overtakings(flow.trajectory(line, t).x[..., 0]) == 0)
+        return augmentation.surrounds(flow, radius, centre)
 
     return Kept(*([kept(seed, solver) for seed in range(fields)] for solver in (ACCURATE, COARSE)))
 

@@ -28,14 +28,19 @@ class Tuned:
     """A way to train AutoN-CODE at the scale of θ that suits it best.
 
     Attributes:
-        tried: validation nats by scale, one run each; infinite where training failed.
-        scale: the best of them.
+        tuning: the run at every scale; ``None`` where training failed.
+        scale: the one whose validation loss is lowest.
         records: the runs of the comparison at that scale, by seed; ``None`` for one that failed.
     """
 
-    tried: dict[float, float]
+    tuning: dict[float, Record | None]
     scale: float
     records: list[Record | None]
+
+    @property
+    def tried(self) -> dict[float, float]:
+        """Validation nats by scale; infinite where training failed."""
+        return {scale: one.metrics["validation_nats"] if one else np.inf for scale, one in self.tuning.items()}
 
     @property
     def finished(self) -> list[Record]:
@@ -52,13 +57,9 @@ def attempt(config: Config) -> Record | None:
 
 def tuned(base: Config, scales: Sequence[float], seeds: int) -> Tuned:
     """Train ``base`` at the one of ``scales`` whose validation loss is lowest on :data:`TUNING_SEED`."""
-    tried = {}
-    for scale in scales:
-        record = attempt(dataclasses.replace(base, seed=TUNING_SEED, scale=scale))
-        tried[scale] = record.metrics["validation_nats"] if record else np.inf
-    best = min(tried, key=tried.get)
-    records = [attempt(dataclasses.replace(base, seed=seed, scale=best)) for seed in range(seeds)]
-    return Tuned(tried, best, records)
+    tuning = {scale: attempt(dataclasses.replace(base, seed=TUNING_SEED, scale=scale)) for scale in scales}
+    best = min(scales, key=Tuned(tuning, np.nan, []).tried.get)
+    return Tuned(tuning, best, [attempt(dataclasses.replace(base, seed=seed, scale=best)) for seed in range(seeds)])
 
 
 def sweep(base: Config, seeds: int) -> list[Record]:
@@ -70,11 +71,7 @@ def recorded_bottlenecks() -> dict[str, list[Recorded]]:
     """The recorded models of N16 on MNIST, each with the seeds that all of them have."""
     found: dict[str, dict[int, Recorded]] = {}
     for name in ("autoencoding_mnist", "autoencoding_mnist_bottlenecks"):
-        try:
-            made = results.load(name)
-        except FileNotFoundError:
-            continue
-        for one in made:
+        for one in results.find(name):
             if one.config["model"] in BOTTLENECKS:
                 found.setdefault(one.config["model"], {})[one.config["seed"]] = one
     common = set.intersection(*(set(by_seed) for by_seed in found.values())) if found else set()
@@ -91,7 +88,19 @@ def orbit_images(
     model: AutoNCODE, x: Float[Tensor, "batch c h w"], t: Sequence[float] | np.ndarray
 ) -> Float[Tensor, "time batch c h w"]:
     """What the decoder makes of x(t), on its way to x(T) and beyond."""
-    return torch.stack([model.decode(state) for state in model.orbit(model.encode(x), t)])
+    return torch.stack([model.decode(state) for state in model.orbit(model.encode(x), np.asarray(t).tolist())])
+
+
+@torch.no_grad()
+def bend(runs: Sequence[Record], x: Float[Tensor, "batch c h w"], points: int = 51) -> np.ndarray:
+    """How far the orbit leaves the chord from x(0) to x(T), in chord lengths, mean over images: one number a run."""
+    found = []
+    for model in map(loaded, runs):
+        path = model.orbit(model.encode(x), np.linspace(0, model.horizon, points).tolist()) - model.x0
+        chord = path[-1] / path[-1].norm(dim=1, keepdim=True)
+        off = path - (path * chord).sum(2, keepdim=True) * chord
+        found.append((off.norm(dim=2).amax(0) / path[-1].norm(dim=1)).mean().item())
+    return np.array(found)
 
 
 @torch.no_grad()

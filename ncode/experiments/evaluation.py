@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -84,10 +83,9 @@ def sets(live: Runs, recordings: Iterable[str], needed: Iterable[str] = ()) -> d
     """
     found = {described("this run", live): live}
     for name in recordings:
-        with contextlib.suppress(FileNotFoundError):
-            made = by_model(results.load(name))
-            if made and all(made.values()) and set(needed) <= set(made):
-                found[described("recorded", made)] = made
+        made = by_model(results.find(name))
+        if made and all(made.values()) and set(needed) <= set(made):
+            found[described("recorded", made)] = made
     return found
 
 

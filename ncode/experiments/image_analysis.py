@@ -18,11 +18,17 @@ from ncode.comparison import by_model as by_model
 from ncode.downloads import DataError
 from ncode.experiments import image_classification as task
 from ncode.experiments import image_regularisation as regularisation
-from ncode.statistics import difference_interval, percent, seeds_needed, span, spread
+from ncode.statistics import difference_interval, percent, ratio_interval, seeds_needed, span, spread
 
-DATASETS = {"digits": "5000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
-TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000}
-"""Of the full data sets, without validation's."""
+DATASETS = {
+    "digits": "5000 digits",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "svhn": "SVHN",
+    "imagenet64": "ImageNet folder",
+}
+TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000, "svhn": 68_257, "imagenet64": 95_000}
+"""Of the full data sets, without validation's; of ImageNet the 200 classes that ANODE's authors use (Tiny ImageNet)."""
 
 AXES = {
     "epoch": "epoch",
@@ -38,6 +44,9 @@ AXES = {
     "loss_gap": "validation − training loss",
 }
 """The series that :func:`curves` gives, and how their axes are labelled."""
+
+STEPS = 25
+"""Points of a training loss's curve: means over the iterations in between."""
 
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
 """Variations by role (see :func:`ncode.experiments.image_regularisation.chosen`): (model, name), and the runs."""
@@ -57,14 +66,6 @@ def at_hand(sets: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
         except DataError as error:
             missing.append(str(error))
     return found or {"digits": {"dataset": "digits", "size": 14}}, missing
-
-
-def load(name: str) -> list:
-    """The recording called ``name``, empty where it was not made yet."""
-    try:
-        return results.load(name)
-    except FileNotFoundError:
-        return []
 
 
 def gain(runs: Runs, a: str, b: str, name: str = "test_accuracy", scale: float = 100.0) -> tuple[float, float]:
@@ -130,6 +131,20 @@ def budget(runs: Sequence) -> str:
     )
 
 
+def generalisation_gap(runs: Iterable) -> np.ndarray:
+    """Test loss minus the trained model's loss on training images, by seed.
+
+    Recorded before that was measured, a run has its training's last losses in its place.
+    """
+    seen = [run.metrics.get("fitted_loss", run.metrics["train_loss"]) for run in runs]
+    return metric(runs, "test_loss") - np.array(seen)
+
+
+def evaluations_ratio(runs: Runs, a: str, b: str) -> tuple[float, float]:
+    """The 95 % interval of the geometric mean of model a's evaluations of an adaptive solve over model b's."""
+    return ratio_interval(metric(runs[a], "nfe_adaptive"), metric(runs[b], "nfe_adaptive"))
+
+
 def best_rate(runs: Iterable) -> float:
     """The learning rate of the run with the lowest validation loss."""
     return min(runs, key=lambda run: run.metrics["validation_loss"]).config["learning_rate"]
@@ -140,12 +155,14 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
 
     A live page uses the best; a recorded comparison what its plan says.
     """
-    used = [replace(config, seed=task.RATE_SEED) for configs in task.comparisons().values() for config in configs]
+    # How often a run is looked at does not change its training.
+    plans = [replace(config, looks=0) for configs in task.comparisons().values() for config in configs]
+    used = {replace(plan, seed=task.RATE_SEED) for plan in plans}
     rows = []
     for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
         for run in runs:
-            rate, scores = run.config["learning_rate"], run.metrics
-            taken = rate == best_rate(runs) if kind == "this run" else task.Config(**run.config) in used
+            rate, scores, config = run.config["learning_rate"], run.metrics, task.Config(**run.config)
+            taken = rate == best_rate(runs) if kind == "this run" else replace(config, looks=0) in used
             loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
             rows.append([data(run, kind), f"{rate:g}", loss, accuracy, "✓" if taken else ""])
     return rows
@@ -164,8 +181,8 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
 
     Returns:
         The series of :data:`AXES`. Accuracies are in %; training's loss and accuracy are means since the look before.
-        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss
-        in finer steps. What has no evaluations of an adaptive solve has no ``nfe``.
+        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss in
+        at most :data:`STEPS` steps. What has no evaluations of an adaptive solve has no ``nfe``.
     """
     histories = [results.history(run) for run in runs]
     looks = np.array(histories[0]["evaluated"])
@@ -176,10 +193,12 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
         for name in histories[0]["evaluations"]
     }
     looks = looks[keep]
+    losses = np.array([history["loss"] for history in histories], dtype=float)
+    blocks = np.array_split(np.arange(losses.shape[1]), min(STEPS, losses.shape[1]))
     made = {
         "epoch": looks / looks[-1] * runs[0].config["epochs"],
-        "iteration": np.array(histories[0]["iteration"]),
-        "step_loss": np.array([history["loss"] for history in histories], dtype=float),
+        "iteration": np.array([histories[0]["iteration"][block[-1]] for block in blocks]),
+        "step_loss": np.array([[_mean(row[block]) for block in blocks] for row in losses]),
         "accuracy": 100 * seen["accuracy"],
         "loss": seen["loss"],
         "train_loss": np.array([_between(history, "loss", looks) for history in histories]),
@@ -319,12 +338,12 @@ def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
     """
     tuned, chosen = {}, {}
     for name, (plan, _) in regularisation.plans().items():
-        tried = load(f"{name}_tuning")
+        tried = results.find(f"{name}_tuning")
         if len(tried) < len(regularisation.tuning(plan)):
             continue
         title = data(tried[0], "recorded")
         tuned[title] = regularisation.named(tried, plan)
-        made, whole = load(name), len(regularisation.comparison(plan, tried, seeds=1))
+        made, whole = results.find(name), len(regularisation.comparison(plan, tried, seeds=1))
         counts = Counter(run.config["seed"] for run in made)
         made = regularisation.named([run for run in made if counts[run.config["seed"]] == whole], plan)
         if made:
