@@ -12,6 +12,8 @@ PROFILE = config.get("profile", "cpu")
 BUILD = f"_build/{PROFILE}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.py"))
 LIBRARY = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
+# Notebooks that evaluate another's runs come after it: side by side, both would train the same models.
+AFTER = dict.fromkeys(["12_image_generation", "13_latent_clustering", "14_latent_interpolation"], "11_autoencoding")
 # What notebooks show of longer runs.
 RECORDED = sorted(str(path) for path in Path("results").glob("*.json"))
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
@@ -34,8 +36,15 @@ rule book:
         f"{BUILD}/published"
 
 
+def before(wildcards):
+    """The executed notebook that must be there before this one starts, if any."""
+    first = AFTER.get(wildcards.name)
+    return [f"_build/{wildcards.profile}/executed/{first}.ipynb"] if first in NOTEBOOKS else []
+
+
 rule notebook:
     input:
+        before,
         notebook="notebooks/{name}.py",
         execution="book/execute.py",
         library=LIBRARY,

@@ -14,9 +14,9 @@ from ncode import claims, paper, profiles, results
 # The modules of the API reference, in the order in which a reader meets them; a missing one is left out.
 MODULES = (
     "flows", "fields", "control", "solve", "integrate", "adjoint", "backward", "cost", "functional", "phase",
-    "memory", "plastic", "memory_baselines", "linear_flow", "autoencoder", "training", "runs", "results", "record",
-    "statistics", "data", "images", "downloads", "image_files", "metrics", "features", "page", "plotting", "diagram",
-    "claims", "paper", "profiles", "provenance", "files",
+    "topology", "memory", "plastic", "memory_baselines", "linear_flow", "autoencoder", "training", "runs", "results",
+    "record", "statistics", "comparison", "data", "images", "downloads", "image_files", "metrics", "features", "page",
+    "plotting", "diagram", "claims", "paper", "profiles", "provenance", "files",
 )  # fmt: skip
 
 # Where the staged book keeps the figures that pages borrow from notebooks.

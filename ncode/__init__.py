@@ -7,7 +7,7 @@ what steers it, and a :class:`Solver` says how.
 
 from ncode.control import ClosedLoop, DataControl, OpenLoop
 from ncode.cost import path_cost
-from ncode.fields import MLP, Field
+from ncode.fields import MLP, Field, TimedMLP
 from ncode.flows import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE, Trajectory
 from ncode.integrate import NFE, SolveError, Solver
 from ncode.solve import solve
@@ -26,6 +26,7 @@ __all__ = [
     "OpenLoop",
     "SolveError",
     "Solver",
+    "TimedMLP",
     "Trajectory",
     "path_cost",
     "solve",

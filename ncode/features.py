@@ -133,8 +133,8 @@ def inception_v3() -> Features:
     return Features("InceptionV3", lambda x: network((255 * _rgb(x)).round().clamp(0, 255).byte())[0], fid=True)
 
 
-def extract(network: Callable[[Tensor], Tensor], x: Float[Tensor, "n c h w"], batch: int = 250) -> Points:
-    """The features of many images, in float64 on the CPU."""
+def extract(network: Callable[[Tensor], Tensor], x: Float[Tensor, "n *any"], batch: int = 250) -> Points:
+    """The features of many images, or of whatever ``network`` takes, in float64 on the CPU."""
     with torch.no_grad():
         return torch.cat([network(part) for part in x.split(batch)]).double().cpu().numpy().astype(np.float64)
 

@@ -115,7 +115,7 @@ def clustering_accuracy(labels: Labels, clusters: Labels) -> float:
     table = np.zeros((clusters.max() + 1, labels.max() + 1), dtype=int)
     np.add.at(table, (clusters, labels), 1)
     rows, columns = linear_sum_assignment(table, maximize=True)
-    return table[rows, columns].sum() / len(labels)
+    return float(table[rows, columns].sum() / len(labels))
 
 
 def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> GaussianMixture | KernelDensity:

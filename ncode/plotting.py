@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 # Okabe and Ito's palette: told apart by readers with any common form of colour blindness. Dashes tell models apart
 # in grey.
@@ -30,6 +32,7 @@ COLOURS = {
     "ode_rnn": "#56B4E9",
     "hebb": "#000000",
     "oracle": "#999999",
+    "wide": "#7A1F00",
     "autoncode": "#0072B2",
     "control": "#56B4E9",
     "autoencoder": "#D55E00",
@@ -39,6 +42,11 @@ COLOURS = {
     "denoising": "#7A4FA3",
     "pixels": "#777777",
     "pca": "#222222",
+    # A neural ODE with p added dimensions; p = 0 is NODE.
+    "p0": "#D55E00",
+    "p1": "#E69F00",
+    "p2": "#A6761D",
+    "p5": "#5C4200",
 }
 DASHES = {
     "node": "-",
@@ -56,6 +64,7 @@ DASHES = {
     "ode_rnn": (0, (4, 1, 1, 1, 1, 1)),
     "hebb": (0, (4, 2)),
     "oracle": (0, (1, 2)),
+    "wide": (0, (4, 1, 1, 1)),
     "autoncode": "-",
     "control": (0, (2, 1)),
     "autoencoder": (0, (5, 1.5)),
@@ -65,6 +74,10 @@ DASHES = {
     "denoising": (0, (4, 1, 1, 1, 1, 1)),
     "pixels": (0, (2, 2)),
     "pca": (0, (1, 2)),
+    "p0": "-",
+    "p1": (0, (5, 1.5)),
+    "p2": (0, (3, 1, 1, 1)),
+    "p5": (0, (1, 1)),
 }
 LABELS = {
     "node": "NODE",
@@ -82,6 +95,7 @@ LABELS = {
     "ode_rnn": "ODE-RNN",
     "hebb": "Hebbian rule, untrained",
     "oracle": "nearest neighbour",
+    "wide": "NODE, wide",
     "autoncode": "AutoN-CODE",
     "control": "AutoN-CODE, control",
     "autoencoder": "autoencoder",
@@ -91,6 +105,10 @@ LABELS = {
     "denoising": "denoising autoencoder",
     "pixels": "pixels",
     "pca": "principal components",
+    "p0": "NODE (p = 0)",
+    "p1": "ANODE, p = 1",
+    "p2": "ANODE, p = 2",
+    "p5": "ANODE, p = 5",
 }
 # The two classes of a toy problem; blue and orange of the same palette, never a model's line.
 CLASSES = ("#56B4E9", "#B2450A")
@@ -150,6 +168,15 @@ def band(axes: Axes, x: Sequence[float] | np.ndarray, runs: np.ndarray, model: s
     runs = np.asarray(runs)
     axes.fill_between(x, runs.min(0), runs.max(0), color=COLOURS[model], alpha=0.2, linewidth=0)
     axes.plot(x, np.median(runs, 0), **line(model))
+
+
+def plain_log(axis: Axis) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of every decade."""
+    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    set_scale("log")
+    axis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}")
 
 
 def legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:

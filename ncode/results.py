@@ -72,6 +72,14 @@ def load(name: str) -> list[Recorded]:
     return [Recorded(**run) for run in json.loads(path.read_text())]
 
 
+def find(name: str) -> list[Recorded]:
+    """The recording called ``name``; empty where there is none yet."""
+    try:
+        return load(name)
+    except FileNotFoundError:
+        return []
+
+
 def thinned(record: Record, points: int = 100) -> dict[str, list]:
     """A run's history in at most ``points`` entries, as a recording keeps it; its evaluations are kept as they are."""
     history = record.history

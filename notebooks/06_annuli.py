@@ -333,7 +333,7 @@ def by_steering(runs_, steer):
     ]
 
 
-recorded = results.load("annuli_steering")
+recorded = results.find("annuli_steering")
 page.table(
     "tab-annuli-steering",
     "By what is steered, recorded runs. Open loop: rays whose ends have different portraits, and changes that lie in "

@@ -7,7 +7,7 @@ import torch
 from models import build
 from torch import nn
 
-from ncode import MLP, NCODE, ClosedLoop, DataControl, OpenLoop, Solver, functional
+from ncode import MLP, NCODE, ClosedLoop, DataControl, NeuralODE, OpenLoop, Solver, TimedMLP, functional
 from ncode.fields import Field, Linear, Velocity
 
 NAMES = ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
@@ -159,3 +159,16 @@ def test_a_field_must_say_what_it_is():
         Field(shape=(1,))(T0, torch.zeros(1, 1), {})
     with pytest.raises(ValueError, match="activation: 'magic' is not one of"):
         MLP(2, activation="magic")
+
+
+def test_a_timed_field_sees_the_time_and_can_be_steered(float64):
+    field = TimedMLP(1, ())
+    with torch.no_grad():
+        field.layers[0].weight.copy_(torch.tensor([[0.0, 2.0]]))
+        field.layers[0].bias.fill_(1.0)
+        # x' = 2t + 1, so x(T) = x(0) + T² + T: exact for a method of order two or more.
+        assert torch.allclose(
+            NeuralODE(field, Solver("midpoint", steps=2, horizon=2.0))(torch.zeros(3, 1)), torch.full((3, 1), 6.0)
+        )
+        shifted = field(torch.tensor(0.5), torch.zeros(2, 1), {"layers.0.bias": torch.tensor([[0.0], [3.0]])})
+    assert shifted[:, 0].tolist() == [1.0, 4.0]

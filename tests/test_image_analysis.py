@@ -1,15 +1,20 @@
 """What the pages on images ask of their runs: selections, intervals, curves."""
 
+import dataclasses
 import math
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
+from ncode import runs
+from ncode.downloads import DataError
 from ncode.experiments import image_analysis as study
 from ncode.results import Recorded
 
-SETTINGS = {"dataset": "mnist", "variant": "", "size": 14, "filters": 16, "learning_rate": 3e-3, "epochs": 2}
+SETTINGS = {"dataset": "mnist", "variant": "", "size": 14, "filters": 16, "learning_rate": 3e-3, "epochs": 2,
+            "images": 0, "cosine": False}  # fmt: skip
 
 
 def recorded(model, seed, accuracy, **metrics):
@@ -118,8 +123,141 @@ def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
 
 def test_runs_are_described_by_data_and_budget():
     run = recorded("anode", 0, 0.5)
-    assert study.described(run, "recorded") == "recorded, MNIST 14×14"
-    assert study.budget([run, run]) == "k = 16, rate 0.003, 2 epochs, seeds: 2"
-    run.config.update(dataset="cifar10", variant="JPEG copy", cosine=True)
-    assert study.described(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14"
-    assert "rate 0.003, falling to 0, 2 epochs" in study.budget([run])
+    assert study.data(run) == "MNIST 14×14, 2 epochs"
+    assert study.budget([run, run]) == "k = 16, learning rate 0.003, 2 seeds"
+    run.config.update(dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
+    assert study.data(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
+    assert study.budget([run]) == "k = 16, learning rate 0.0033, falling to 0, 1 seed"
+
+
+def test_the_best_rate_has_the_lowest_validation_loss():
+    runs = [recorded("anode", 100, 0.5, validation_loss=loss) for loss in (0.3, 0.1, 0.2)]
+    for run, rate in zip(runs, (1e-3, 3e-3, 1e-2), strict=True):
+        run.config["learning_rate"] = rate
+    assert study.best_rate(runs) == 3e-3
+
+
+def test_the_table_of_rates_marks_what_is_used():
+    live = [recorded("anode", 100, 0.5, validation_loss=loss, validation_accuracy=0.5) for loss in (0.3, 0.1)]
+    live[1].config["learning_rate"] = 1e-2
+    metrics = {"validation_loss": 0.1, "validation_accuracy": 0.5}
+    made = [Recorded("", "", dataclasses.asdict(config), metrics, {}, {}) for config in study.task.rates()]
+    rows = study.rate_table({"mnist": live}, made)
+    assert [row[-1] for row in rows[:2]] == ["", "✓"]
+    # Of a recorded plan one rate is used, whatever the losses.
+    plans = {row[0]: [other[-1] for other in rows[2:] if other[0] == row[0]] for row in rows[2:]}
+    assert len(plans) == 2
+    assert all(marks.count("✓") == 1 for marks in plans.values())
+
+
+def test_a_comparison_is_complete_when_every_model_has_a_run():
+    made = [recorded(model, 0, 0.5) for model in study.task.MODELS]
+    assert study.complete(study.by_model(made))
+    assert not study.complete(study.by_model(made[1:]))
+    assert not study.complete({})
+    # Of a recording that has begun a second seed, the first counts.
+    begun = study.by_model([*made, recorded("node", 1, 0.5)])
+    assert study.complete(begun)
+    assert len(begun["node"]) == 1
+
+
+def test_how_two_models_stand_says_how_many_seeds_are_missing(pairs):
+    # Mean 2, standard deviation 1: t(0.975, 3)/2 = 1.59 < 2, so four seeds would do.
+    assert study.standing(pairs["open"], pairs["anode"]) == "[-0.48, 4.5] (4)"
+    assert study.standing(pairs["anode"], pairs["anode"]) == "[0, 0] (> 1000)"
+    apart = [recorded("open", seed, run.metrics["test_accuracy"] + 0.1) for seed, run in enumerate(pairs["anode"])]
+    assert study.standing(apart, pairs["anode"]) == "[10, 10]"
+    assert study.standing(apart[:1], pairs["anode"][:1]) == "–"
+
+
+def test_data_that_cannot_be_had_are_left_out(monkeypatch):
+    def prepare(dataset, variant, images, size):
+        if dataset != "digits":
+            raise DataError(f"no {dataset}")
+
+    monkeypatch.setattr(study.task, "prepare", prepare)
+    digits = {"dataset": "digits", "size": 7}
+    found, missing = study.at_hand({"digits": digits, "mnist": {"dataset": "mnist", "size": 28}})
+    assert (found, missing) == ({"digits": digits}, ["no mnist"])
+    found, missing = study.at_hand({"mnist": {"dataset": "mnist", "size": 28}})
+    assert list(found) == ["digits"]
+    assert missing == ["no mnist"]
+
+
+def test_default_heads_explode_and_ours_do_not():
+    assert study.first_loss("ours", filters=20, size=14) < 10 < study.first_loss("default", filters=20, size=14)
+
+
+def test_a_mosaic_lays_out_outputs_down_and_inputs_across():
+    kernels = torch.arange(2 * 3 * 9.0).reshape(2, 3, 3, 3)
+    picture = study.mosaic(kernels)
+    assert picture.shape == (8, 12)
+    torch.testing.assert_close(picture[4:7, 8:11], kernels[1, 2])
+    assert picture[3].isnan().all()
+    assert picture[:, 11].isnan().all()
+
+
+def test_kernels_are_shown_for_one_image_a_class(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    config = study.task.Config("open", 0, size=7, filters=4, images=64, epochs=1, looks=1)
+    x, y, own = study.own_kernels(runs.run(study.task.train, config), channels=3)
+    assert y.tolist() == list(range(10))
+    assert (x.shape, own.shape) == ((10, 1, 7, 7), (10, 3, 3, 3, 3))
+    assert own.abs().max() > 1e-3
+    assert study.picture(x[0]).shape == (7, 7, 1)
+    assert (study.picture(x[0]).min(), study.picture(x[0]).max()) == (0, 1)
+
+
+def variations(configs):
+    """Recorded runs of some variations, those with a decay of 3 the best by validation."""
+    made = []
+    for config in configs:
+        best = config.decay == 3.0
+        metrics = {
+            "validation_loss": 0.5 if best else 1.0, "validation_accuracy": 0.9, "nfe_adaptive": 20.0,
+            "test_accuracy": 0.8 + 0.1 * best + 0.01 * config.seed % 0.05, "fitted_accuracy": 0.95, "solver_error": 0.1,
+        }  # fmt: skip
+        made.append(Recorded("", "", dataclasses.asdict(config), metrics, {}, {}))
+    return made
+
+
+def test_recorded_variations_are_read_by_role(monkeypatch):
+    (name, (plan, _)), *_ = study.regularisation.plans().items()
+    tuning = variations(study.regularisation.tuning(plan))
+    made = variations(study.regularisation.comparison(plan, tuning, seeds=3))
+    found = {f"{name}_tuning": tuning, name: made[:-1]}
+    monkeypatch.setattr(study.results, "find", lambda wanted: found.get(wanted, []))
+    tuned, chosen = study.regularised()
+    (title,) = tuned
+    roles = chosen[title]
+    assert roles["ANODE, tuned"][0] == ("anode", "decay 3")
+    # The third seed is not whole.
+    assert {len(runs_) for _, runs_ in roles.values()} == {2}
+    assert "not told apart" in study.generalises(title, roles)
+    assert study.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
+    assert study.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2] == "20 ± 0"
+    figure, axes = plt.subplots()
+    study.tuning_panel(axes, tuned[title], title)
+    assert len(axes.lines) == len(tuning) + 1
+    plt.close(figure)
+    # A tuning that was cut short chooses nothing.
+    found[f"{name}_tuning"] = tuning[:-1]
+    assert study.regularised() == ({}, {})
+
+
+def test_full_size_is_planned_for_both_data_sets():
+    words = study.plan_in_words()
+    for name in ("`paper` profile, MNIST", "`paper` profile, CIFAR-10", "mnist_28", "cifar10_32"):
+        assert name in words
+
+
+def test_the_gap_is_of_the_trained_model_where_it_was_measured():
+    older = recorded("anode", 0, 0.9, test_loss=0.5, train_loss=0.2)
+    newer = recorded("anode", 1, 0.9, test_loss=0.5, train_loss=0.2, fitted_loss=0.1)
+    assert study.generalisation_gap([older, newer]) == pytest.approx([0.3, 0.4])
+
+
+def test_the_ratio_of_evaluations_is_paired_by_seed():
+    nfe = {"node": (20.0, 40.0, 80.0), "anode": (10.0, 20.0, 40.0)}
+    made = [recorded(m, k, 0.9, nfe_adaptive=n) for m, of in nfe.items() for k, n in enumerate(of)]
+    assert study.evaluations_ratio(study.by_model(made), "node", "anode") == pytest.approx((2.0, 2.0))

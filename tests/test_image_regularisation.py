@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from ncode import results
+from ncode import results, runs
 from ncode.experiments import image_regularisation as study
 from ncode.experiments.image_classification import build
 from ncode.results import Recorded
@@ -17,7 +17,7 @@ def tuned(**changed):
 
     The test metrics say the opposite of validation's, so that a choice by them would show.
     """
-    runs = []
+    made = []
     for config in study.tuning(SETTINGS):
         (name,) = (
             n for n in study.VARIATIONS[config.model] if study.variation(config.model, n, 100, SETTINGS) == config
@@ -25,8 +25,8 @@ def tuned(**changed):
         metrics = {"validation_loss": 1.0, "validation_accuracy": 0.9, "nfe_adaptive": 20.0}
         metrics |= changed.get(config.model, {}).get(name, {})
         metrics |= {"test_loss": -metrics["validation_loss"], "test_accuracy": 1 - metrics["validation_accuracy"]}
-        runs.append(Recorded("", "", asdict(config), metrics, {}, {}))
-    return runs
+        made.append(Recorded("", "", asdict(config), metrics, {}, {}))
+    return made
 
 
 def test_every_variation_changes_the_fixed_configuration_in_one_field():
@@ -46,20 +46,27 @@ def test_both_models_are_tuned_by_the_same_and_the_open_loop_by_more():
 def test_runs_are_named_by_their_configuration():
     found = study.named(tuned(), SETTINGS)
     assert list(found) == [(model, name) for model, names in study.VARIATIONS.items() for name in names]
-    assert all(len(runs) == 1 for runs in found.values())
+    assert all(len(made) == 1 for made in found.values())
     # Recorded before a field existed: its default is meant.
     (run, *_) = tuned()
     older = Recorded("", "", {k: v for k, v in run.config.items() if k != "jacobian"}, {}, {}, {})
     assert list(study.named([older], SETTINGS)) == [("anode", study.FIXED)]
 
 
-def test_variations_run_on_every_seed(tmp_path, monkeypatch):
+def test_variations_run_on_the_seeds_of_what_they_are_compared_with(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
-    settings = SETTINGS | {"images": 128, "epochs": 1, "looks": 1}
-    made = study.sweep(["linear γ", "dropout 0.3"], 2, settings)
-    assert list(made) == [("open", "linear γ"), ("open", "dropout 0.3")]
-    assert [run.config["seed"] for run in made["open", "linear γ"]] == [0, 1]
-    assert study.named([run for seeds in made.values() for run in seeds], settings) == made
+    settings = SETTINGS | {"images": 64, "epochs": 1, "looks": 1}
+    fixed = {
+        model: [runs.run(study.train, study.variation(model, study.FIXED, seed, settings)) for seed in (3, 5)]
+        for model in ("anode", "open")
+    }
+    made = study.beside(fixed, ["dropout 0.3"], settings)
+    assert [of for of, _ in made.values()] == [
+        ("anode", study.FIXED), ("open", study.FIXED), ("open", "dropout 0.3")
+    ]  # fmt: skip
+    assert all([run.config["seed"] for run in records] == [3, 5] for _, records in made.values())
+    every = [run for _, records in made.values() for run in records]
+    assert study.named(every, settings) == dict(made.values())
 
 
 def test_the_best_has_the_lowest_validation_loss():

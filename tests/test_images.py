@@ -120,6 +120,26 @@ def test_first_losses_are_near_chance():
         assert F.cross_entropy(logits, y).item() < 2 * math.log(10), model
 
 
+@pytest.mark.parametrize(("dataset", "size", "channels", "filters"), [("mnist", 28, 5, 92), ("cifar10", 32, 10, 125)])
+def test_the_wide_node_has_the_papers_filters(dataset, size, channels, filters):
+    """ANODE's authors give a NODE 92 filters on MNIST where ANODE has 64; the same rule gives 125 on CIFAR-10."""
+    config = task.Config("wide", 0, dataset=dataset, size=size, filters=64, augment=channels)
+    wide, anode = (task.build(dataclasses.replace(config, model=model)) for model in ("wide", "anode"))
+    assert wide.body.field.mix.weight.shape[:2] == (filters, filters)
+    sizes = [sum(w.numel() for w in model.parameters()) for model in (wide, anode)]
+    assert abs(sizes[0] / sizes[1] - 1) < 0.01
+
+
+def test_the_wide_node_is_recorded_beside_the_comparisons():
+    made = task.recorded()
+    for name, configs in task.wide().items():
+        beside = made[name.removesuffix("_wide")]()
+        assert [dataclasses.replace(config, model="anode") for config in configs] == [
+            config for config in beside if config.model == "anode"
+        ]
+        assert made[name]() == configs
+
+
 def test_gamma_does_not_read_the_augmentation():
     block = ConvBlock(3, 4, filters=2)
     gamma = KernelController(block, "mix.weight", channels=1)

@@ -273,7 +273,7 @@ def surroundings(model: Regressor, config: Config) -> dict[str, float]:
         if name != "_coarse":
             found[f"separation{name}"] = _or_nan(lambda: _separation(exact, radius, centre))
         if name != "_trained" and not config.augment:
-            found[f"winding{name}"] = _or_nan(lambda: _surrounds(exact.flow, radius, centre))
+            found[f"winding{name}"] = _or_nan(lambda: surrounds(exact.flow, radius, centre))
     return found
 
 
@@ -286,12 +286,12 @@ def _or_nan(measure: Callable[[], float]) -> float:
         return math.nan
 
 
-def _separation(model: Regressor, radius: float, centre: Tensor) -> float:
+def _separation(model: nn.Module, radius: float, centre: Tensor) -> float:
     lowest, _ = topology.lowest_on_sphere(model, centre.shape[1], radius)
     return lowest - model(centre).item()
 
 
-def _surrounds(flow: Flow, radius: float, centre: Tensor) -> int:
+def surrounds(flow: Flow, radius: float, centre: Tensor) -> int:
     """How often the image of the sphere around 0 surrounds that of its centre, in one to three dimensions."""
     middle = flow(centre)[0]
     if len(middle) == 1:

@@ -71,11 +71,7 @@ def recorded_bottlenecks() -> dict[str, list[Recorded]]:
     """The recorded models of N16 on MNIST, each with the seeds that all of them have."""
     found: dict[str, dict[int, Recorded]] = {}
     for name in ("autoencoding_mnist", "autoencoding_mnist_bottlenecks"):
-        try:
-            made = results.load(name)
-        except FileNotFoundError:
-            continue
-        for one in made:
+        for one in results.find(name):
             if one.config["model"] in BOTTLENECKS:
                 found.setdefault(one.config["model"], {})[one.config["seed"]] = one
     common = set.intersection(*(set(by_seed) for by_seed in found.values())) if found else set()

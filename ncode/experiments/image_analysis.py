@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator
 from torch.nn import functional as F
 
-from ncode import plotting, results
+from ncode import comparison, plotting, profiles, results
+from ncode.comparison import Runs, metric
+from ncode.comparison import by_model as by_model
+from ncode.downloads import DataError
 from ncode.experiments import image_classification as task
-from ncode.statistics import difference_interval, seeds_needed, span
+from ncode.experiments import image_regularisation as regularisation
+from ncode.statistics import difference_interval, percent, ratio_interval, seeds_needed, span, spread
 
-DATASETS = {"digits": "5000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
+DATASETS = {
+    "digits": "5000 digits",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "svhn": "SVHN",
+    "imagenet64": "ImageNet folder",
+}
+TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000, "svhn": 68_257, "imagenet64": 95_000}
+"""Of the full data sets, without validation's; of ImageNet the 200 classes that ANODE's authors use (Tiny ImageNet)."""
 
 AXES = {
     "epoch": "epoch",
@@ -32,27 +45,32 @@ AXES = {
 }
 """The series that :func:`curves` gives, and how their axes are labelled."""
 
-Runs = Mapping[str, Sequence]
-"""Runs by model, one a seed and all of the same seeds in the same order: records, live or recorded."""
+STEPS = 25
+"""Points of a training loss's curve: means over the iterations in between."""
+
+Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
+"""Variations by role (see :func:`ncode.experiments.image_regularisation.chosen`): (model, name), and the runs."""
 
 
-def by_model(runs: Iterable) -> dict[str, list]:
-    """Runs by model, in order of appearance, of the seeds that every model has."""
-    runs = list(runs)
-    models = dict.fromkeys(run.config["model"] for run in runs)
-    found = {model: {run.config["seed"]: run for run in runs if run.config["model"] == model} for model in models}
-    whole = set.intersection(*map(set, found.values())) if found else set()
-    return {model: [of_seed[seed] for seed in sorted(whole)] for model, of_seed in found.items()}
+def at_hand(sets: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
+    """Which data sets can be had here, and why the others cannot; the digits that need no download where none can.
 
-
-def metric(runs: Iterable, name: str, scale: float = 1.0) -> np.ndarray:
-    """A metric of some runs, times ``scale``."""
-    return scale * np.array([run.metrics[name] for run in runs])
+    Args:
+        sets: by name, what of a configuration belongs to the data: ``dataset``, ``size`` and whatever else.
+    """
+    found, missing = {}, []
+    for name, own in sets.items():
+        try:
+            task.prepare(own["dataset"], own.get("variant", ""), own.get("images", 0), own["size"])
+            found[name] = dict(own)
+        except DataError as error:
+            missing.append(str(error))
+    return found or {"digits": {"dataset": "digits", "size": 14}}, missing
 
 
 def gain(runs: Runs, a: str, b: str, name: str = "test_accuracy", scale: float = 100.0) -> tuple[float, float]:
     """The 95 % interval for the mean of model a's metric minus model b's, paired by seed; accuracy in points."""
-    return difference_interval(metric(runs[a], name, scale), metric(runs[b], name, scale))
+    return comparison.difference(runs, a, b, name, scale)
 
 
 def above(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool:
@@ -89,20 +107,70 @@ def ahead(runs: Runs, model: str, rivals: Iterable[str], share: float = 0.5) -> 
     return all(then(run) > then(other) for rival in rivals for run, other in zip(runs[model], runs[rival], strict=True))
 
 
-def described(run, kind: str) -> str:
-    """Kind, data and size of a run in words, such as ``recorded, MNIST 14×14``."""
+def complete(runs: Runs) -> bool:
+    """Whether every model has a run, each at least one."""
+    return set(runs) == set(task.MODELS) and all(runs.values())
+
+
+def data(run, kind: str = "") -> str:
+    """A run's data and epochs in words, after what kind of run it is: ``recorded, MNIST 14×14, 5 epochs``."""
     config = run.config
-    name = DATASETS[config["dataset"]] + (f" ({config['variant']})" if config["variant"] else "")
-    return f"{kind}, {name} {config['size']}×{config['size']}"
+    of = DATASETS[config["dataset"]] + (f" ({config['variant']})" if config["variant"] else "")
+    few = f", {config['images']} images" if config["images"] else ""
+    return f"{kind}{', ' if kind else ''}{of} {config['size']}×{config['size']}{few}, {config['epochs']} epochs"
 
 
 def budget(runs: Sequence) -> str:
-    """Width, learning rate, epochs and number of seeds of one model's runs, in words."""
+    """Width, learning rate and number of seeds of one model's runs, in words."""
     config = runs[0].config
-    # Recorded before there was a schedule, a configuration has no such field.
+    # What was recorded before there was a schedule has no such field.
     falling = ", falling to 0" if config.get("cosine") else ""
-    rate = f"rate {config['learning_rate']:g}{falling}"
-    return f"k = {config['filters']}, {rate}, {config['epochs']} epochs, seeds: {len(runs)}"
+    return (
+        f"k = {config['filters']}, learning rate {config['learning_rate']:.2g}{falling}, "
+        f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+    )
+
+
+def generalisation_gap(runs: Iterable) -> np.ndarray:
+    """Test loss minus the trained model's loss on training images, by seed.
+
+    Recorded before that was measured, a run has its training's last losses in its place.
+    """
+    seen = [run.metrics.get("fitted_loss", run.metrics["train_loss"]) for run in runs]
+    return metric(runs, "test_loss") - np.array(seen)
+
+
+def evaluations_ratio(runs: Runs, a: str, b: str) -> tuple[float, float]:
+    """The 95 % interval of the geometric mean of model a's evaluations of an adaptive solve over model b's."""
+    return ratio_interval(metric(runs[a], "nfe_adaptive"), metric(runs[b], "nfe_adaptive"))
+
+
+def best_rate(runs: Iterable) -> float:
+    """The learning rate of the run with the lowest validation loss."""
+    return min(runs, key=lambda run: run.metrics["validation_loss"]).config["learning_rate"]
+
+
+def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[str]]:
+    """A table's rows: ANODE's validation loss and accuracy at every learning rate, and which rate the page uses.
+
+    A live page uses the best; a recorded comparison what its plan says.
+    """
+    # How often a run is looked at does not change its training.
+    plans = [replace(config, looks=0) for configs in task.comparisons().values() for config in configs]
+    used = {replace(plan, seed=task.RATE_SEED) for plan in plans}
+    rows = []
+    for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
+        for run in runs:
+            rate, scores, config = run.config["learning_rate"], run.metrics, task.Config(**run.config)
+            taken = rate == best_rate(runs) if kind == "this run" else replace(config, looks=0) in used
+            loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
+            rows.append([data(run, kind), f"{rate:g}", loss, accuracy, "✓" if taken else ""])
+    return rows
+
+
+def accuracy(runs: Sequence) -> str:
+    """Mean ± standard deviation over seeds of the test accuracy, in %."""
+    return percent(metric(runs, "test_accuracy"), 2)
 
 
 def curves(runs: Sequence) -> dict[str, np.ndarray]:
@@ -113,8 +181,8 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
 
     Returns:
         The series of :data:`AXES`. Accuracies are in %; training's loss and accuracy are means since the look before.
-        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss
-        in finer steps. What has no evaluations of an adaptive solve has no ``nfe``.
+        ``epoch`` has one row for all seeds, as has ``iteration``, which belongs to ``step_loss``, the training loss in
+        at most :data:`STEPS` steps. What has no evaluations of an adaptive solve has no ``nfe``.
     """
     histories = [results.history(run) for run in runs]
     looks = np.array(histories[0]["evaluated"])
@@ -125,10 +193,12 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
         for name in histories[0]["evaluations"]
     }
     looks = looks[keep]
+    losses = np.array([history["loss"] for history in histories], dtype=float)
+    blocks = np.array_split(np.arange(losses.shape[1]), min(STEPS, losses.shape[1]))
     made = {
         "epoch": looks / looks[-1] * runs[0].config["epochs"],
-        "iteration": np.array(histories[0]["iteration"]),
-        "step_loss": np.array([history["loss"] for history in histories], dtype=float),
+        "iteration": np.array([histories[0]["iteration"][block[-1]] for block in blocks]),
+        "step_loss": np.array([[_mean(row[block]) for block in blocks] for row in losses]),
         "accuracy": 100 * seen["accuracy"],
         "loss": seen["loss"],
         "train_loss": np.array([_between(history, "loss", looks) for history in histories]),
@@ -159,10 +229,7 @@ def panel(axes: Axes, runs: Runs, x: str, y: str) -> None:
             axes.plot(made[x].mean(0), made[y].mean(0), **plotting.line(model))
     axes.set(xlabel=AXES[x], ylabel=AXES[y])
     if y in ("loss", "step_loss", "train_loss"):
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        plotting.plain_log(axes.yaxis)
 
 
 def _between(history: Mapping, name: str, looks: np.ndarray) -> list[float]:
@@ -192,17 +259,29 @@ def first_loss(heads: str, filters: int = 50, size: int = 28) -> float:
         return F.cross_entropy(model(2 * torch.randn(16, 1, size, size)), torch.arange(16) % 10).item()
 
 
-def own_kernels(run, x: torch.Tensor, channels: int = 6) -> torch.Tensor:
-    """How a live run's first 3×3 kernels of every image differ from their mean over the images ``x``.
+def own_kernels(run, channels: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The first validation image of every class, its label, and how its first 3×3 kernels differ from the mean.
+
+    Args:
+        run: a live run of the open loop; the mean is over all validation images.
 
     Returns:
-        (images, channels, channels, 3, 3).
+        Images (10, c, h, w), labels (10,), and (10, channels, channels, 3, 3).
     """
-    model = run.load_weights(task.build(task.Config(**run.config))).eval()
+    config = task.Config(**run.config)
+    model = run.load_weights(task.build(config)).eval()
+    ready = task.prepare(config.dataset, config.variant, config.images, config.size)
+    x, y = (part.cpu() for part in ready.validation)
     with torch.no_grad():
         theta = model.body.initial_control(model.start(x))
         kernels = model.body.field.unpack(theta)["mix.weight"][:, :channels, :channels]
-    return kernels - kernels.mean(0)
+    pick = [int((y == label).nonzero()[0]) for label in range(10)]
+    return x[pick], y[pick], kernels[pick] - kernels.mean(0)
+
+
+def picture(image: torch.Tensor) -> torch.Tensor:
+    """A standardised image (c, h, w) as (h, w, c) between 0 and 1."""
+    return ((image - image.min()) / (image.max() - image.min())).movedim(0, 2)
 
 
 def mosaic(kernels: torch.Tensor) -> torch.Tensor:
@@ -210,11 +289,133 @@ def mosaic(kernels: torch.Tensor) -> torch.Tensor:
     return F.pad(kernels, (0, 1, 0, 1), value=torch.nan).movedim(2, 1).flatten(2).flatten(0, 1)
 
 
-def step_seconds(config: task.Config, images: int = 8) -> float:
+def step_seconds(config: task.Config, images: int = 4) -> float:
     """Seconds that one image's share of a training step takes here, forward and backward, at initialisation."""
     model = task.build(config)
     channels = 1 if config.dataset in ("digits", "mnist") else 3
     x, y = torch.randn(images, channels, config.size, config.size), torch.arange(images) % 10
-    start = time.perf_counter()
-    F.cross_entropy(model(x), y).backward()
-    return (time.perf_counter() - start) / images
+    taken = []
+    for _ in range(2):
+        start = time.perf_counter()
+        F.cross_entropy(model(x), y).backward()
+        taken.append(time.perf_counter() - start)
+    return min(taken) / images
+
+
+def hours(config: task.Config) -> float:
+    """Hours of one run on a full data set here, as far as :func:`step_seconds` tells: training stiffens fields."""
+    return step_seconds(config) * TRAINING_IMAGES[config.dataset] * config.epochs / 3600
+
+
+def plan_in_words() -> str:
+    """What the open loop costs at full size, in the ``paper`` profile and as planned recordings, as Markdown."""
+    paper = profiles.load("image_classification", "paper")
+    own = {k: v for k, v in paper.items() if k not in ("seeds", "rates", "sets", "variations")}
+    plans = {
+        f"`paper` profile, {DATASETS[name]}": (task.Config("open", 0, **own, **of), paper["seeds"])
+        for name, of in paper["sets"].items()
+    }
+    for name, configs in task.comparisons().items():
+        if configs[0].size >= 28:
+            plans[f"`{name}`"] = configs[0], len({config.seed for config in configs})
+    lines = [
+        f"- {name}: {config.epochs} epochs at {config.size}×{config.size}, k = {config.filters}, {config.method}: "
+        f"about **{hours(replace(config, model='open')):.0f} hours** for the open loop and one seed of {seeds}."
+        for name, (config, seeds) in plans.items()
+    ]
+    return "\n".join(lines) + (
+        "\n\nOne training step of an untrained model was timed here, on this machine and whatever else it did, and "
+        "multiplied. Other flows take about as long; on a GPU it was not measured."
+    )
+
+
+def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
+    """The recorded variations of γ and of the flow, by data set.
+
+    Returns:
+        First, where the tuning is whole, its runs as :func:`ncode.experiments.image_regularisation.named` gives them;
+        then, where a whole seed of the comparison is there, by role the variation (model, name) and its runs.
+    """
+    tuned, chosen = {}, {}
+    for name, (plan, _) in regularisation.plans().items():
+        tried = results.find(f"{name}_tuning")
+        if len(tried) < len(regularisation.tuning(plan)):
+            continue
+        title = data(tried[0], "recorded")
+        tuned[title] = regularisation.named(tried, plan)
+        made, whole = results.find(name), len(regularisation.comparison(plan, tried, seeds=1))
+        counts = Counter(run.config["seed"] for run in made)
+        made = regularisation.named([run for run in made if counts[run.config["seed"]] == whole], plan)
+        if made:
+            chosen[title] = {role: (of, made[of]) for role, of in regularisation.chosen(tuned[title]).items()}
+    return tuned, chosen
+
+
+def tuning_panel(axes: Axes, tuned: Mapping[tuple[str, str], list], title: str) -> None:
+    """Draw the validation loss of every variation of a tuning: the open loop's as circles, ANODE's as triangles."""
+    losses = {of: made[0].metrics["validation_loss"] for of, made in tuned.items()}
+    names = list(regularisation.VARIATIONS["open"])[::-1]
+    edge = 1.6 * min(losses.values())
+    for (model, name), loss in losses.items():
+        marker = "o" if model == "open" else "^"
+        axes.plot(min(loss, edge), names.index(name), marker, color=plotting.COLOURS[model], clip_on=False)
+    anode = min(loss for (model, _), loss in losses.items() if model == "anode")
+    axes.axvline(anode, color=plotting.COLOURS["anode"], linestyle="--", linewidth=1)
+    axes.set(xlabel="validation loss", title=title.split(", ")[1], yticks=range(len(names)))
+    axes.set_yticklabels(names)
+
+
+def scores(runs: Sequence, anode: Sequence) -> list[str]:
+    """Training and test accuracy in %, their gap, and the interval of the test accuracy's difference to ANODE."""
+    fitted, test = metric(runs, "fitted_accuracy"), metric(runs, "test_accuracy")
+    difference = "–" if runs is anode else standing(runs, anode)
+    return [percent(fitted, 1), percent(test, 1), percent(fitted - test, 1), difference]
+
+
+def calm(runs: Sequence, free: Sequence) -> list[str]:
+    """A regularised flow against the free one: accuracy, evaluations, and the solver error of both."""
+    return [
+        percent(metric(runs, "test_accuracy"), 1),
+        standing(runs, free),
+        spread(metric(runs, "nfe_adaptive"), 3),
+        standing(runs, free, "nfe_adaptive", 1.0),
+        f"{metric(runs, 'solver_error').max():.2g}",
+        f"{metric(free, 'solver_error').max():.2g}",
+    ]
+
+
+def flow(runs: Sequence, model: str) -> list[str]:
+    """Losses, evaluations, the worst solver error and the number of parameters of one model's runs."""
+    losses = [spread(metric(runs, name)) for name in ("train_loss", "test_loss")]
+    solved = ["–", "–"]
+    if model in task.FLOWS:
+        solved = [spread(metric(runs, "nfe_adaptive"), 3), f"{metric(runs, 'solver_error').max():.2g}"]
+    return [*losses, *solved, f"{runs[0].metrics['body_parameters']:,.0f}"]
+
+
+def score_rows(title: str, roles: Roles) -> list[list[str]]:
+    """A table's rows: the accuracies (see :func:`scores`) of what varies γ."""
+    rows = []
+    for role, ((_, name), runs) in roles.items():
+        if name not in regularisation.CALM:
+            label = role if name == regularisation.FIXED or name in role else f"{role}: {name}"
+            rows.append([title, label, *scores(runs, roles["ANODE"][1])])
+    return rows
+
+
+def calm_rows(title: str, roles: Roles) -> list[list[str]]:
+    """A table's rows: the evaluations (see :func:`calm`) of what regularises the flow."""
+    free = roles["open loop"][1]
+    return [[title, name, *calm(runs, free)] for (_, name), runs in roles.values() if name in regularisation.CALM]
+
+
+def generalises(title: str, roles: Roles) -> str:
+    """Whether the tuned open loop beats the tuned ANODE, as a line of Markdown."""
+    (_, ours), open_loop = roles["open loop, tuned"]
+    (_, theirs), anode = roles["ANODE, tuned"]
+    low, high = difference_interval(*(metric(runs, "test_accuracy", 100.0) for runs in (open_loop, anode)))
+    word = "more accurate" if low > 0 else "less accurate" if high < 0 else "not told apart"
+    return (
+        f"- {title}: the tuned open loop ({ours}) reaches {accuracy(open_loop)} %, the tuned ANODE ({theirs}) "
+        f"{accuracy(anode)} %; difference {standing(open_loop, anode)} points: **{word}**."
+    )

@@ -33,6 +33,9 @@ FLOWS = ("node", "anode", "data", "open", "mix")
 MODELS = (*FLOWS, "gamma", "resnet")
 """And what has no flow: γ's hidden units with a linear readout; a ResNet (Eq. 3) of ANODE's number of parameters."""
 
+WIDE = "wide"
+"""NODE with ANODE's number of parameters, the readout's included. So ANODE's authors match them: 92 filters to 64."""
+
 PROBE = 64
 """Validation images on which the evaluations of an adaptive solve are counted."""
 
@@ -48,13 +51,13 @@ class Config:
     """One run of one model.
 
     Attributes:
-        model: one of :data:`MODELS`.
+        model: one of :data:`MODELS`, or :data:`WIDE`.
         seed: of initialisation and batches; the splits are fixed.
         dataset, variant: as for :func:`ncode.data.load`.
         images: how many training images are used; 0 for all.
         size: height and width that the images are averaged down to.
         filters: k of ANODE's and the controlled models' block; NODE and the ResNet get what makes their number of
-            parameters ANODE's (without the readout).
+            parameters ANODE's (without the readout; with it for :data:`WIDE`).
         augment: a, channels of zeros.
         hidden: γ's hidden units.
         activation: of them: ``"tanh"``, ``"relu"``, or ``""`` for a linear γ.
@@ -112,24 +115,25 @@ class Classifier(nn.Module):
         body: from images to anything that flattens to ``features`` numbers.
         features: size of the body's output.
         augment: channels of zeros that the body wants behind the image's own.
+        classes: how many there are.
     """
 
-    def __init__(self, body: nn.Module, features: int, augment: int = 0):
+    def __init__(self, body: nn.Module, features: int, augment: int = 0, classes: int = 10):
         super().__init__()
         self.body = body
         self.augment = augment
-        self.readout = nn.Linear(features, 10)
+        self.readout = nn.Linear(features, classes)
 
     def start(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch d h w"]:
         """The state x(0) that the body is given."""
         return augment(x, self.augment) if self.augment else x
 
-    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 10"]:
+    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch classes"]:
         return self.readout(self.body(self.start(x)).flatten(1))
 
     def with_cost(
         self, x: Float[Tensor, "batch c h w"], running: Running | None, terminal: Terminal | None
-    ) -> tuple[Float[Tensor, "batch 10"], Float[Tensor, " batch"]]:
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, " batch"]]:
         """Logits, and every sample's cost along the flow."""
         out = path_cost(self.body, self.start(x), running=running, terminal=terminal)
         return self.readout(out.x[-1].flatten(1)), out.cost
@@ -147,11 +151,14 @@ class HiddenUnits(nn.Module):
         return self.activation(self.layer(x.flatten(1)))
 
 
-def build(config: Config) -> Classifier:
+def build(config: Config, classes: int = 10) -> Classifier:
     """The model, initialised by the configuration's seed.
 
+    Args:
+        classes: of the data set.
+
     Raises:
-        ValueError: when ``config.model`` is none of :data:`MODELS`.
+        ValueError: when ``config.model`` is none of :data:`MODELS` nor :data:`WIDE`.
     """
     channels, size = (1 if config.dataset in ("digits", "mnist") else 3), config.size
     state = channels + config.augment
@@ -159,27 +166,29 @@ def build(config: Config) -> Classifier:
     pixels = size * size
     parameters = sum(p.numel() for p in ConvBlock(state, size, config.filters).parameters())
     torch.manual_seed(config.seed)
-    if config.model == "node":
-        block = ConvBlock(channels, size, filters_for(parameters, channels))
-        return Classifier(NeuralODE(block, solver), channels * pixels)
+    classifier = functools.partial(Classifier, classes=classes)
+    if config.model in ("node", WIDE):
+        larger = classes * config.augment * pixels if config.model == WIDE else 0
+        block = ConvBlock(channels, size, filters_for(parameters + larger, channels))
+        return classifier(NeuralODE(block, solver), channels * pixels)
     if config.model == "anode":
         block = ConvBlock(state, size, config.filters)
-        return Classifier(AugmentedNeuralODE(block, config.augment, project=False, solver=solver), state * pixels)
+        return classifier(AugmentedNeuralODE(block, config.augment, project=False, solver=solver), state * pixels)
     if config.model == "data":
         block = ConvBlock(state, size, config.filters, inputs=channels)
         flow = NCODE(block, ImageControl(channels), steer="u", solver=solver)
-        return Classifier(flow, state * pixels, config.augment)
+        return classifier(flow, state * pixels, config.augment)
     if config.model in ("open", "mix"):
         block, steer = ConvBlock(state, size, config.filters), "*.weight" if config.model == "open" else "mix.weight"
         gamma = KernelController(
             block, steer, channels, config.hidden, config.activation or None, config.spread, config.dropout
         )
-        return Classifier(NCODE(block, gamma, steer=steer, solver=solver), state * pixels, config.augment)
+        return classifier(NCODE(block, gamma, steer=steer, solver=solver), state * pixels, config.augment)
     if config.model == "gamma":
-        return Classifier(HiddenUnits(channels * pixels, config.hidden, config.activation), config.hidden)
+        return classifier(HiddenUnits(channels * pixels, config.hidden, config.activation), config.hidden)
     if config.model == "resnet":
         filters = filters_for(parameters // config.depth, state)
-        return Classifier(ResNet(state, size, filters, config.depth), state * pixels, config.augment)
+        return classifier(ResNet(state, size, filters, config.depth), state * pixels, config.augment)
     raise ValueError(f"model: {config.model!r} is not one of {', '.join(MODELS)}")
 
 
@@ -222,7 +231,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         evaluations are validation's.
     """
     ready = prepare(config.dataset, config.variant, config.images, config.size)
-    model = build(config).to(ready.device)
+    model = build(config, len(ready.classes)).to(ready.device)
     batches = Batches(*ready.train, size=config.batch, seed=config.seed)
     iterations = config.epochs * batches.per_epoch
 
@@ -296,16 +305,25 @@ def rates() -> list[Config]:
     ]
 
 
+def wide() -> dict[str, list[Config]]:
+    """Recordings of :data:`WIDE` beside those of :func:`comparisons` whose plan asks for them."""
+    return {
+        f"image_classification_{name}_{WIDE}": [Config(WIDE, seed, **settings) for seed in range(plan["seeds"])]
+        for name, (plan, settings) in _plans().items()
+        if plan.get(WIDE)
+    }
+
+
 def recorded() -> dict[str, Callable[[], list[Config]]]:
     """The recordings behind the book, by name."""
-    made = {name: functools.partial(list, configs) for name, configs in comparisons().items()}
+    made = {name: functools.partial(list, configs) for name, configs in (comparisons() | wide()).items()}
     return {"image_classification_rates": rates, **made}
 
 
 def _plans() -> dict[str, tuple[dict, dict]]:
     """By name, a plan of ``profiles.toml`` and what of it belongs to the configuration."""
     plans = profiles.load("image_classification_recorded", "paper")
-    own = ("seeds", "rates")
+    own = ("seeds", "rates", WIDE)
     return {name: (plan, {k: v for k, v in plan.items() if k not in own}) for name, plan in plans.items()}
 
 

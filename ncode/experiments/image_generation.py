@@ -6,7 +6,7 @@ density is also fitted to as many *training* embeddings, and each sample's neare
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,45 +38,51 @@ class Config(latents.Config):
     """One autoencoder's evaluation.
 
     Attributes:
+        samples: how many are scored for every density; 0 for as many as densities are fitted to.
         components: of the mixtures.
         variances: of the kernels, in units of the embeddings' mean variance.
         starts: of every mixture; the one with the largest likelihood counts.
     """
 
-    components: tuple[int, ...] = (1, 10, 100, 1000)
-    variances: tuple[float, ...] = (1e-4, 1e-2, 1e-1, 1.0)
+    samples: int = 0
+    components: Sequence[int] = (1, 10, 100, 1000)
+    variances: Sequence[float] = (1e-4, 1e-2, 1e-1, 1.0)
     starts: int = 1
 
 
 def train(config: Config, checkpoint: Path | None = None) -> Result:
-    """Fit densities to a finished autoencoder's embeddings and score as many samples as there are test images.
+    """Fit densities to a finished autoencoder's embeddings, and score samples of them.
 
     Returns:
-        ``floor``, the distance of as many real images, and ``reconstructed``, of the test images' reconstructions;
-        for every density (see :func:`name`) its ``<name>.distance``; ``.likelihood``, mean log-likelihood of the
-        validation embeddings; ``.nearest`` and ``.unseen``, the median pixel distance from a sample to the nearest
-        image that the density was fitted to, or not, as the decoder gives them; ``.copied``, the share of samples
-        nearer to the former. For a variational autoencoder ``prior.distance``, of samples from its prior. Arrays:
-        samples of every density, and the nearest fitted images.
+        ``points``, how many embeddings each density was fitted to; ``floor``, the distance of as many real images as
+        are scored, and ``reconstructed``, of the test images' reconstructions. For every density (see :func:`name`)
+        its ``<name>.distance``; ``.likelihood``, mean log-likelihood of the validation embeddings; ``.nearest`` and
+        ``.unseen``, the median pixel distance from a sample to the nearest image that the density was fitted to, or
+        not, as the decoder gives them; ``.copied``, the share of samples nearer to the former. For a variational
+        autoencoder ``prior.distance``, of samples from its prior. Arrays: samples of every density, and the nearest
+        fitted images.
     """
     trained = Trained(config)
     ready, network = trained.ready, latents.judge(config)
-    test, real = latents.real_features(config, network)
-    reference = Reference(test, real, size=len(test))
+    test, real = latents.real_features(config)
+    points = latents.points(config)
+    size = config.samples or points
+    reference = Reference(test, real, size)
     embedded = {
-        "train": trained.embed(ready.train[0][: len(test)]),
-        "test": trained.embed(ready.test[0]),
+        "train": trained.embed(ready.train[0][:points]),
+        "test": trained.embed(ready.test[0][:points]),
         "validation": trained.embed(ready.validation[0]),
     }
     found = {
+        "points": float(points),
         "floor": reference.floor,
-        "reconstructed": reference.score(extract(network, trained.images(embedded["test"]))).distance,
+        "reconstructed": reference.score(extract(network, trained.images(embedded["test"][:size]))).distance,
     }
     decoded = {fit: trained.images(embedded[fit]) for fit in FITS}
     arrays = {}
     for fit in FITS:
         for label, density in densities(config, embedded[fit]):
-            drawn = trained.images(metrics.draw(density, len(test), seed=config.seed))
+            drawn = trained.images(metrics.draw(density, size, seed=config.seed))
             key = f"{fit}.{label}"
             found[f"{key}.distance"] = reference.score(extract(network, drawn)).distance
             found[f"{key}.likelihood"] = float(density.score_samples(embedded["validation"]).mean())
@@ -84,14 +90,14 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
             found |= {f"{key}.{name}": value for name, value in copies.items()}
             arrays[f"{key}.samples"], arrays[f"{key}.nearest"] = drawn[:SHOWN].cpu(), decoded[fit][where].cpu()
     if config.model == "vae":
-        drawn = np.random.default_rng(config.seed).normal(size=(len(test), embedded["test"].shape[1]))
+        drawn = np.random.default_rng(config.seed).normal(size=(size, embedded["test"].shape[1]))
         images = trained.images(drawn / trained.scale)
         found["prior.distance"] = reference.score(extract(network, images)).distance
         arrays["prior.samples"] = images[:SHOWN].cpu()
     return Result(found, arrays=arrays, data=trained.record.provenance["data"])
 
 
-def name(kind: str, size: float) -> str:
+def name(kind: str, size: float | int) -> str:
     """A density's name in a run's metrics: ``mixture-100`` or ``kernel-0.01``."""
     return f"{kind}-{size:g}"
 

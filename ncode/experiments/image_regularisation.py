@@ -15,7 +15,7 @@ from typing import Any
 from ncode import profiles, results, runs
 from ncode.experiments.image_classification import Config, train
 
-__all__ = ["chosen", "comparison", "named", "recorded", "sweep", "train", "tuning", "variation"]
+__all__ = ["beside", "chosen", "comparison", "named", "recorded", "train", "tuning", "variation"]
 
 FIXED = "fixed"
 """The configuration that the variations change."""
@@ -45,7 +45,10 @@ GAMMA = {
 KINETIC = {"kinetic 1": {"kinetic": 1.0}, "kinetic 10": {"kinetic": 10.0}}
 JACOBIAN = {"Jacobian 0.1": {"jacobian": 0.1}, "Jacobian 1": {"jacobian": 1.0}}
 
-VARIATIONS = {"anode": TUNED, "open": {**TUNED, **GAMMA, **KINETIC, **JACOBIAN}}
+CALM = {**KINETIC, **JACOBIAN}
+"""What regularises the flow and not γ: its weight in the loss."""
+
+VARIATIONS = {"anode": TUNED, "open": {**TUNED, **GAMMA, **CALM}}
 """By model and name, the fields that a variation changes."""
 
 SEED = 100
@@ -64,12 +67,23 @@ def variation(model: str, name: str, seed: int, settings: Mapping[str, Any]) -> 
     return Config(model, seed, **{**settings, **fields})
 
 
-def sweep(names: Iterable[str], seeds: int, settings: Mapping[str, Any]) -> dict[tuple[str, str], list[runs.Record]]:
-    """The open loop's variations ``names``, run on every seed, by model and name."""
-    return {
-        ("open", name): [runs.run(train, variation("open", name, seed, settings)) for seed in range(seeds)]
-        for name in names
-    }
+def beside(
+    fixed: Mapping[str, list[runs.Record]], names: Iterable[str], settings: Mapping[str, Any]
+) -> dict[str, tuple[tuple[str, str], list[runs.Record]]]:
+    """Run the open loop's variations ``names`` on the seeds of the fixed configuration's runs.
+
+    Args:
+        fixed: the fixed configuration's runs by model, ``anode`` and ``open`` among them.
+
+    Returns:
+        By role, as of :func:`chosen`, a variation (model, name) and its runs; the fixed configuration's come first.
+    """
+    seeds = [run.config["seed"] for run in fixed["open"]]
+    made = {"ANODE": (("anode", FIXED), fixed["anode"]), "open loop": (("open", FIXED), fixed["open"])}
+    for name in names:
+        varied = [runs.run(train, variation("open", name, seed, settings)) for seed in seeds]
+        made[f"open loop, {name}"] = ("open", name), varied
+    return made
 
 
 def named(made: Iterable, settings: Mapping[str, Any]) -> dict[tuple[str, str], list]:

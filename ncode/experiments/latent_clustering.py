@@ -35,13 +35,16 @@ class Config(latents.Config):
 
     Attributes:
         model: one of :data:`MODELS`.
+        points: how many test images are clustered; 0 for all.
         starts: of k-means and of every mixture.
-        perplexity: of t-SNE.
+        perplexity, iterations: of t-SNE.
         neighbours: of spectral clustering's graph.
     """
 
+    points: int = 0
     starts: int = 10
     perplexity: float = 30.0
+    iterations: int = 1000
     neighbours: int = 10
 
 
@@ -49,9 +52,9 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """Cluster the test images' embeddings.
 
     Returns:
-        Accuracies: ``kmeans``; ``spectral``, of pixels alone; ``mixture``, of all but pixels, whose covariances have
-        more entries than there are images; ``tsne_mixture``, of a mixture on a two-dimensional t-SNE. Array:
-        ``tsne``, and the test images' classes as ``labels``.
+        ``samples``, the number of images; accuracies: ``kmeans``; ``spectral``, of pixels alone; ``mixture``, of all
+        but pixels, whose covariances have more entries than there are images; ``tsne_mixture``, of a mixture on a
+        two-dimensional t-SNE. Array: ``tsne``, and the test images' classes as ``labels``.
     """
     z, labels, data = embedded(config)
     classes = int(labels.max()) + 1
@@ -60,24 +63,26 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         clusters["spectral"] = spectral(config, z, classes)
     else:
         clusters["mixture"] = metrics.mixture(z, classes, config.seed, config.starts).predict(z)
-    plane = TSNE(perplexity=config.perplexity, init="pca", random_state=config.seed).fit_transform(z)
+    tsne = TSNE(perplexity=config.perplexity, init="pca", max_iter=config.iterations, random_state=config.seed)
+    plane = tsne.fit_transform(z)
     clusters["tsne_mixture"] = metrics.mixture(plane, classes, config.seed, config.starts).predict(plane)
-    found = {name: clustering_accuracy(labels, which) for name, which in clusters.items()}
+    found = {"samples": float(len(z))} | {name: clustering_accuracy(labels, which) for name, which in clusters.items()}
     return Result(found, arrays={"tsne": torch.tensor(plane), "labels": torch.tensor(labels)}, data=data)
 
 
 def embedded(config: Config) -> tuple[Points, Labels, str]:
     """The test images' embeddings and classes, and the data's fingerprint."""
+    ready = autoencoding.prepare(config.dataset, config.variant, config.images)
+    x, y = (part[: config.points or None] for part in ready.test)
+    labels = y.cpu().numpy()
     if config.model not in IMAGES:
         trained = latents.Trained(config)
-        x, y = trained.ready.test
-        return trained.embed(x), y.cpu().numpy(), trained.record.provenance["data"]
-    ready = autoencoding.prepare(config.dataset, config.variant, config.images)
-    flat, seen = (x.flatten(1).cpu().numpy().astype(np.float64) for x in (ready.test[0], ready.train[0]))
+        return trained.embed(x), labels, trained.record.provenance["data"]
+    flat, seen = (part.flatten(1).cpu().numpy().astype(np.float64) for part in (x, ready.train[0]))
     if config.model == "pca":
         fitted = PCA(latents.size(config), random_state=config.seed).fit(seen)
         flat = fitted.transform(flat) / np.sqrt(fitted.explained_variance_.mean())
-    return flat, ready.test[1].cpu().numpy(), fingerprint(ready.train[0])
+    return flat, labels, fingerprint(ready.train[0])
 
 
 def spectral(config: Config, z: Points, classes: int) -> Labels:

@@ -8,7 +8,7 @@ worth nothing without the second.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,9 @@ variational autoencoder; or between AutoN-CODE's controls, whose flow then gives
 NO_MODEL = ("pixels", "control")
 """What is no autoencoder of its own: ``"control"`` is AutoN-CODE's."""
 
+SIDE = 8
+"""Images along either side of a two-dimensional interpolation."""
+
 CHUNK = 250
 
 
@@ -38,7 +41,7 @@ class Config(latents.Config):
 
     Attributes:
         model: one of :data:`MODELS`.
-        pairs: of test images, the same for every model; their paths' speed is measured.
+        pairs: of test images, the same for every model; their paths' speed is measured. Two pairs make a square.
         times: at how many points of a path.
     """
 
@@ -78,15 +81,17 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
 
     Returns:
         ``length``, the perceptual path length, and ``excess`` (see :class:`ncode.metrics.Path`); ``peak``, the
-        fastest a path gets over its mean speed, median over pairs; ``half_way``, the Fréchet distance of images
-        half-way between as many pairs as there are test images; ``ends``, that of the pairs' own first images as
-        the model gives them; ``floor``, of real images. Array: ``speed``, mean over pairs at every time.
+        fastest a path gets over its mean speed, median over pairs; ``square_peak``, the largest change between
+        neighbours on a square over the mean change, median over squares; ``half_way``, the Fréchet distance of
+        images half-way between as many pairs as there are test images (or training images, where fewer); ``ends``,
+        that of the pairs' own first images as the model gives them; ``floor``, of real images. Array: ``speed``,
+        mean over pairs at every time.
     """
     ready, network = autoencoding.prepare(config.dataset, config.variant, config.images), latents.judge(config)
     line = Line(config)
-    test, real = latents.real_features(config, network)
-    reference = Reference(test, real, size=len(test))
-    first, second = pairs(ready.test[1])
+    test, real = latents.real_features(config)
+    reference = Reference(test, real, size=latents.points(config))
+    first, second = (rows[: reference.size] for rows in pairs(ready.test[1]))
     with torch.no_grad():
         start, end = (line.ends(ready.test[0][rows]) for rows in (first, second))
         half_way, ends = (
@@ -100,11 +105,28 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "length": path.length,
         "excess": path.excess,
         "peak": (speed.amax(0) / speed.mean(0)).median().item(),
+        "square_peak": square_peak(network, line, start[: config.pairs], end[: config.pairs]),
         "half_way": half_way.distance,
         "ends": ends.distance,
         "floor": reference.floor,
     }
     return Result(found, arrays={"speed": speed.mean(1), "t": torch.tensor(path.t)}, data=fingerprint(ready.train[0]))
+
+
+def square(corners: Sequence[Tensor], side: int = SIDE) -> Tensor:
+    """Points on the bilinear surface between four corners: (side, side, …), the first two along the first row."""
+    t = torch.linspace(0, 1, side).tolist()
+    edges = [[torch.lerp(a, b, s) for s in t] for a, b in (corners[:2], corners[2:])]
+    return torch.stack([torch.stack([torch.lerp(a, b, s) for a, b in zip(*edges, strict=True)]) for s in t])
+
+
+def square_peak(network: Features, line: Line, start: Tensor, end: Tensor) -> float:
+    """The largest change of features between neighbours on a square over the mean change, median over squares."""
+    half = len(start) // 2
+    points = square([part[: 2 * half][k::2] for part in (start, end) for k in (0, 1)])
+    features = torch.tensor(_features(network, line, points.flatten(0, 2))).unflatten(0, points.shape[:3])
+    steps = torch.cat([features.diff(dim=d).norm(dim=-1).flatten(0, 1) for d in (0, 1)])
+    return (steps.amax(0) / steps.mean(0)).median().item()
 
 
 def pairs(y: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -88,14 +88,6 @@ def judge(config: Config) -> Features:
     return _digit_judge(digit_features.Config(config.dataset, config.variant, epochs=config.judge_epochs))
 
 
-def judge_record(config: Config) -> runs.Record | None:
-    """The run of the classifier of digits, where it is the judge."""
-    if config.dataset not in DIGITS:
-        return None
-    wanted = digit_features.Config(config.dataset, config.variant, epochs=config.judge_epochs)
-    return runs.run(digit_features.train, wanted)
-
-
 @functools.lru_cache(maxsize=4)
 def _digit_judge(config: digit_features.Config) -> Features:
     record = runs.run(digit_features.train, config)
@@ -108,11 +100,22 @@ def _efficientnet() -> Features:
     return features.efficientnet().to(autoencoding.Prepared.device)
 
 
-def real_features(config: Config, network: Features) -> tuple[Points, Points]:
-    """Features of the test images, and of as many training images."""
+def points(config: Config) -> int:
+    """How many embeddings densities are fitted to: as many as there are test images, or training images where fewer."""
     ready = autoencoding.prepare(config.dataset, config.variant, config.images)
-    test = ready.test[0]
-    return extract(network, test), extract(network, ready.train[0][: len(test)])
+    return min(len(ready.test[0]), len(ready.train[0]))
+
+
+def real_features(config: Config) -> tuple[Points, Points]:
+    """The judge's features of the test images, and of :func:`points` training images."""
+    return _real_features(config.dataset, config.variant, config.images, config.judge_epochs)
+
+
+@functools.lru_cache(maxsize=1)
+def _real_features(dataset: str, variant: str, images: int, judge_epochs: int) -> tuple[Points, Points]:
+    ready = autoencoding.prepare(dataset, variant, images)
+    network = judge(Config("", 0, dataset, variant, judge_epochs=judge_epochs))
+    return extract(network, ready.test[0]), extract(network, ready.train[0][: len(ready.test[0])])
 
 
 def recorded(

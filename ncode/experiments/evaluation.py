@@ -1,0 +1,134 @@
+"""What pages share that evaluate the autoencoders of the page on autoencoding: settings, runs, recordings, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from ncode import plotting, profiles, results, runs
+from ncode.comparison import Runs, by_model
+from ncode.downloads import DataError
+from ncode.experiments import autoencoding, digit_features, latents
+from ncode.experiments.autoencoding_analysis import tuned
+from ncode.results import Recorded
+from ncode.runs import Record
+
+DATASETS = {"digits": "5,000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "celeba": "CelebA"}
+
+WITHOUT_DOWNLOAD = {"dataset": "digits", "variant": "", "kind": "perceptron", "likelihood": "bernoulli"}
+"""What takes the place of data that cannot be had."""
+
+COLOURS = {"ncode": "autoncode"}
+"""Under which name :mod:`ncode.plotting` knows a model, where it is not its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What an evaluating page runs.
+
+    Attributes:
+        seeds: how many; those of the autoencoders.
+        settings: the autoencoders', with the scale of AutoN-CODE's control that their page chose, and the page's own.
+        missing: what to say where the data cannot be had and digits take their place.
+    """
+
+    seeds: int
+    settings: dict
+    missing: str
+
+
+def plan(profile: str, own: Mapping) -> Plan:
+    """The autoencoders' settings in ``profile``, as their own page uses them, and a page's own settings.
+
+    So the same models are found, whichever page runs first.
+    """
+    planned = profiles.load("autoencoding", profile)
+    known = {field.name for field in dataclasses.fields(autoencoding.Config)}
+    settings, missing = {name: value for name, value in planned.items() if name in known}, ""
+    try:
+        autoencoding.prepare(settings["dataset"], settings.get("variant", ""), settings.get("images", 0))
+    except DataError as error:
+        settings |= WITHOUT_DOWNLOAD
+        missing = f"The data cannot be had here; digits take their place. {error}"
+    base = autoencoding.Config("ncode", 0, **settings, normalisation="row")
+    scale = tuned(base, planned["scales"], planned["seeds"]).scale
+    return Plan(planned["seeds"], settings | {"normalisation": "row", "scale": scale} | dict(own), missing)
+
+
+def autoencoders(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
+    """The runs of the autoencoders that live evaluations are of."""
+    configs = [config(**run.config) for of_model in evaluations.values() for run in of_model]
+    known = [one for one in configs if one.model in autoencoding.MODELS]
+    return [runs.run(autoencoding.train, latents.autoencoder_config(one)) for one in known]
+
+
+def judge(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
+    """The run of the classifier of digits that judged; none where EfficientNet-Lite0 did."""
+    one = config(**next(iter(evaluations.values()))[0].config)
+    if one.dataset not in latents.DIGITS:
+        return []
+    wanted = digit_features.Config(one.dataset, one.variant, epochs=one.judge_epochs)
+    return [runs.run(digit_features.train, wanted)]
+
+
+def sets(live: Runs, recordings: Iterable[str]) -> dict[str, Runs]:
+    """This run and those recordings that there are, of the seeds that all their models have, by what they are."""
+    found = {described("this run", live): live}
+    for name in recordings:
+        made = by_model(results.find(name))
+        if made and all(made.values()):
+            found[described("recorded", made)] = made
+    return found
+
+
+def not_recorded(recordings: Iterable[str]) -> str:
+    """Which recordings there are not, as a sentence."""
+    there = {path.stem for path in results.folder().glob("*.json")}
+    missing = [name for name in recordings if name not in there]
+    return f" Not recorded yet: {', '.join(missing)}." if missing else ""
+
+
+def dataset(made: Runs) -> str:
+    """The data set that runs are of."""
+    return _first(made).config["dataset"]
+
+
+def described(kind: str, made: Runs) -> str:
+    """Kind, data and budget of runs in words, such as ``recorded, MNIST, 50 epochs``."""
+    config = _first(made).config
+    data = DATASETS[config["dataset"]] + (f" ({config['variant']})" if config["variant"] else "")
+    return f"{kind}, {data}, {config['epochs']} epochs"
+
+
+def label(model: str) -> str:
+    """A model's name in figures and tables."""
+    return plotting.LABELS[COLOURS.get(model, model)]
+
+
+def colour(model: str) -> str:
+    """A model's colour."""
+    return plotting.COLOURS[COLOURS.get(model, model)]
+
+
+def band(axes: Axes, x: Sequence[float], values: np.ndarray, model: str) -> None:
+    """A model's median over seeds as a line, smallest to largest as a band; ``values`` has a row a seed."""
+    plotting.band(axes, x, values, COLOURS.get(model, model))
+
+
+def pictures(axes: Axes, images: Float[Tensor, "rows columns c h w"] | Float[np.ndarray, "rows columns c h w"]) -> None:
+    """Draw rows of images as one picture."""
+    whole = np.asarray(images).transpose(0, 3, 1, 4, 2)
+    rows, height, columns, width, channels = whole.shape
+    whole = whole.reshape(rows * height, columns * width, channels)
+    axes.imshow(whole.squeeze(), cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+
+
+def _first(made: Runs) -> Record | Recorded:
+    return next(iter(made.values()))[0]

@@ -1,0 +1,53 @@
+"""What the page on image generation asks of its runs, live or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ncode.comparison import metric
+from ncode.experiments.image_generation import FITS, name
+
+
+def sizes(runs: Sequence, kind: str) -> list[float]:
+    """The numbers of components of the runs' mixtures, or their kernels' variances; ascending.
+
+    Args:
+        runs: of one model and one configuration.
+        kind: ``"mixture"`` or ``"kernel"``.
+    """
+    start = f"test.{kind}-"
+    found = {key.removeprefix(start).rsplit(".", 1)[0] for key in runs[0].metrics if key.startswith(start)}
+    return sorted(map(float, found))
+
+
+def curve(runs: Sequence, fit: str, kind: str, what: str) -> tuple[list[float], np.ndarray]:
+    """:func:`sizes`, and one of the densities' metrics at each: a row a seed.
+
+    Args:
+        fit: ``"train"`` or ``"test"``: what the densities were fitted to; ``"both"`` for the mean of the two. An
+            autoencoder treats images that it was trained on otherwise than test images, so either side alone has more
+            or less than half of the samples of a density that copies nothing; the mean has not.
+        what: ``"distance"``, ``"likelihood"``, ``"nearest"``, ``"unseen"`` or ``"copied"``.
+    """
+    x = sizes(runs, kind)
+    return x, np.stack([of_density(runs, fit, name(kind, size), what) for size in x], axis=1)
+
+
+def of_density(runs: Sequence, fit: str, density: str, what: str) -> np.ndarray:
+    """One density's metric, one a seed; arguments as of :func:`curve`."""
+    sides = FITS if fit == "both" else (fit,)
+    return np.mean([metric(runs, f"{side}.{density}.{what}") for side in sides], axis=0)
+
+
+def mixture_of(runs: Sequence, points: int) -> str:
+    """The mixture with that many points a component, or the nearest number to it: its name."""
+    wanted = runs[0].metrics["points"] / points
+    return name("mixture", min(sizes(runs, "mixture"), key=lambda size: abs(np.log(size / wanted))))
+
+
+def likeliest(runs: Sequence, fit: str = "train") -> str:
+    """The mixture under which the validation embeddings have the largest mean likelihood: its name."""
+    x, values = curve(runs, fit, "mixture", "likelihood")
+    return name("mixture", x[int(values.mean(0).argmax())])

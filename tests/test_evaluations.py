@@ -1,0 +1,202 @@
+"""Evaluations of finished autoencoders: what they find, what they give, and that limits come out as they must."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ncode import plotting, results, runs
+from ncode.experiments import autoencoding, evaluation, generation_analysis, latents
+from ncode.experiments import image_generation as generation
+from ncode.experiments import latent_clustering as clustering
+from ncode.experiments import latent_interpolation as interpolation
+
+SMALL = {"images": 1500, "width": 0.1, "latent": 4, "epochs": 2, "batch": 64, "looks": 1, "judge_epochs": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    """One folder of runs for all these tests: they share their autoencoders, as notebooks do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NCODE_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.setenv("TQDM_DISABLE", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return latents.Trained(latents.Config("ncode", 0, **SMALL))
+
+
+def test_a_finished_autoencoder_is_found_by_whoever_evaluates_it(trained):
+    settings = {name: value for name, value in SMALL.items() if name != "judge_epochs"}
+    own = autoencoding.Config("ncode", 0, **settings)
+    assert runs.run(autoencoding.train, own).id == trained.record.id
+    other = clustering.Config("ncode", 0, **SMALL, starts=1)
+    assert runs.identity(autoencoding.train, latents.autoencoder_config(other)) == trained.record.id
+
+
+def test_embeddings_have_unit_scale_and_decode_to_reconstructions(trained):
+    x = trained.ready.test[0][:20]
+    seen = trained.embed(trained.ready.train[0])
+    assert seen.dtype == np.float64
+    assert seen.std(0).mean() == pytest.approx(1, rel=0.01)  # NumPy divides by n, PyTorch by n - 1.
+    with torch.no_grad():
+        expected = trained.model(x)
+    torch.testing.assert_close(trained.images(trained.embed(x)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_digits_are_judged_by_their_classifier_and_colours_by_efficientnet():
+    assert latents.judge(latents.Config("ncode", 0, **SMALL)).name == "digit classifier"
+    pytest.importorskip("efficientnet_lite_pytorch")
+    assert latents.judge(latents.Config("ncode", 0, dataset="cifar10")).name == "EfficientNet-Lite0"
+
+
+@pytest.fixture(scope="module")
+def generated():
+    config = generation.Config("autoencoder", 0, **SMALL, components=(1, 10, 5000), variances=(1e-4, 4.0))
+    return runs.run(generation.train, config)
+
+
+def test_generation_scores_every_density(generated):
+    found = generated.metrics
+    assert found["points"] == 1000
+    assert found["floor"] > 0
+    for fit in generation.FITS:
+        # More components than points are as many as points.
+        assert generation_analysis.sizes([generated], "mixture") == [1, 10, 1000]
+        for density in ("mixture-1", "mixture-10", "mixture-1000", "kernel-0.0001", "kernel-4"):
+            values = {what: found[f"{fit}.{density}.{what}"] for what in ("distance", "likelihood", "copied")}
+            assert np.isfinite(list(values.values())).all()
+            assert generated.array(f"{fit}.{density}.samples").shape == (generation.SHOWN, 1, 28, 28)
+
+
+def test_a_component_for_every_point_is_reconstruction_and_copies(generated):
+    found = generated.metrics
+    assert found["test.mixture-1000.copied"] > 0.99
+    # As many draws with replacement: every moment has the error of 1000 samples.
+    assert found["test.mixture-1000.distance"] == pytest.approx(found["reconstructed"], rel=0.2)
+    assert abs(found["test.mixture-1.copied"] - 0.5) < 0.1
+    assert found["test.mixture-1000.nearest"] < found["test.mixture-1000.unseen"]
+    samples, nearest = (generated.array(f"test.mixture-1000.{name}") for name in ("samples", "nearest"))
+    np.testing.assert_allclose(samples, nearest, atol=0.05)
+
+
+def test_analysis_picks_mixtures_by_points_a_component_and_by_likelihood(generated):
+    assert generation_analysis.mixture_of([generated], 100) == "mixture-10"
+    assert generation_analysis.mixture_of([generated], 1) == "mixture-1000"
+    x, values = generation_analysis.curve([generated], "train", "mixture", "likelihood")
+    assert values.shape == (1, 3)
+    both = generation_analysis.of_density([generated], "both", "mixture-10", "copied")
+    each = [generated.metrics[f"{fit}.mixture-10.copied"] for fit in generation.FITS]
+    assert both.tolist() == pytest.approx([np.mean(each)])
+    assert generation_analysis.likeliest([generated]) == generation.name("mixture", x[values[0].argmax()])
+
+
+def test_a_variational_autoencoder_samples_from_its_prior():
+    config = generation.Config("vae", 0, **SMALL, samples=500, components=(1,), variances=())
+    record = runs.run(generation.train, config)
+    assert record.metrics["prior.distance"] > record.metrics["floor"]
+
+
+@pytest.mark.parametrize("model", ["pixels", "pca", "ncode"])
+def test_clustering_gives_an_accuracy_for_every_method(model):
+    config = clustering.Config(model, 0, **SMALL, points=400, starts=1, iterations=250)
+    result = clustering.train(config)
+    own = {"pixels": "spectral"}.get(model, "mixture")
+    assert set(result.metrics) == {"samples", "kmeans", "tsne_mixture", own}
+    assert all(0.15 < result.metrics[name] <= 1 for name in ("kmeans", "tsne_mixture", own))  # Chance is 0.1.
+    assert result.arrays["tsne"].shape == (400, 2)
+
+
+def test_as_many_principal_components_as_a_code_has_numbers():
+    assert clustering.embedded(clustering.Config("pca", 0, **SMALL))[0].shape == (1000, 4)
+    assert latents.size(latents.Config("ncode", 0)) == 25
+
+
+def test_pairs_are_of_different_classes_and_the_same_for_all():
+    y = torch.arange(10).repeat(30)
+    first, second = interpolation.pairs(y)
+    assert sorted(first.tolist()) == list(range(300))
+    assert (y[first] != y[second]).all()
+    again = interpolation.pairs(y)
+    assert torch.equal(first, again[0]) and torch.equal(second, again[1])
+
+
+def test_a_square_has_its_corners_and_is_linear_along_its_edges():
+    corners = list(torch.randn(4, 3, 5, dtype=torch.float64))
+    points = interpolation.square(corners, side=5)
+    assert points.shape == (5, 5, 3, 5)
+    for point, corner in zip((points[0, 0], points[0, -1], points[-1, 0], points[-1, -1]), corners, strict=True):
+        torch.testing.assert_close(point, corner)
+    torch.testing.assert_close(points[0, 2], (corners[0] + corners[1]) / 2)
+    torch.testing.assert_close(points[2, 2], sum(corners) / 4)
+
+
+@pytest.fixture(scope="module")
+def lines():
+    config = interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
+    return {
+        model: runs.run(interpolation.train, dataclasses.replace(config, model=model)).metrics
+        for model in ("pixels", "ncode", "control")
+    }
+
+
+def test_interpolation_measures_smoothness_and_reality(lines):
+    for found in lines.values():
+        assert found["excess"] >= 1
+        assert found["peak"] >= 1 and found["square_peak"] >= 1
+        assert found["half_way"] > 0
+    # A cross-fade starts at the test images themselves; distances of equal sets are rounding.
+    assert lines["pixels"]["ends"] < 1e-6
+    assert lines["pixels"]["half_way"] > lines["pixels"]["floor"]
+
+
+def test_control_and_state_lines_share_their_ends(lines):
+    assert lines["control"]["ends"] == pytest.approx(lines["ncode"]["ends"], rel=1e-4)
+    assert lines["control"]["length"] != pytest.approx(lines["ncode"]["length"], rel=1e-3)
+
+
+@pytest.mark.parametrize("task", [generation, clustering, interpolation])
+def test_recordings_evaluate_whole_seeds_first(task):
+    for configs in (make() for make in task.recorded().values()):
+        assert configs == sorted(configs, key=lambda config: config.seed)
+        assert {config.model for config in configs} <= set(task.MODELS)
+        found = {latents.autoencoder_config(config) for config in configs if config.model in autoencoding.MODELS}
+        every = [config for make in autoencoding.recorded().values() for config in make()]
+        assert found <= set(every), "an evaluation of an autoencoder that is not recorded would train it"
+
+
+def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_path):
+    live = {"autoencoder": [generated]}
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    assert evaluation.not_recorded(["one", "two"]) == " Not recorded yet: one, two."
+    assert list(evaluation.sets(live, ["one"])) == ["this run, 5,000 digits, 2 epochs"]
+    results.save("one", [generated])
+    found = evaluation.sets(live, ["one", "two"])
+    assert list(found) == ["this run, 5,000 digits, 2 epochs", "recorded, 5,000 digits, 2 epochs"]
+    recorded = found["recorded, 5,000 digits, 2 epochs"]["autoencoder"]
+    assert recorded[0].metrics == generated.metrics
+    assert evaluation.dataset(live) == "digits"
+    assert evaluation.not_recorded(["one"]) == ""
+
+
+def test_an_evaluation_names_the_runs_behind_it(generated):
+    live = {"autoencoder": [generated]}
+    base = latents.autoencoder_config(generation.Config(**generated.config))
+    behind = evaluation.autoencoders(live, generation.Config)
+    assert [record.id for record in behind] == [runs.identity(autoencoding.train, base)]
+    judge = evaluation.judge(live, generation.Config)
+    assert len(judge) == 1 and judge[0].config["epochs"] == SMALL["judge_epochs"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_images_are_one_picture(channels):
+    images = torch.zeros(2, 3, channels, 4, 5)
+    images[1, 2, :, 3, 4] = 1
+    _, axes = plotting.panels(1)
+    evaluation.pictures(axes[0, 0], images)
+    shown = axes[0, 0].images[0].get_array()
+    assert shown.shape == ((8, 15) if channels == 1 else (8, 15, 3))
+    assert np.argwhere(np.asarray(shown).reshape(8, 15, -1)[..., 0] == 1).tolist() == [[7, 14]]
