@@ -157,10 +157,8 @@ tuned = {
     for name in NORMALISATIONS
 }
 # The component-wise normalisation with the lowest validation loss stands for AutoN-CODE.
-winner = min(
-    ("row", "tanh", "batch"), key=lambda name: min(tuned[name].tried.values())
-)
-best = dataclasses.replace(base, normalisation=winner, scale=tuned[winner].scale)
+best = study.chosen(base, scales)
+winner = best.normalisation
 ncode = tuned[winner].finished
 
 # %%

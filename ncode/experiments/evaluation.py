@@ -14,7 +14,7 @@ from ncode import plotting, profiles, results, runs
 from ncode.comparison import Runs, by_model
 from ncode.downloads import DataError
 from ncode.experiments import autoencoding, digit_features, latents
-from ncode.experiments.autoencoding_analysis import tuned
+from ncode.experiments.autoencoding_analysis import chosen
 from ncode.results import Recorded
 from ncode.runs import Record
 
@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         seeds: how many; those of the autoencoders.
-        settings: the autoencoders', with the scale of AutoN-CODE's control that their page chose, and the page's own.
+        settings: the autoencoders', with the normalisation and scale that their page chose, and the page's own.
         missing: what to say where the data cannot be had and digits take their place.
     """
 
@@ -55,9 +55,9 @@ def plan(profile: str, own: Mapping) -> Plan:
     except DataError as error:
         settings |= WITHOUT_DOWNLOAD
         missing = f"The data cannot be had here; digits take their place. {error}"
-    base = autoencoding.Config("ncode", 0, **settings, normalisation="row")
-    scale = tuned(base, planned["scales"], planned["seeds"]).scale
-    return Plan(planned["seeds"], settings | {"normalisation": "row", "scale": scale} | dict(own), missing)
+    best = chosen(autoencoding.Config("ncode", 0, **settings), planned["scales"])
+    settings |= {"normalisation": best.normalisation, "scale": best.scale}
+    return Plan(planned["seeds"], settings | dict(own), missing)
 
 
 def autoencoders(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
