@@ -157,10 +157,8 @@ tuned = {
     for name in NORMALISATIONS
 }
 # The component-wise normalisation with the lowest validation loss stands for AutoN-CODE.
-winner = min(
-    ("row", "tanh", "batch"), key=lambda name: min(tuned[name].tried.values())
-)
-best = dataclasses.replace(base, normalisation=winner, scale=tuned[winner].scale)
+best = study.chosen(base, scales)
+winner = best.normalisation
 ncode = tuned[winner].finished
 
 # %%
@@ -386,25 +384,40 @@ page.verdict(
     note="A check holds where the whole 95 % interval lies below zero.",
 )
 
+
 # %% tags=["hide-input"]
-plain = tuned["none"]
-crucial = len(plain.finished) < seeds or against(ncode, plain.finished)[1] < 0
-failed = [scale for scale, value in plain.tried.items() if not np.isfinite(value)]
+def trains(name, scale):
+    """Whether training with this normalisation got to its end."""
+    return bool(np.isfinite(tuned[name].tried[scale]))
+
+
+plain, largest = tuned["none"], max(scales)
+readings = ("row", "tanh", "batch")
 smallest = sum(one.scale == min(scales) for one in tuned.values())
 page.verdict(
     "N21",
     {
-        f"the best component-wise normalisation ({winner}) beats none at its best scale, or none fails": crucial,
-        f"without normalisation training fails at some scale up to {max(scales):g}": bool(
-            failed
-        ),
+        f"with nothing but a factor of {largest:g} training fails, normalised to that scale it does not": all(
+            trains(name, largest) for name in readings
+        )
+        and not trains("none", largest),
+        **{
+            f"{name} beats no normalisation, each at its best scale": len(
+                plain.finished
+            )
+            < seeds
+            or against(tuned[name].finished, plain.finished)[1] < 0
+            for name in readings
+        },
         f"all runs on [0, 10] with {winner} at scale {best.scale:g} finish": len(
             ncode
         )
         == seeds,
     },
     [one for runs in tuned.values() for one in runs.finished],
-    note=f"The best scale is the smallest tried for {smallest} of {len(tuned)} normalisations, where the flow is linear in "
+    note=f"The readings of component-wise are checked one by one, since the paper does not say which it means. At best a "
+    f"normalisation lowers the mean test loss by {100 * (1 - min(nats(tuned[name].finished).mean() for name in readings) / nats(plain.finished).mean()):.1f} %. "
+    f"The best scale is the smallest tried for {smallest} of {len(tuned)} normalisations, where the flow is linear in "
     f"its control. The scale matters, the kind of normalisation much less: validation loss changes by a factor of up to "
     f"{max(max(v for v in o.tried.values() if np.isfinite(v)) / min(o.tried.values()) for o in tuned.values()):.1f} with "
     f"the scale, and between the five kinds at their best scales by "

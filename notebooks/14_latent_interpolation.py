@@ -83,7 +83,8 @@ records = runs.sweep(
 behind = evaluation.autoencoders(records, task.Config)
 judge = evaluation.judge(records, task.Config)
 every_record = [r for of in records.values() for r in of] + behind + judge
-named = evaluation.sets(records, task.recorded())
+named = evaluation.sets(records, task.recorded(), task.MODELS)
+compared = evaluation.compared(named)
 
 # %% tags=["hide-input"]
 floor = metric(records["ncode"], "floor")[0]
@@ -177,8 +178,8 @@ axes[0, 0].set(xlabel="t", ylabel="speed of the features", ylim=(0, None))
 axes[0, 1].set(
     xlabel="path length / straight path's",
     ylabel="Fréchet distance, half-way",
-    yscale="log",
 )
+plotting.plain_log(axes[0, 1].yaxis)
 axes[0, 1].axhline(metric(runs_, "floor").mean(), color="#999999")
 plotting.legend(figure, axes[0, 0], columns=3)
 plt.show()
@@ -214,14 +215,14 @@ page.table(
 )
 
 # %%
-evidence = [r for runs_ in named.values() for of in runs_.values() for r in of]
+evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
 TEXT = {
     "excess": "AutoN-CODE's lines are straighter and more even than the autoencoder's (path length)",
     "square_peak": "and so are its squares (largest over mean step)",
     "half_way": "its images half-way are nearer to real ones than the autoencoder's",
 }
 checks = {}
-for name, runs_ in named.items():
+for name, runs_ in compared.items():
     checks |= {
         f"{name}: {text}": below(runs_, "ncode", "autoencoder", what)
         for what, text in TEXT.items()

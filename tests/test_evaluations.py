@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ncode import plotting, results, runs
-from ncode.experiments import autoencoding, evaluation, generation_analysis, latents
+from ncode import plotting, profiles, results, runs
+from ncode.experiments import autoencoding, autoencoding_analysis, evaluation, generation_analysis, latents
 from ncode.experiments import image_generation as generation
 from ncode.experiments import latent_clustering as clustering
 from ncode.experiments import latent_interpolation as interpolation
@@ -178,6 +178,8 @@ def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_
     assert list(found) == ["this run, 5,000 digits, 2 epochs", "recorded, 5,000 digits, 2 epochs"]
     recorded = found["recorded, 5,000 digits, 2 epochs"]["autoencoder"]
     assert recorded[0].metrics == generated.metrics
+    assert list(evaluation.sets(live, ["one"], needed=["ncode"])) == ["this run, 5,000 digits, 2 epochs"]
+    assert evaluation.compared(found) == {}, "one seed decides nothing"
     assert evaluation.dataset(live) == "digits"
     assert evaluation.not_recorded(["one"]) == ""
 
@@ -200,3 +202,15 @@ def test_rows_of_images_are_one_picture(channels):
     shown = axes[0, 0].images[0].get_array()
     assert shown.shape == ((8, 15) if channels == 1 else (8, 15, 3))
     assert np.argwhere(np.asarray(shown).reshape(8, 15, -1)[..., 0] == 1).tolist() == [[7, 14]]
+
+
+def test_an_evaluating_page_asks_for_the_autoencoders_of_their_own_page():
+    plan = evaluation.plan("smoke", {"pairs": 7})
+    again = evaluation.plan("smoke", {})
+    assert plan.settings == again.settings | {"pairs": 7}
+    assert plan.seeds > 0 and plan.missing == ""
+    config = latents.autoencoder_config(interpolation.Config("ncode", 0, **plan.settings))
+    assert config.normalisation in autoencoding_analysis.COMPONENT_WISE
+    scales = profiles.load("autoencoding", "smoke")["scales"]
+    best = autoencoding_analysis.chosen(config, scales)
+    assert best == config, "the choice is stable, and made on runs of another seed"

@@ -23,6 +23,10 @@ TUNING_SEED = 100
 """Of the runs on which a scale is chosen; no comparison uses it."""
 
 
+COMPONENT_WISE = ("row", "tanh", "batch")
+"""The readings of "component-wise" normalisation."""
+
+
 @dataclass(frozen=True)
 class Tuned:
     """A way to train AutoN-CODE at the scale of θ that suits it best.
@@ -60,6 +64,16 @@ def tuned(base: Config, scales: Sequence[float], seeds: int) -> Tuned:
     tuning = {scale: attempt(dataclasses.replace(base, seed=TUNING_SEED, scale=scale)) for scale in scales}
     best = min(scales, key=Tuned(tuning, np.nan, []).tried.get)
     return Tuned(tuning, best, [attempt(dataclasses.replace(base, seed=seed, scale=best)) for seed in range(seeds)])
+
+
+def chosen(base: Config, scales: Sequence[float]) -> Config:
+    """``base`` with what stands for AutoN-CODE: the best of :data:`COMPONENT_WISE`, at its best scale.
+
+    Both are chosen by the validation loss on :data:`TUNING_SEED`.
+    """
+    tried = {name: tuned(dataclasses.replace(base, normalisation=name), scales, seeds=0) for name in COMPONENT_WISE}
+    best = min(COMPONENT_WISE, key=lambda name: min(tried[name].tried.values()))
+    return dataclasses.replace(base, normalisation=best, scale=tried[best].scale)
 
 
 def sweep(base: Config, seeds: int) -> list[Record]:

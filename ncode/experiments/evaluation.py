@@ -14,7 +14,7 @@ from ncode import plotting, profiles, results, runs
 from ncode.comparison import Runs, by_model
 from ncode.downloads import DataError
 from ncode.experiments import autoencoding, digit_features, latents
-from ncode.experiments.autoencoding_analysis import tuned
+from ncode.experiments.autoencoding_analysis import chosen
 from ncode.results import Recorded
 from ncode.runs import Record
 
@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         seeds: how many; those of the autoencoders.
-        settings: the autoencoders', with the scale of AutoN-CODE's control that their page chose, and the page's own.
+        settings: the autoencoders', with the normalisation and scale that their page chose, and the page's own.
         missing: what to say where the data cannot be had and digits take their place.
     """
 
@@ -55,9 +55,9 @@ def plan(profile: str, own: Mapping) -> Plan:
     except DataError as error:
         settings |= WITHOUT_DOWNLOAD
         missing = f"The data cannot be had here; digits take their place. {error}"
-    base = autoencoding.Config("ncode", 0, **settings, normalisation="row")
-    scale = tuned(base, planned["scales"], planned["seeds"]).scale
-    return Plan(planned["seeds"], settings | {"normalisation": "row", "scale": scale} | dict(own), missing)
+    best = chosen(autoencoding.Config("ncode", 0, **settings), planned["scales"])
+    settings |= {"normalisation": best.normalisation, "scale": best.scale}
+    return Plan(planned["seeds"], settings | dict(own), missing)
 
 
 def autoencoders(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
@@ -76,14 +76,22 @@ def judge(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
     return [runs.run(digit_features.train, wanted)]
 
 
-def sets(live: Runs, recordings: Iterable[str]) -> dict[str, Runs]:
-    """This run and those recordings that there are, of the seeds that all their models have, by what they are."""
+def sets(live: Runs, recordings: Iterable[str], needed: Iterable[str] = ()) -> dict[str, Runs]:
+    """This run and those recordings that there are, of the seeds that all their models have, by what they are.
+
+    A recording that lacks one of the models ``needed`` is left out.
+    """
     found = {described("this run", live): live}
     for name in recordings:
         made = by_model(results.find(name))
-        if made and all(made.values()):
+        if made and all(made.values()) and set(needed) <= set(made):
             found[described("recorded", made)] = made
     return found
+
+
+def compared(sets: Mapping[str, Runs]) -> dict[str, Runs]:
+    """Of several sets of runs those that may have a say in a verdict: one seed shows nothing about a difference."""
+    return {name: made for name, made in sets.items() if len(next(iter(made.values()))) > 1}
 
 
 def not_recorded(recordings: Iterable[str]) -> str:
