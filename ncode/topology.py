@@ -124,7 +124,8 @@ def _cut(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
 def degree(points: Float[Tensor, "n 3"], faces: Int64[Tensor, "m 3"], point: Float[Tensor, " 3"]) -> int:
     """How often a closed surface of triangles surrounds ``point``: the sum of their solid angles over 4π.
 
-    Each triangle's solid angle by van Oosterom and Strackee (1983).
+    Each triangle's solid angle by van Oosterom and Strackee (1983). Where the corners are images of a mesh's under a
+    map, what the map does between them goes unseen.
 
     Raises:
         ValueError: when a corner lies in the point.

@@ -415,6 +415,11 @@ page.table(
 # small the error on sampled points is. The solver of the training is no exact flow, so we ask twice: of an accurate
 # solve, and of the training's own.
 
+#
+# Winding numbers ask the same in another way, with a limit: in the plane pieces of the circle are halved where its image
+# turns, but in space the sphere is a fixed mesh of 10,242 points, and a corridor narrower than its triangles goes
+# unseen. The count is then 0 although the sphere surrounds the point. So in space only the search is evidence.
+
 
 # %% tags=["hide-input"]
 def share(held):
@@ -457,8 +462,9 @@ separations = {
     for p, runs_ in shown[study].items()
 }
 unaugmented = np.concatenate([separations[study, 0] for study in SHELLS])
+# In space the mesh is fixed and misses what is finer: no evidence, either way.
 windings = np.concatenate(
-    [analysis.metric(shown[study][0], "winding") for study in SHELLS]
+    [analysis.metric(shown[study][0], "winding") for study in ("line", "plane")]
 )
 # The search finds outputs that are there; the accurate solve's own error is the slack.
 assert np.nanmax(unaugmented) < 1e-3, unaugmented
@@ -571,9 +577,9 @@ QUESTIONS = {
     3: "random fields, d = 3: the sphere's image surrounds the centre's once",
 }
 checks = {text: accurate[dim] == counts[dim] for dim, text in QUESTIONS.items()}
-checks["trained neural ODEs: the same, wherever it can be resolved"] = bool(
-    len(resolved) and (resolved == 1).all()
-)
+checks[
+    "trained neural ODEs, d = 1 and 2: the same, wherever it can be resolved"
+] = bool(len(resolved) and (resolved == 1).all())
 page.verdict(
     "A1",
     checks,
@@ -716,31 +722,37 @@ failed = {
 runs_of = {key: sum(counted.values()) for key, counted in ends.items()}
 
 # %% tags=["hide-input"]
+provoked = [study for study in HARD if study in recorded]
+checks = {
+    "at the paper's learning rate NODE fails on some function": any(
+        failed[study, 0] for study in EASY
+    )
+}
+for study in provoked:
+    checks[f"{TITLES[study]}, provoked: NODE fails"] = failed[study, 0] > 0
+    checks[
+        f"{TITLES[study]}, provoked: NODE fails more often than ANODE (one-sided exact test, 5 %)"
+    ] = analysis.fails_more(
+        failed[study, 0], runs_of[study, 0], failed[study, 5], runs_of[study, 5]
+    )
+
+# %% tags=["hide-input"]
+counted = "; ".join(
+    f"{TITLES[study]} {failed[study, 0]} of {runs_of[study, 0]} against {failed[study, 5]} of {runs_of[study, 5]}"
+    for study in provoked
+)
 page.verdict(
     "A6",
-    {
-        **{
-            f"{TITLES[study]}, provoked: NODE fails": failed[study, 0] > 0
-            for study in HARD
-        },
-        **{
-            f"{TITLES[study]}, provoked: NODE fails more often than ANODE (one-sided exact test, 5 %)": analysis.fails_more(
-                failed[study, 0], runs_of[study, 0], failed[study, 5], runs_of[study, 5]
-            )
-            for study in HARD
-        },
-        "at the paper's learning rate NODE fails on some function": any(
-            failed[study, 0] for study in EASY
-        ),
-    },
-    [run for study in (*EASY, *HARD) for runs_ in shown[study].values() for run in runs_],
-    note="Failures, NODE against ANODE with p = 5: "
-    + "; ".join(
-        f"{TITLES[study]} {failed[study, 0]} of {runs_of[study, 0]} against {failed[study, 5]} of {runs_of[study, 5]}"
+    checks,
+    [run for study in (*EASY, *provoked) for runs_ in shown[study].values() for run in runs_],
+    note=f"Failures where we provoke, NODE against ANODE with p = 5: {counted or 'not recorded yet'}. The provocation, a learning rate of 0.1, "
+    "is ours; the paper reports failures on images and when overfitting, at its own rate. Few runs decide little: the exact "
+    "test asks whether chance would explain the counts.",
+    untested={
+        f"{TITLES[study]}, provoked": f"the recording augmentation_{study}; what this execution trains is too short to decide"
         for study in HARD
-    )
-    + ". The provocation, a learning rate of 0.1, is ours; the paper reports failures on images and when overfitting, at its own rate. "
-    "Few runs decide little: the exact test asks whether chance would explain the counts.",
+        if study not in recorded
+    },
 )  # fmt: skip
 
 # %% [markdown]
