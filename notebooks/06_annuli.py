@@ -484,8 +484,8 @@ Markdown(
 # - *Simpler paths* is read as a smaller detour: mean path length over mean distance between its ends.
 # - ANODE's readout sees its added dimension, as in its own paper; all others read two dimensions.
 # - *Bifurcation* is read as a change in the number of equilibria of some kind in a fixed box; the paper does not
-#   say how it was established. The verdict on N10 is for controllers that steer the biases; what it is when every
-#   parameter is steered was not recorded, and may differ. Fig. 5's caption calls
+#   say how it was established. The verdict on N10 is for controllers that steer the biases;
+#   the recorded runs above it, where there are any, say what other choices give. Fig. 5's caption calls
 #   two panels "First".
 #
 # ## What it took
