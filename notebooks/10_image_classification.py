@@ -107,22 +107,7 @@ Markdown(
 # validation loss, with the full budget and on a seed that no comparison uses:
 
 # %%
-trials = {
-    name: [
-        runs.run(
-            task.train,
-            task.Config(
-                "anode", task.RATE_SEED, **settings, **own, learning_rate=r
-            ),
-        )
-        for r in rates
-    ]
-    for name, own in sets.items()
-}
-fixed = {
-    name: settings | own | {"learning_rate": study.best_rate(trials[name])}
-    for name, own in sets.items()
-}
+trials, fixed = study.tuned(settings, sets, rates)
 live = {
     name: runs.sweep(task.train, task.Config, task.MODELS, seeds, **fixed[name])
     for name in sets

@@ -114,27 +114,10 @@ Markdown(
 )
 
 # %%
-trials = {
-    name: [
-        runs.run(
-            task.train,
-            task.Config(
-                "anode", task.RATE_SEED, **settings, **own, learning_rate=rate
-            ),
-        )
-        for rate in rates
-    ]
-    for name, own in sets.items()
-}
+trials, fixed = study.tuned(settings, sets, rates)
 live = {
-    name: runs.sweep(
-        task.train,
-        task.Config,
-        models,
-        seeds,
-        **settings | own | {"learning_rate": study.best_rate(trials[name])},
-    )
-    for name, own in sets.items()
+    name: runs.sweep(task.train, task.Config, models, seeds, **fixed[name])
+    for name in sets
 }
 every_record = [
     *(run for of in trials.values() for run in of),

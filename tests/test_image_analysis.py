@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -128,6 +129,21 @@ def test_runs_are_described_by_data_and_budget():
     run.config.update(dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
     assert study.data(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
     assert study.budget([run]) == "k = 16, learning rate 0.0033, falling to 0, 1 seed"
+
+
+def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
+    best = {"digits": 1e-2, "mnist": 1e-3}
+
+    def finished(train, config):
+        loss = abs(config.learning_rate - best[config.dataset])
+        return SimpleNamespace(config=dataclasses.asdict(config), metrics={"validation_loss": loss})
+
+    monkeypatch.setattr(study, "finished", finished)
+    sets = {name: {"dataset": name, "size": 7} for name in best}
+    trials, fixed = study.tuned({"epochs": 2}, sets, [1e-3, 1e-2])
+    assert {run.config["seed"] for runs in trials.values() for run in runs} == {study.task.RATE_SEED}
+    assert {name: settings["learning_rate"] for name, settings in fixed.items()} == best
+    assert fixed["mnist"] | {"learning_rate": 0} == {"epochs": 2, "dataset": "mnist", "size": 7, "learning_rate": 0}
 
 
 def test_the_best_rate_has_the_lowest_validation_loss():

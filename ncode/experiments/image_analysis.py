@@ -18,6 +18,8 @@ from ncode.comparison import by_model as by_model
 from ncode.downloads import DataError
 from ncode.experiments import image_classification as task
 from ncode.experiments import image_regularisation as regularisation
+from ncode.runs import Record
+from ncode.runs import run as finished
 from ncode.statistics import difference_interval, percent, ratio_interval, seeds_needed, span, spread
 
 DATASETS = {
@@ -148,6 +150,27 @@ def evaluations_ratio(runs: Runs, a: str, b: str) -> tuple[float, float]:
 def best_rate(runs: Iterable) -> float:
     """The learning rate of the run with the lowest validation loss."""
     return min(runs, key=lambda run: run.metrics["validation_loss"]).config["learning_rate"]
+
+
+def tuned(
+    settings: Mapping, sets: Mapping[str, Mapping], rates: Iterable[float]
+) -> tuple[dict[str, list[Record]], dict[str, dict]]:
+    """ANODE at several learning rates on every data set, and the settings that all models then get there.
+
+    Args:
+        settings: of every configuration.
+        sets: by data set, what of a configuration belongs to it (see :func:`at_hand`).
+        rates: the learning rates that are tried.
+    """
+    trials = {
+        name: [
+            finished(task.train, task.Config("anode", task.RATE_SEED, **{**settings, **own, "learning_rate": rate}))
+            for rate in rates
+        ]
+        for name, own in sets.items()
+    }
+    fixed = {name: {**settings, **own, "learning_rate": best_rate(trials[name])} for name, own in sets.items()}
+    return trials, fixed
 
 
 def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[str]]:
