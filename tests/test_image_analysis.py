@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from types import SimpleNamespace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +13,7 @@ from ncode import runs
 from ncode.downloads import DataError
 from ncode.experiments import image_analysis as study
 from ncode.results import Recorded
+from ncode.training import History
 
 SETTINGS = {"dataset": "mnist", "variant": "", "size": 14, "filters": 16, "learning_rate": 3e-3, "epochs": 2,
             "images": 0, "cosine": False}  # fmt: skip
@@ -135,13 +136,13 @@ def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
     best = {"digits": 1e-2, "mnist": 1e-3}
 
     def finished(train, config):
-        loss = abs(config.learning_rate - best[config.dataset])
-        return SimpleNamespace(config=dataclasses.asdict(config), metrics={"validation_loss": loss})
+        metrics = {"validation_loss": abs(config.learning_rate - best[config.dataset])}
+        return runs.Record("id", "train", dataclasses.asdict(config), metrics, History(), {}, Path())
 
     monkeypatch.setattr(study, "finished", finished)
     sets = {name: {"dataset": name, "size": 7} for name in best}
     trials, fixed = study.tuned({"epochs": 2}, sets, [1e-3, 1e-2])
-    assert {run.config["seed"] for runs in trials.values() for run in runs} == {study.task.RATE_SEED}
+    assert {run.config["seed"] for tried in trials.values() for run in tried} == {study.task.RATE_SEED}
     assert {name: settings["learning_rate"] for name, settings in fixed.items()} == best
     assert fixed["mnist"] | {"learning_rate": 0} == {"epochs": 2, "dataset": "mnist", "size": 7, "learning_rate": 0}
 
