@@ -284,6 +284,13 @@ page.table(
 )
 
 # %% tags=["hide-input"]
+page.ours(
+    "generation",
+    {},
+    "none, since no distance measured here is in InceptionV3's features. The page has the models' order on other data.",
+)
+
+# %% tags=["hide-input"]
 page.table(
     "tab-generation-elsewhere",
     f"FID of comparable models elsewhere, beside the paper's. Source: {elsewhere.source}.",

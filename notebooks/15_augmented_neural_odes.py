@@ -558,7 +558,8 @@ for panel, study in zip(axes[0], HARD, strict=True):
                 panel.plot(
                     steps[-1:], last, "x", color=style["color"], markersize=6
                 )
-    panel.set(title=TITLES[study], xlabel="iteration", yscale="log")
+    plotting.plain_log(panel.yaxis)
+    panel.set(title=TITLES[study], xlabel="iteration")
 axes[0, 0].set_ylabel("NFE")
 plotting.legend(figure, axes[0, 0])
 plt.show()

@@ -25,7 +25,14 @@ def drop_unused_scripts(app: Sphinx, page: str, template: str, context: dict, do
     context["script_files"] = kept
 
 
+def skip_unexplained(app: Sphinx, what: str, name: str, thing, skip: bool, options) -> bool | None:
+    """Leave out a named tuple's fields where all that is known of them is their number; the class explains them."""
+    return True if (getattr(thing, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> dict:
-    """Connect late: the theme and myst-nb add their scripts while a page's context is made."""
+    """Connect the handlers."""
+    # Late: the theme and myst-nb add their scripts while a page's context is made.
     app.connect("html-page-context", drop_unused_scripts, priority=900)
+    app.connect("autodoc-skip-member", skip_unexplained)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
