@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from book import sync
 from ncode import claims, paper, profiles, results
+from ncode.page import MARKS
 
 # The modules of the API reference, in the order in which a reader meets them; a missing one is left out.
 MODULES = (
@@ -22,7 +23,13 @@ MODULES = (
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
 
-_CLASSES = {"holds": "tip", "holds in part": "important", "does not hold here": "warning", "not tested here": "note"}
+_CLASSES = {
+    "holds": "tip",
+    "holds in part": "important",
+    "does not hold here": "warning",
+    "not decided here": "note",
+    "not tested here": "note",
+}
 
 
 def table(shown: Mapping) -> str:
@@ -62,7 +69,7 @@ def verdict(shown: Mapping) -> str:
 
 def _admonition(shown: Mapping, link: str) -> str:
     claim = claims.get(shown["claim"])
-    checks = "\n".join(f"- {'✓' if held else '✗'} {name}" for name, held in shown["checks"])
+    checks = "\n".join(f"- {MARKS[held]} {name}" for name, held in shown["checks"])
     untested = "\n".join(f"- – {what}: **not tested here**. {takes}" for what, takes in shown["untested"])
     checks = "\n".join(part for part in (checks, untested) if part)
     parts = [f"{claim.text} *({claim.where})*", checks, shown["note"], f"*{evidence(shown)}* · {link}"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-VERDICTS = ("holds", "holds in part", "does not hold here", "not tested here", "not yet")
+VERDICTS = ("holds", "holds in part", "does not hold here", "not decided here", "not tested here", "not yet")
 
 
 @dataclass(frozen=True)

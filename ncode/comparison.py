@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ncode.statistics import difference_interval
+from ncode.statistics import difference_interval, is_below
 
 Runs = Mapping[str, Sequence]
 """Runs by model, one a seed and all of the same seeds in the same order: records, live or recorded."""
@@ -31,6 +31,6 @@ def difference(runs: Runs, a: str, b: str, name: str, scale: float = 1.0) -> tup
     return difference_interval(metric(runs[a], name, scale), metric(runs[b], name, scale))
 
 
-def below(runs: Runs, a: str, b: str, name: str) -> bool:
-    """Whether the whole interval of :func:`difference` is below zero."""
-    return difference(runs, a, b, name)[1] < 0
+def below(runs: Runs, a: str, b: str, name: str) -> bool | None:
+    """Whether the whole interval of :func:`difference` is below zero; ``None`` where it contains zero."""
+    return is_below(difference(runs, a, b, name))

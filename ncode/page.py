@@ -19,6 +19,9 @@ VERDICT = "application/vnd.ncode.verdict+json"
 TOOK = "application/vnd.ncode.took+json"
 OURS = "application/vnd.ncode.ours+json"
 
+MARKS = {True: "✓", False: "✗", None: "?"}
+"""A check that came out true, one that did not, and one that decided nothing."""
+
 
 class _Shown:
     """Displays as HTML, and carries itself as JSON under ``mime``."""
@@ -79,12 +82,13 @@ class Verdict(_Shown):
     """What executed code says about one claim of a paper.
 
     The verdict is computed from named checks, never chosen: all true, *holds*; some true, *holds in part*; none
-    true, *does not hold here*. A claim with a part that was not tested holds in part at most; without any check it
-    is *not tested here*.
+    true, *does not hold here*. A check may be undecided (``None``), as where an interval contains zero: it keeps a
+    claim from holding as a whole, and one with nothing but undecided checks is *not decided here*. A claim with a part
+    that was not tested holds in part at most; without any check it is *not tested here*.
 
     Args:
         claim: the claim's id in ``claims.toml``, such as ``"N8"``.
-        checks: what was asked, in words, and whether it came out true.
+        checks: what was asked, in words, and whether it came out true; ``None`` where nothing was decided.
         profile: the profile that ran.
         seeds: how many seeds the checks rest on; 0 where nothing random is involved (a proof, an exact solution).
         runs: ids of the run records behind them.
@@ -96,7 +100,7 @@ class Verdict(_Shown):
     """
 
     claim: str
-    checks: Mapping[str, bool]
+    checks: Mapping[str, bool | None]
     profile: str
     seeds: int = 0
     runs: Sequence[str] = ()
@@ -109,23 +113,24 @@ class Verdict(_Shown):
         claims.get(self.claim)
         if not self.checks and not self.untested:
             raise ValueError(f"checks: a verdict on {self.claim} needs at least one, or says what was not tested")
-        object.__setattr__(self, "checks", {name: bool(value) for name, value in self.checks.items()})
+        checks = {name: None if value is None else bool(value) for name, value in self.checks.items()}
+        object.__setattr__(self, "checks", checks)
         object.__setattr__(self, "verdict", self._word())
 
     def _word(self) -> str:
-        held = sum(self.checks.values())
-        if not self.checks:
+        answers = list(self.checks.values())
+        if not answers:
             return "not tested here"
-        if not held:
-            return "does not hold here"
-        return "holds" if held == len(self.checks) and not self.untested else "holds in part"
+        if True in answers:
+            return "holds" if all(answers) and not self.untested else "holds in part"
+        return "does not hold here" if False in answers else "not decided here"
 
     def content(self) -> dict:
         # Pairs, for a notebook file sorts the keys of what it stores.
         return {**asdict(self), "checks": list(self.checks.items()), "untested": list(self.untested.items())}
 
     def html(self) -> str:
-        rows = "".join(f"<li>{'✓' if held else '✗'} {html.escape(name)}</li>" for name, held in self.checks.items())
+        rows = "".join(f"<li>{MARKS[held]} {html.escape(name)}</li>" for name, held in self.checks.items())
         rows += "".join(
             f"<li>– {html.escape(what)}: not tested here. {html.escape(takes)}</li>"
             for what, takes in self.untested.items()
@@ -219,7 +224,7 @@ class Page:
     def verdict(
         self,
         claim: str,
-        checks: Mapping[str, bool],
+        checks: Mapping[str, bool | None],
         records: Sequence = (),
         note: str = "",
         untested: Mapping[str, str] | None = None,

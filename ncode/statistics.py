@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -37,6 +37,26 @@ def ratio_interval(a: Values, b: Values, confidence: float = 0.95) -> tuple[floa
 def geometric_interval(values: Values, confidence: float = 0.95) -> tuple[float, float]:
     """The interval for the geometric mean of positive ``values``."""
     return ratio_interval(values, np.ones(len(values)), confidence)
+
+
+def is_above(interval: tuple[float, float], level: float = 0.0) -> bool | None:
+    """Whether all of an interval lies above ``level``; ``None`` where it contains it, which decides nothing."""
+    low, high = interval
+    if low > level:
+        return True
+    return False if high < level or low == high == level else None
+
+
+def is_below(interval: tuple[float, float], level: float = 0.0) -> bool | None:
+    """Whether all of an interval lies below ``level``; ``None`` where it contains it, which decides nothing."""
+    low, high = interval
+    return is_above((-high, -low), -level)
+
+
+def every(answers: Iterable[bool | None]) -> bool | None:
+    """Whether all answers are yes: no where one is no, undecided (``None``) where one is undecided and none is no."""
+    answers = list(answers)
+    return False if False in answers else None if None in answers else True
 
 
 def seeds_needed(a: Values, b: Values, confidence: float = 0.95, most: int = 1000) -> int | None:

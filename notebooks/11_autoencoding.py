@@ -42,7 +42,7 @@ from ncode.downloads import DataError
 from ncode.experiments import autoencoding as task
 from ncode.experiments import autoencoding_analysis as study
 from ncode.page import Page
-from ncode.statistics import difference_interval, span, spread
+from ncode.statistics import difference_interval, is_below, span, spread
 
 page = Page("11_autoencoding", profile)
 plotting.use_style()
@@ -369,10 +369,9 @@ named = {
 page.verdict(
     "N16",
     {
-        f"{head}: loss below that of the {text}": against(
-            made["ncode"], made[model]
-        )[1]
-        < 0
+        f"{head}: loss below that of the {text}": is_below(
+            against(made["ncode"], made[model])
+        )
         for head, made in named.items()
         for model, text in (
             ("linear", "linear map in the flow's place"),
@@ -408,7 +407,7 @@ page.verdict(
                 plain.finished
             )
             < seeds
-            or against(tuned[name].finished, plain.finished)[1] < 0
+            or is_below(against(tuned[name].finished, plain.finished))
             for name in readings
         },
         f"all runs on [0, 10] with {winner} at scale {best.scale:g} finish": len(

@@ -39,7 +39,7 @@ from ncode.experiments import generation_analysis as study
 from ncode.experiments import image_generation as task
 from ncode.experiments.evaluation import band, colour, label
 from ncode.page import Page
-from ncode.statistics import interval, span, spread
+from ncode.statistics import every, interval, is_above, is_below, span, spread
 
 page = Page("12_image_generation", profile)
 plotting.use_style()
@@ -360,8 +360,8 @@ for name, runs_ in compared.items():
         runs_["autoencoder"],
         f"test.{study.mixture_of(runs_['autoencoder'], 10)}.distance",
     )
-    checks[f"{name}: the autoencoder below the VAE's prior"] = (
-        interval(ten - prior)[1] < 0
+    checks[f"{name}: the autoencoder below the VAE's prior"] = is_below(
+        interval(ten - prior)
     )
 page.verdict("N17", checks, evidence, note=note, untested=LEFT_OUT)
 
@@ -373,7 +373,7 @@ def falls(runs_, fit):
     drop = metric(runs_, f"{fit}.{last}.distance") - metric(
         runs_, f"{fit}.mixture-1.distance"
     )
-    return interval(drop)[1] < 0
+    return is_below(interval(drop))
 
 
 def copied(runs_, points):
@@ -422,11 +422,10 @@ for name, runs_ in compared.items():
     x, values = study.curve(runs_["ncode"], "test", "kernel", "distance")
     small, large = (task.name("kernel", v) for v in (x[0], x[-1]))
     checks |= {
-        f"{name}: AutoN-CODE's distance at the largest variance above that at the smallest": interval(
-            values[:, -1] - values[:, 0]
-        )[0]
-        > 0,
-        f"{name}: at the smallest variance AutoN-CODE's is the lowest": all(
+        f"{name}: AutoN-CODE's distance at the largest variance above that at the smallest": is_above(
+            interval(values[:, -1] - values[:, 0])
+        ),
+        f"{name}: at the smallest variance AutoN-CODE's is the lowest": every(
             below(runs_, "ncode", other, f"test.{small}.distance")
             for other in runs_
             if other != "ncode"

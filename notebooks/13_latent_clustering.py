@@ -37,7 +37,7 @@ from ncode.experiments import evaluation
 from ncode.experiments import latent_clustering as task
 from ncode.experiments.evaluation import colour, label
 from ncode.page import Page
-from ncode.statistics import interval, percent, span
+from ncode.statistics import interval, is_above, percent, span
 
 page = Page("13_latent_clustering", profile)
 plotting.use_style()
@@ -237,7 +237,7 @@ page.ours(
 # %%
 def ahead(runs_, a, b):
     """Whether a's accuracy is above b's: the 95 % interval of the difference, paired by seed."""
-    return interval(accuracy(runs_, *a) - accuracy(runs_, *b))[0] > 0
+    return is_above(interval(accuracy(runs_, *a) - accuracy(runs_, *b)))
 
 
 evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]

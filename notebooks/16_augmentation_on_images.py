@@ -38,7 +38,7 @@ from ncode.experiments import image_analysis as study
 from ncode.experiments import image_classification as task
 from ncode.experiments.image_analysis import above, below, metric
 from ncode.page import Page
-from ncode.statistics import difference_interval, span, spread
+from ncode.statistics import difference_interval, is_below, span, spread
 
 page = Page("16_augmentation_on_images", profile)
 plotting.use_style()
@@ -290,7 +290,7 @@ def questions(name, found, rival):
         f"{who}: lower training loss": below(found, "anode", rival, "train_loss"),
         f"{who}: lower test loss": below(found, "anode", rival, "test_loss"),
         f"{who}: higher test accuracy": above(found, "anode", rival),
-        f"{who}: smaller gap": gap_difference(found, "anode", rival)[1] < 0,
+        f"{who}: smaller gap": is_below(gap_difference(found, "anode", rival)),
     }
 
 

@@ -12,11 +12,15 @@ from ncode.page import OURS, TABLE, VERDICT, Ours, Page, Table, Verdict
         ({"a": True, "b": True}, "holds"),
         ({"a": True, "b": False}, "holds in part"),
         ({"a": False}, "does not hold here"),
+        ({"a": True, "b": None}, "holds in part"),
+        ({"a": False, "b": None}, "does not hold here"),
+        ({"a": None}, "not decided here"),
     ],
 )
 def test_a_verdict_follows_from_its_checks(checks, expected):
     verdict = Verdict("N1", checks, "smoke")
     assert verdict.verdict == expected
+    assert expected in claims.VERDICTS
     bundle = verdict._repr_mimebundle_()
     assert bundle[VERDICT]["verdict"] == expected
     assert expected in bundle["text/html"]

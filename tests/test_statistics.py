@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from ncode.statistics import difference_interval, interval, ratio_interval, seeds_needed, span, spread
+from ncode.statistics import (
+    difference_interval,
+    every,
+    interval,
+    is_above,
+    is_below,
+    ratio_interval,
+    seeds_needed,
+    span,
+    spread,
+)
 
 
 def test_the_interval_is_students():
@@ -49,3 +59,26 @@ def test_seeds_needed_do_not_exist_without_a_spread_or_a_difference():
     assert seeds_needed([1.0], [0.0]) is None
     assert seeds_needed([-1.0, 1.0], [0.0, 0.0]) is None
     assert seeds_needed([-1.0, 1.001], [0.0, 0.0], most=100) is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "above", "below"),
+    [
+        ((1, 2), True, False),
+        ((-2, -1), False, True),
+        ((-1, 1), None, None),
+        ((0, 0), False, False),
+        ((0, 1), None, None),
+    ],
+)
+def test_an_interval_that_contains_zero_decides_nothing(bounds, above, below):
+    assert is_above(bounds) is above
+    assert is_below(bounds) is below
+    assert is_above((float("nan"), float("nan"))) is None
+    assert is_above((1.2, 2.0), 1.0) is True
+
+
+def test_every_answer_is_yes_unless_one_is_not():
+    assert every([True, True]) is True
+    assert every([True, None]) is None
+    assert every([True, None, False]) is False

@@ -20,7 +20,16 @@ from ncode.experiments import image_classification as task
 from ncode.experiments import image_regularisation as regularisation
 from ncode.runs import Record
 from ncode.runs import run as finished
-from ncode.statistics import difference_interval, percent, ratio_interval, seeds_needed, span, spread
+from ncode.statistics import (
+    difference_interval,
+    is_above,
+    is_below,
+    percent,
+    ratio_interval,
+    seeds_needed,
+    span,
+    spread,
+)
 
 DATASETS = {
     "digits": "5000 digits",
@@ -75,14 +84,14 @@ def gain(runs: Runs, a: str, b: str, name: str = "test_accuracy", scale: float =
     return comparison.difference(runs, a, b, name, scale)
 
 
-def above(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool:
-    """Whether the whole interval of :func:`gain` is above zero."""
-    return gain(runs, a, b, name)[0] > 0
+def above(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool | None:
+    """Whether the whole interval of :func:`gain` is above zero; ``None`` where it contains zero."""
+    return is_above(gain(runs, a, b, name))
 
 
-def below(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool:
-    """Whether the whole interval of :func:`gain` is below zero."""
-    return gain(runs, a, b, name)[1] < 0
+def below(runs: Runs, a: str, b: str, name: str = "test_accuracy") -> bool | None:
+    """Whether the whole interval of :func:`gain` is below zero; ``None`` where it contains zero."""
+    return is_below(gain(runs, a, b, name))
 
 
 def standing(a: Sequence, b: Sequence, name: str = "test_accuracy", scale: float = 100.0, digits: int = 2) -> str:
