@@ -656,7 +656,7 @@ pictures = {
 }
 image_checks = {
     f"{name}: NODE needs more evaluations": is_above(
-        images.evaluations_ratio(found, "node", "anode"), 1
+        images.evaluations_ratio(found, "node", "anode"), 1.0
     )
     for name, found in pictures.items()
 }
@@ -675,7 +675,7 @@ growths = {study: analysis.growth(shown[study][0]) for study in EASY}
 def always(name):
     """Whether NODE's metric over ANODE's has its whole interval above 1, for every function and p."""
     return {
-        f"{TITLES[study]}, p = {p}: {{}}": is_above(against(study, name, p), 1)
+        f"{TITLES[study]}, p = {p}: {{}}": is_above(against(study, name, p), 1.0)
         for study, p in compared
     }
 
@@ -695,7 +695,7 @@ checks |= {
             analysis.metric(shown[study][0], "nfe"),
             analysis.metric(shown[study][0], "nfe_start"),
         ),
-        1,
+        1.0,
     )
     for study in EASY
 }

@@ -64,11 +64,11 @@ def test_seeds_needed_do_not_exist_without_a_spread_or_a_difference():
 @pytest.mark.parametrize(
     ("bounds", "above", "below"),
     [
-        ((1, 2), True, False),
-        ((-2, -1), False, True),
-        ((-1, 1), None, None),
-        ((0, 0), False, False),
-        ((0, 1), None, None),
+        ((1.0, 2.0), True, False),
+        ((-2.0, -1.0), False, True),
+        ((-1.0, 1.0), None, None),
+        ((0.0, 0.0), False, False),
+        ((0.0, 1.0), None, None),
     ],
 )
 def test_an_interval_that_contains_zero_decides_nothing(bounds, above, below):
