@@ -482,8 +482,6 @@ page.verdict(
 # - γ reads the image, not its augmentation. Biases are not steered. A steered block has about ten times ANODE's
 #   parameters, those of γ's heads: the comparison with ANODE is at an equal block, not at equal parameters.
 # - Validation images take the test images' place in the curves.
-# - The recording of two epochs on MNIST is older: its constant learning rate was chosen after the open loop had failed
-#   at another, so it is not a clean comparison.
 # - "Total NFE" is read as the evaluations of an adaptive solve of the trained flow.
 #
 # What full size would take:
