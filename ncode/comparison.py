@@ -23,7 +23,7 @@ def by_model(runs: Iterable) -> dict[str, list]:
 
 def metric(runs: Iterable, name: str, scale: float = 1.0) -> np.ndarray:
     """A metric of some runs, times ``scale``."""
-    return scale * np.array([run.metrics[name] for run in runs])
+    return scale * np.array([run.metrics[name] for run in runs], dtype=float)
 
 
 def difference(runs: Runs, a: str, b: str, name: str, scale: float = 1.0) -> tuple[float, float]:

@@ -35,7 +35,7 @@ import torch
 from IPython.display import Markdown
 from torch.nn import functional as F
 
-from ncode import plotting, results, runs
+from ncode import comparison, plotting, results, runs
 from ncode.experiments import annuli, toy
 from ncode.experiments import annuli_steering as steering
 from ncode.page import Page
@@ -303,11 +303,6 @@ STEERED = {
 }
 
 
-def steered(runs_, name):
-    """A metric of some recorded runs."""
-    return np.array([run.metrics[name] for run in runs_])
-
-
 def by_steering(runs_, steer):
     """A row: what became of both loops when they steer that."""
     loops = [
@@ -324,12 +319,18 @@ def by_steering(runs_, steer):
         STEERED[steer],
         str(len(loops[0])),
         *(
-            spread(100 * steered(loops[0], name), 2)
+            spread(100 * comparison.metric(loops[0], name), 2)
             for name in ("differs", "in_gap")
         ),
-        f"{(steered(loops[0], 'in_gap') > steering.GAP_SHARE).mean():.0%}",
-        *(f"{(steered(loop, 'grid_error') == 0).mean():.0%}" for loop in loops),
-        *(f"{steered(loop, 'solver_error').max():.1g}" for loop in loops),
+        f"{(comparison.metric(loops[0], 'in_gap') > steering.GAP_SHARE).mean():.0%}",
+        *(
+            f"{(comparison.metric(loop, 'grid_error') == 0).mean():.0%}"
+            for loop in loops
+        ),
+        *(
+            f"{comparison.metric(loop, 'solver_error').max():.1g}"
+            for loop in loops
+        ),
     ]
 
 

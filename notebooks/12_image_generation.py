@@ -342,8 +342,8 @@ def lower(runs_, a, b, points):
 
 
 evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
-CIFAR = "The paper's networks at full width on CIFAR-10, hours on a GPU, and InceptionV3's weights for the distance to be an FID."
-CELEBA = "The 1.4 GB archive, which has no stable address, and Table A.1's networks for 64×64 pixels: a GPU-day."
+CIFAR = "The paper's networks at full width on CIFAR-10, on a GPU, and InceptionV3's weights for the distance to be an FID."
+CELEBA = "The official archive, which has no stable address, and Table A.1's networks for 64×64 pixels, on a GPU."
 LEFT_OUT = {"CIFAR-10": CIFAR, "CelebA": CELEBA}
 note = (
     "Other data or narrower networks than Table 2's, and features of another network than InceptionV3: what is tested is the order. "

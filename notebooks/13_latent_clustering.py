@@ -262,7 +262,7 @@ for name, runs_ in compared.items():
         runs_, ("ncode", "tsne_mixture"), ("pixels", "tsne_mixture")
     )
 TAKES = {
-    "mnist": "The recorded autoencoders of MNIST: an hour on a CPU for a seed.",
+    "mnist": "The recorded autoencoders of MNIST, of more than one seed.",
     "cifar10": "Autoencoders of CIFAR-10, the sparse and the denoising one too: hours each.",
 }
 run_on = set(map(evaluation.dataset, compared.values()))

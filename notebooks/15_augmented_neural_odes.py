@@ -35,6 +35,7 @@ import numpy as np
 import torch
 
 from ncode import NeuralODE, plotting, results, runs
+from ncode.comparison import metric
 from ncode.experiments import augmentation
 from ncode.experiments import augmentation_analysis as analysis
 from ncode.experiments import image_analysis as images
@@ -265,9 +266,9 @@ page.table(
     [
         [
             plotting.LABELS[f"p{p}"],
-            spread(analysis.metric(runs_, "mse")),
-            f"{analysis.metric(runs_, 'mse').min():.3g}",
-            spread(analysis.metric(runs_, "nfe"), 3),
+            spread(metric(runs_, "mse")),
+            f"{metric(runs_, 'mse').min():.3g}",
+            spread(metric(runs_, "nfe"), 3),
             f"{runs_[0].metrics['parameters']:.0f}",
         ]
         for p, runs_ in flip.items()
@@ -275,7 +276,7 @@ page.table(
 )
 
 # %%
-above = analysis.metric(flip[0], "mse") / bounds
+above = metric(flip[0], "mse") / bounds
 assert above.min() > 1 - 1e-6, above  # float32's sums
 
 # %% [markdown]
@@ -442,11 +443,11 @@ page.table(
         [
             f"{TITLES[study]} ({where[study]}, seeds: {of_seeds[study]})",
             str(p),
-            percent(analysis.metric(runs_, "error")),
-            share(holds(analysis.metric(runs_, "separation"), lambda v: v > 0)),
-            share(holds(analysis.metric(runs_, "separation_trained"), lambda v: v > 0)),
+            percent(metric(runs_, "error")),
+            share(holds(metric(runs_, "separation"), lambda v: v > 0)),
+            share(holds(metric(runs_, "separation_trained"), lambda v: v > 0)),
             *(
-                share(holds(analysis.metric(runs_, name), lambda v: v == 1)) if p == 0 else "–"
+                share(holds(metric(runs_, name), lambda v: v == 1)) if p == 0 else "–"
                 for name in ("winding", "winding_coarse")
             ),
         ]
@@ -457,14 +458,14 @@ page.table(
 
 # %%
 separations = {
-    (study, p): analysis.metric(runs_, "separation")
+    (study, p): metric(runs_, "separation")
     for study in SHELLS
     for p, runs_ in shown[study].items()
 }
 unaugmented = np.concatenate([separations[study, 0] for study in SHELLS])
 # In space the mesh is fixed and misses what is finer: no evidence, either way.
 windings = np.concatenate(
-    [analysis.metric(shown[study][0], "winding") for study in ("line", "plane")]
+    [metric(shown[study][0], "winding") for study in ("line", "plane")]
 )
 # The search finds outputs that are there; the accurate solve's own error is the slack.
 assert np.nanmax(unaugmented) < 1e-3, unaugmented
@@ -480,8 +481,8 @@ AUGMENTED = [p for p in plane if p]
 def against(study, name, p):
     """The 95 % interval of NODE's metric over ANODE's, paired by seed."""
     return analysis.ratio(
-        analysis.metric(shown[study][0], name),
-        analysis.metric(shown[study][p], name),
+        metric(shown[study][0], name),
+        metric(shown[study][p], name),
     )
 
 
@@ -494,10 +495,10 @@ page.table(
         [
             f"{TITLES[study]} ({where[study]}, seeds: {of_seeds[study]})",
             str(p),
-            spread(analysis.metric(runs_, "nfe"), 3),
-            spread(analysis.metric(runs_, "nfe_worst"), 3),
+            spread(metric(runs_, "nfe"), 3),
+            spread(metric(runs_, "nfe_worst"), 3),
             spread(analysis.growth(runs_)),
-            spread(analysis.metric(runs_, "detour"), 3),
+            spread(metric(runs_, "detour"), 3),
             span(against(study, "nfe", p), 3) if p else "1",
             span(against(study, "detour", p), 3) if p else "1",
         ]
@@ -535,7 +536,7 @@ page.table(
             f"{TITLES[study]} ({where[study]})",
             str(p),
             *(str(counted[kind]) for kind in KINDS),
-            *(f"{np.nanmedian(analysis.metric(shown[study][p], name)):.3g}" for name in ("loss", "nfe")),
+            *(f"{np.nanmedian(metric(shown[study][p], name)):.3g}" for name in ("loss", "nfe")),
         ]
         for (study, p), counted in ends.items()
     ],
@@ -593,8 +594,7 @@ page.verdict(
 
 # %%
 errors = {
-    study: 100 * analysis.metric(shown[study][0], "error").mean()
-    for study in SHELLS
+    study: 100 * metric(shown[study][0], "error").mean() for study in SHELLS
 }
 checks = {
     "g(±1) = ∓1: no neural ODE gets below the error that order-keeping maps have": above.min()
@@ -618,9 +618,7 @@ page.verdict(
 
 # %%
 augmented = [(study, p) for study, p in separations if p]
-flipped = np.concatenate(
-    [analysis.metric(runs_, "mse") for p, runs_ in flip.items() if p]
-)
+flipped = np.concatenate([metric(runs_, "mse") for p, runs_ in flip.items() if p])
 
 # %% tags=["hide-input"]
 page.verdict(
@@ -630,7 +628,7 @@ page.verdict(
         **{
             f"{TITLES[study]}, p = {p}: the whole outer sphere above the centre, no fresh point wrong, every seed": bool(
                 (separations[study, p] > 0).all()
-                and (analysis.metric(shown[study][p], "error") == 0).all()
+                and (metric(shown[study][p], "error") == 0).all()
             )
             for study, p in augmented
         },
@@ -692,8 +690,8 @@ checks |= {
 checks |= {
     f"{TITLES[study]}: NODE's evaluations grow in training": is_above(
         analysis.ratio(
-            analysis.metric(shown[study][0], "nfe"),
-            analysis.metric(shown[study][0], "nfe_start"),
+            metric(shown[study][0], "nfe"),
+            metric(shown[study][0], "nfe_start"),
         ),
         1.0,
     )

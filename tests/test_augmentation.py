@@ -127,8 +127,9 @@ def test_values_at_equal_loss_are_of_the_first_look_that_reaches_it():
 
 
 def test_fishers_test_wants_more_than_chance():
-    assert augmentation_analysis.fails_more(9, 10, 1, 10)
-    assert not augmentation_analysis.fails_more(3, 10, 1, 10)
+    assert augmentation_analysis.fails_more(9, 10, 1, 10) is True
+    assert augmentation_analysis.fails_more(1, 10, 9, 10) is False
+    assert augmentation_analysis.fails_more(3, 10, 1, 10) is None
 
 
 def test_plans_and_recordings_have_whole_seeds_first():

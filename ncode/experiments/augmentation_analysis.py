@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ncode import results
+from ncode.comparison import metric
 from ncode.experiments import augmentation
 from ncode.experiments.augmentation import FAILURES, Regressor
 from ncode.fields import MLP
@@ -24,11 +25,6 @@ from ncode.topology import overtakings
 
 ACCURATE = Solver(rtol=1e-7, atol=1e-7, max_nfe=100_000)
 COARSE = Solver("euler", steps=1)
-
-
-def metric(runs: Sequence, name: str) -> np.ndarray:
-    """A metric of some runs, one number a seed."""
-    return np.array([run.metrics[name] for run in runs], dtype=float)
 
 
 def looks(runs: Sequence, name: str) -> np.ndarray:
@@ -136,7 +132,11 @@ def order_bound(run) -> float:
     return float(y.double().var(correction=0))
 
 
-def fails_more(failed: int, runs: int, others_failed: int, others: int, level: float = 0.05) -> bool:
-    """Whether ``failed`` of ``runs`` is more than ``others_failed`` of ``others`` by Fisher's one-sided exact test."""
+def fails_more(failed: int, runs: int, others_failed: int, others: int, level: float = 0.05) -> bool | None:
+    """Whether ``failed`` of ``runs`` is more than ``others_failed`` of ``others`` by Fisher's one-sided exact test.
+
+    ``None`` where neither is: chance explains the counts, which decides nothing.
+    """
     table = [[failed, runs - failed], [others_failed, others - others_failed]]
-    return bool(fisher_exact(table, alternative="greater").pvalue < level)
+    more, fewer = (fisher_exact(table, alternative=side).pvalue < level for side in ("greater", "less"))
+    return True if more else False if fewer else None

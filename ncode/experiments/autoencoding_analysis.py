@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ncode import results
 from ncode.autoencoder import Autoencoder, AutoNCODE
+from ncode.comparison import by_model
 from ncode.experiments.autoencoding import BOTTLENECKS, Config, build, train
 from ncode.integrate import SolveError
 from ncode.results import Recorded
@@ -83,13 +84,9 @@ def sweep(base: Config, seeds: int) -> list[Record]:
 
 def recorded_bottlenecks() -> dict[str, list[Recorded]]:
     """The recorded models of N16 on MNIST, each with the seeds that all of them have."""
-    found: dict[str, dict[int, Recorded]] = {}
-    for name in ("autoencoding_mnist", "autoencoding_mnist_bottlenecks"):
-        for one in results.find(name):
-            if one.config["model"] in BOTTLENECKS:
-                found.setdefault(one.config["model"], {})[one.config["seed"]] = one
-    common = set.intersection(*(set(by_seed) for by_seed in found.values())) if found else set()
-    return {model: [by_seed[seed] for seed in sorted(common)] for model, by_seed in found.items() if common}
+    names = ("autoencoding_mnist", "autoencoding_mnist_bottlenecks")
+    found = by_model(one for name in names for one in results.find(name) if one.config["model"] in BOTTLENECKS)
+    return {model: runs for model, runs in found.items() if runs}
 
 
 def loaded(record: Record) -> Autoencoder:
