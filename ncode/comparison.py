@@ -21,6 +21,11 @@ def by_model(runs: Iterable) -> dict[str, list]:
     return {model: [of_seed[seed] for seed in sorted(whole)] for model, of_seed in found.items()}
 
 
+def several(sets: Mapping[str, Runs]) -> dict[str, Runs]:
+    """Of sets of runs those of more than one seed: one shows nothing about a difference and has no say in a verdict."""
+    return {name: made for name, made in sets.items() if len(next(iter(made.values()))) > 1}
+
+
 def metric(runs: Iterable, name: str, scale: float = 1.0) -> np.ndarray:
     """A metric of some runs, times ``scale``."""
     return scale * np.array([run.metrics[name] for run in runs], dtype=float)

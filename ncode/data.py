@@ -76,6 +76,21 @@ CELEBA_CROP = 140
 DIGIT_CLASSES = tuple("0123456789")
 
 
+TITLES = {
+    "digits": "5,000 digits",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "svhn": "SVHN",
+    "celeba": "CelebA",
+    "imagenet64": "ImageNet folder",
+}
+
+
+def title(dataset: str, variant: str = "") -> str:
+    """A data set's name in figures and tables, with its variant: ``CIFAR-10 (JPEG copy)``."""
+    return TITLES[dataset] + (f" ({variant})" if variant else "")
+
+
 @dataclass(frozen=True)
 class Images:
     """Images ``x`` and their classes ``y``."""

@@ -35,7 +35,7 @@ import torch
 from IPython.display import Markdown
 from torch.nn import functional as F
 
-from ncode import comparison, plotting, results, runs
+from ncode import plotting, results, runs
 from ncode.experiments import annuli, toy
 from ncode.experiments import annuli_steering as steering
 from ncode.page import Page
@@ -294,48 +294,7 @@ plt.show()
 # its biases, its weights, its first or its last layer, or everything.
 
 # %% tags=["hide-input"]
-STEERED = {
-    "*.bias": "biases",
-    "*.weight": "weights",
-    "*0.*": "first layer",
-    "*1.*": "last layer",
-    "*": "everything",
-}
-
-
-def by_steering(runs_, steer):
-    """A row: what became of both loops when they steer that."""
-    loops = [
-        [
-            run
-            for run in runs_
-            if (run.config["model"], run.config["steer"]) == (model, steer)
-        ]
-        for model in ("open", "closed")
-    ]
-    if not all(loops):
-        return None
-    return [
-        STEERED[steer],
-        str(len(loops[0])),
-        *(
-            spread(100 * comparison.metric(loops[0], name), 2)
-            for name in ("differs", "in_gap")
-        ),
-        f"{(comparison.metric(loops[0], 'in_gap') > steering.GAP_SHARE).mean():.0%}",
-        *(
-            f"{(comparison.metric(loop, 'grid_error') == 0).mean():.0%}"
-            for loop in loops
-        ),
-        *(
-            f"{comparison.metric(loop, 'solver_error').max():.1g}"
-            for loop in loops
-        ),
-    ]
-
-
-recorded = results.find("annuli_steering")
-rows = [row for steer in STEERED if (row := by_steering(recorded, steer))]
+rows = steering.rows(results.find("annuli_steering"))
 shown = page.table(
     "tab-annuli-steering",
     "By what is steered, recorded runs. Open loop: rays whose ends have different portraits, and changes that lie in "

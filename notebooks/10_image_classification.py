@@ -31,10 +31,13 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode import paper, plotting, results, runs
+from ncode import comparison, paper, plotting, results, runs
 from ncode.experiments import image_analysis as study
 from ncode.experiments import image_classification as task
+from ncode.experiments import image_curves as curves
+from ncode.experiments import image_hours
 from ncode.experiments import image_regularisation as regularisation
+from ncode.experiments import regularisation_analysis as variants
 from ncode.experiments.image_analysis import above, below, metric
 from ncode.experiments.image_regularisation import FIXED
 from ncode.page import Page
@@ -98,10 +101,7 @@ seeds, rates, wanted, variations = (
     settings.pop(name) for name in ("seeds", "rates", "sets", "variations")
 )
 sets, missing = study.at_hand(wanted)
-Markdown(
-    f"This execution runs on {', '.join(study.DATASETS[n] for n in sets)}. "
-    + " ".join(f"Not to be had here: {why}" for why in missing)
-)
+Markdown(study.runs_on(sets, missing))
 
 # %% [markdown]
 # **One configuration serves all models.** Its learning rate is the one at which the *baseline* ANODE has the lowest
@@ -128,21 +128,10 @@ page.table(
 # models; none is trained to convergence. Where the learning rate falls, it falls to zero along half a cosine.
 
 # %% tags=["hide-input"]
-recorded = {n: study.by_model(results.find(n)) for n in task.comparisons()}
-# Of a recording that has begun: the seeds on which every model is trained.
-recorded = {n: made for n, made in recorded.items() if study.complete(made)}
-compared = {study.data(m["anode"][0], "recorded"): m for m in recorded.values()}
-compared |= {study.data(m["anode"][0], "this run"): m for m in live.values()}
-# One seed shows nothing about a difference: it has a column, and no say in a verdict.
-weighed = {name: m for name, m in compared.items() if len(m["anode"]) > 1}
-budgets = [
-    f"- {name}: {study.budget(m['anode'])}" for name, m in compared.items()
-]
-absent = sorted(set(task.comparisons()) - set(recorded))
-Markdown(
-    "\n".join(budgets)
-    + f"\n\nPlanned, with no whole seed recorded yet: {', '.join(absent) or 'none'}."
-)
+recorded = study.recorded()
+compared = study.beside(recorded, live)
+weighed = comparison.several(compared)
+Markdown(study.budgets(compared))
 
 # %% [markdown]
 # ## What came out
@@ -157,25 +146,35 @@ PANELS = [
     ("nfe", "loss"), ("epoch", "nfe"), ("nfe_total", "accuracy"),
 ]  # fmt: skip
 
+curves.grid(list(live.values())[-1], PANELS)
+plt.show()
 
-def figure_a2(runs_by_model):
-    """The six panels of Fig. A.2, for one set of runs."""
-    figure, axes = plotting.panels(3, 2, width=2.6, height=2.3)
-    for axis, (x, y) in zip(axes.flat, PANELS, strict=True):
-        study.panel(axis, runs_by_model, x, y)
-    plotting.legend(figure, axes[0, 0], columns=4)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-mnist", "caption": "The same, recorded, MNIST: data, budget and seeds stand in the list above."}, "image": {"alt": "Six panels of curves, one line for each of seven models, for the recorded run on MNIST."}}
+main = {name: study.main(recorded, name) for name in ("mnist", "cifar10")}
+if main["mnist"]:
+    curves.grid(main["mnist"], PANELS)
     plt.show()
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-cifar10", "caption": "The same, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Six panels of curves, one line for each of seven models, for the recorded run on CIFAR-10."}}
+if main["cifar10"]:
+    curves.grid(main["cifar10"], PANELS)
+    plt.show()
 
-figure_a2(list(live.values())[-1])
+# %% [markdown]
+# **Does the size of the images decide?** Where a data set was recorded at several sizes, nothing but the size differs.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-mnist", "caption": "The same, recorded: MNIST, averaged down to 14×14 pixels."}, "image": {"alt": "Six panels of curves, one line for each of seven models, for the recorded run on MNIST."}}
-if "image_classification_mnist_14_cosine" in recorded:
-    figure_a2(recorded["image_classification_mnist_14_cosine"])
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-cifar10", "caption": "The same, recorded: CIFAR-10, JPEG copy, averaged down to 16×16 pixels."}, "image": {"alt": "Six panels of curves, one line for each of seven models, for the recorded run on CIFAR-10."}}
-if "image_classification_cifar10_16" in recorded:
-    figure_a2(recorded["image_classification_cifar10_16"])
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-sizes", "caption": "Recorded, MNIST: test error against the images' size, median and range over seeds."}, "image": {"alt": "One line for each of seven models, falling as images grow."}}
+sizes, reached = study.by_size(recorded, "mnist")
+if len(sizes) > 1:
+    figure, axes = plotting.panels(1, width=4.2, height=3.0)
+    for model, values in reached.items():
+        plotting.band(axes[0, 0], sizes, 100 - values, model)
+    axes[0, 0].set(xlabel="pixels a side", ylabel="test error %", xticks=sizes)
+    plotting.plain_log(axes[0, 0].yaxis)
+    plotting.legend(figure, axes[0, 0], columns=3)
+    plt.show()
+else:
+    print("Not recorded yet at more than one size.")
 
 # %% [markdown]
 # **What an image's own kernels look like.** We take the open loop's 3×3 kernels of ten images, subtract their mean
@@ -207,7 +206,7 @@ last = list(compared.items())[-3:]
 figure, axes = plotting.panels(len(last), 1, width=2.6, height=2.8)
 for axis, (name, made) in zip(axes[0], last, strict=True):
     flows = {model: made[model] for model in ("anode", "data", "open", "mix")}
-    study.panel(axis, flows, "epoch", "loss_gap")
+    curves.panel(axis, flows, "epoch", "loss_gap")
     axis.set_title(name.replace(", ", "\n"), fontsize=8)
     # At first both losses fall so fast that training's mean is old.
     axis.set_ylim(bottom=-0.3 * axis.get_ylim()[1])
@@ -240,7 +239,7 @@ varied = {
     )
     for name, made in live.items()
 }
-tuned, chosen = study.regularised()
+tuned, chosen = variants.regularised()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-tuning", "caption": "Recorded: validation loss of every variation after the same training, one seed; lower is better. Circles: the open loop; triangles: ANODE; dashed: the best ANODE. Beyond the panel's edge, a loss is drawn at the edge."}, "image": {"alt": "For each data set a column of points, one for each variation, and a dashed line."}}
 if tuned:
@@ -248,7 +247,7 @@ if tuned:
         len(tuned), 1, width=3.8, height=3.9, sharey=True
     )
     for axis, (title, made) in zip(axes[0], tuned.items(), strict=True):
-        study.tuning_panel(axis, made, title)
+        variants.tuning_panel(axis, made, title)
     plt.show()
 else:
     print("Not recorded yet.")
@@ -264,13 +263,15 @@ page.table(
     [
         row
         for title, roles in (chosen | varied).items()
-        for row in study.score_rows(title, roles)
+        for row in variants.score_rows(title, roles)
     ],
 )
 
 # %% tags=["hide-input"]
 Markdown(
-    "\n".join(study.generalises(title, roles) for title, roles in chosen.items())
+    "\n".join(
+        variants.generalises(title, roles) for title, roles in chosen.items()
+    )
     or "Not recorded yet."
 )
 
@@ -289,7 +290,7 @@ page.table(
     "Solver error: the worst validation image's distance at T from an accurate solve under the training's solver. "
     "Intervals and parentheses as above.",
     ["data", "λ", "accuracy %", "difference", "NFE", "difference", "solver error", "without"],
-    [row for title, roles in (chosen | varied).items() for row in study.calm_rows(title, roles)],
+    [row for title, roles in (chosen | varied).items() for row in variants.calm_rows(title, roles)],
 )  # fmt: skip
 
 # %% [markdown]
@@ -323,17 +324,13 @@ page.table(
 columns = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 ours = {ROWS[m]: {} for m in ("anode", "data", "open")}
 told = []
-for name in (
-    "image_classification_mnist_14_cosine",
-    "image_classification_cifar10_16",
-):
-    if name in recorded:
-        run = recorded[name]["anode"][0]
-        told.append(f"{study.data(run)}: {study.budget(recorded[name]['anode'])}")
+for name, made in main.items():
+    if made:
+        run = made["anode"][0]
+        told.append(f"{study.data(run)}: {study.budget(made['anode'])}")
         for model, label in ROWS.items():
             if label in ours:
-                column = columns[run.config["dataset"]]
-                ours[label][column] = study.accuracy(recorded[name][model])
+                ours[label][columns[name]] = study.accuracy(made[model])
 page.ours(
     "classification",
     ours,
@@ -487,7 +484,7 @@ page.verdict(
 # What full size would take:
 
 # %% tags=["hide-input"]
-Markdown(study.plan_in_words())
+Markdown(image_hours.plan_in_words())
 
 # %% [markdown]
 # ## What it took

@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 
-from ncode import paper, plotting, runs
+from ncode import comparison, paper, plotting, runs
 from ncode.comparison import below, difference, metric
 from ncode.experiments import evaluation
 from ncode.experiments import generation_analysis as study
@@ -99,7 +99,7 @@ behind = evaluation.autoencoders(records, task.Config)
 judge = evaluation.judge(records, task.Config)
 every_record = [r for of in records.values() for r in of] + behind + judge
 named = evaluation.sets(records, task.recorded(), task.MODELS)
-compared = evaluation.compared(named)
+compared = comparison.several(named)
 
 # %% tags=["hide-input"]
 floor, points = (

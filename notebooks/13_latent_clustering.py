@@ -31,7 +31,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 
-from ncode import paper, plotting, runs
+from ncode import comparison, paper, plotting, runs
 from ncode.comparison import metric
 from ncode.experiments import evaluation
 from ncode.experiments import latent_clustering as task
@@ -82,7 +82,7 @@ every_record = [r for of in records.values() for r in of] + behind
 named = evaluation.sets(
     records, task.recorded(), ("pixels", "autoencoder", "ncode")
 )
-compared = evaluation.compared(named)
+compared = comparison.several(named)
 
 # %% tags=["hide-input"]
 counts = [

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode import plotting, runs
+from ncode import comparison, plotting, runs
 from ncode.comparison import below, difference, metric
 from ncode.experiments import autoencoding, evaluation
 from ncode.experiments import latent_interpolation as task
@@ -84,7 +84,7 @@ behind = evaluation.autoencoders(records, task.Config)
 judge = evaluation.judge(records, task.Config)
 every_record = [r for of in records.values() for r in of] + behind + judge
 named = evaluation.sets(records, task.recorded(), task.MODELS)
-compared = evaluation.compared(named)
+compared = comparison.several(named)
 
 # %% tags=["hide-input"]
 floor = metric(records["ncode"], "floor")[0]

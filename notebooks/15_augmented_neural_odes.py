@@ -34,7 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from ncode import NeuralODE, plotting, results, runs
+from ncode import NeuralODE, comparison, plotting, results, runs
 from ncode.comparison import metric
 from ncode.experiments import augmentation
 from ncode.experiments import augmentation_analysis as analysis
@@ -644,14 +644,7 @@ page.verdict(
 # images; what it recorded enters the verdict on A4.
 
 # %%
-pictures = {
-    n: images.by_model(results.find(n)) for n in images.task.comparisons()
-}
-pictures = {
-    images.data(found["anode"][0], "recorded"): found
-    for found in pictures.values()
-    if images.complete(found) and len(found["anode"]) > 1
-}
+pictures = comparison.several(images.beside(images.recorded(), {}))
 image_checks = {
     f"{name}: NODE needs more evaluations": is_above(
         images.evaluations_ratio(found, "node", "anode"), 1.0

@@ -33,9 +33,12 @@ from collections import Counter
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode import plotting, profiles, results, runs
+from ncode import comparison, plotting, profiles, results, runs
+from ncode.data import title
 from ncode.experiments import image_analysis as study
 from ncode.experiments import image_classification as task
+from ncode.experiments import image_curves as curves
+from ncode.experiments import image_hours
 from ncode.experiments.image_analysis import above, below, metric
 from ncode.page import Page
 from ncode.statistics import difference_interval, is_below, span, spread
@@ -91,7 +94,7 @@ page.table(
     "Filters and parameters at the paper's size. The wide NODE has the paper's 92 filters on MNIST.",
     ["data", "model", "filters", "field", "with the readout"],
     [
-        [study.DATASETS[name], plotting.LABELS[model], *sizes(model, name)]
+        [title(name), plotting.LABELS[model], *sizes(model, name)]
         for name in ("mnist", "cifar10")
         for model in COMPARED
     ],
@@ -108,10 +111,7 @@ settings = dict(page.settings)
 seeds, rates, wanted = (settings.pop(name) for name in ("seeds", "rates", "sets"))
 sets, missing = study.at_hand(wanted)
 models = (*task.MODELS, task.WIDE)
-Markdown(
-    f"This execution runs on {', '.join(study.DATASETS[n] for n in sets)}. "
-    + " ".join(f"Not to be had here: {why}" for why in missing)
-)
+Markdown(study.runs_on(sets, missing))
 
 # %%
 trials, fixed = study.tuned(settings, sets, rates)
@@ -129,40 +129,11 @@ every_record = [
 # models get it. **Recorded runs** are longer. They are the runs of {doc}`10_image_classification`, and the wide NODE
 # beside them where it has been recorded.
 
-
 # %% tags=["hide-input"]
-def recording(name):
-    """A recording's runs by model, with the wide NODE's where it has all their seeds."""
-    found = study.by_model(results.find(name))
-    wide = {
-        run.config["seed"]: run for run in results.find(f"{name}_{task.WIDE}")
-    }
-    if study.complete(found) and set(wide) >= {
-        run.config["seed"] for run in found["anode"]
-    }:
-        found[task.WIDE] = [wide[run.config["seed"]] for run in found["anode"]]
-    return found
-
-
-recorded = {name: recording(name) for name in task.comparisons()}
-recorded = {
-    name: found
-    for name, found in recorded.items()
-    if found and all(found.get(model) for model in task.MODELS)
-}
-compared = {
-    study.data(found["anode"][0], "recorded"): found
-    for found in recorded.values()
-} | {study.data(found["anode"][0], "this run"): found for found in live.values()}
-# One seed shows nothing about a difference: it has a row, and no say in a verdict.
-weighed = {
-    name: found for name, found in compared.items() if len(found["anode"]) > 1
-}
-absent = sorted(set(task.comparisons()) - set(recorded))
-Markdown(
-    "\n".join(f"- {name}: {study.budget(of['anode'])}" for name, of in compared.items())
-    + f"\n\nPlanned, with no whole seed recorded yet: {', '.join(absent) or 'none'}."
-)  # fmt: skip
+recorded = study.recorded(wide=True)
+compared = study.beside(recorded, live)
+weighed = comparison.several(compared)
+Markdown(study.budgets(compared))
 
 # %% [markdown]
 # ## What came out
@@ -177,34 +148,18 @@ PANELS = [
     ("nfe", "accuracy"), ("epoch", "loss_gap"), ("epoch", "accuracy_gap"),
 ]  # fmt: skip
 
-
-def six_panels(found):
-    """The panels above, for one set of runs by model."""
-    figure, axes = plotting.panels(3, 2, width=2.6, height=2.3)
-    for axis, (x, y) in zip(axes.flat, PANELS, strict=True):
-        study.panel(axis, found, x, y)
-    plotting.legend(figure, axes[0, 0], columns=4)
-    plt.show()
-
-
-six_panels(next(iter(live.values())))
-
+curves.grid(next(iter(live.values())), PANELS)
+plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-mnist", "caption": "The same, recorded, MNIST: data, budget and seeds stand in the list above."}, "image": {"alt": "Six panels of curves, one line a model, for the recorded runs on MNIST."}}
-def longest(dataset):
-    """The recorded runs on a data set with the most epochs, or nothing."""
-    of = [
-        r for r in recorded.values() if r["anode"][0].config["dataset"] == dataset
-    ]
-    return max(of, key=lambda r: r["anode"][0].config["epochs"], default=None)
-
-
-if longest("mnist"):
-    six_panels(longest("mnist"))
+if found := study.main(recorded, "mnist"):
+    curves.grid(found, PANELS)
+    plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-cifar10", "caption": "The same, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Six panels of curves, one line a model, for the recorded runs on a JPEG copy of CIFAR-10."}}
-if longest("cifar10"):
-    six_panels(longest("cifar10"))
+if found := study.main(recorded, "cifar10"):
+    curves.grid(found, PANELS)
+    plt.show()
 
 # %% tags=["hide-input"]
 FLOWS = (*task.FLOWS, task.WIDE)
@@ -212,7 +167,7 @@ FLOWS = (*task.FLOWS, task.WIDE)
 
 def first_and_last(runs_):
     """Evaluations at the first look and at the last, means over seeds."""
-    nfe = study.curves(runs_)["nfe"].mean(0)
+    nfe = curves.curves(runs_)["nfe"].mean(0)
     return f"{nfe[0]:.3g} → {nfe[-1]:.3g}"
 
 
@@ -307,9 +262,9 @@ evidence = [
 ]
 done = {found["anode"][0].config["dataset"] for found in weighed.values()}
 untested = {
-    f"{study.DATASETS[name]} at the paper's size": (
+    f"{title(name)} at the paper's size": (
         f"{'the data; ' if name in ('svhn', 'imagenet64') else ''}{full['seeds']} seeds of three models with dopri5, about "
-        f"{study.hours(at_full_size('anode', name)):.0f} hours each on this machine, timed on one step of an untrained model"
+        f"{image_hours.hours(at_full_size('anode', name)):.0f} hours each on this machine, timed on one step of an untrained model"
     )
     for name in planned
     if name not in done or profile != "paper"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncode import plotting, profiles, results, runs
+from ncode import comparison, plotting, profiles, results, runs
 from ncode.experiments import autoencoding, autoencoding_analysis, evaluation, generation_analysis, latents
 from ncode.experiments import image_generation as generation
 from ncode.experiments import latent_clustering as clustering
@@ -179,7 +179,7 @@ def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_
     recorded = found["recorded, 5,000 digits, 2 epochs"]["autoencoder"]
     assert recorded[0].metrics == generated.metrics
     assert list(evaluation.sets(live, ["one"], needed=["ncode"])) == ["this run, 5,000 digits, 2 epochs"]
-    assert evaluation.compared(found) == {}, "one seed decides nothing"
+    assert comparison.several(found) == {}, "one seed decides nothing"
     assert evaluation.dataset(live) == "digits"
     assert evaluation.not_recorded(["one"]) == ""
 

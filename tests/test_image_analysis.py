@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from ncode import runs
+from ncode import comparison, runs
 from ncode.downloads import DataError
 from ncode.experiments import image_analysis as study
+from ncode.experiments import image_curves as curves
+from ncode.experiments import image_hours
+from ncode.experiments import regularisation_analysis as variants
 from ncode.results import Recorded
 from ncode.training import History
 
@@ -88,7 +91,7 @@ def test_who_is_ahead_half_way_is_asked_on_every_seed(pairs):
 
 
 def test_curves_stand_at_the_looks(pairs):
-    made = study.curves(pairs["anode"])
+    made = curves.curves(pairs["anode"])
     assert made["epoch"].tolist() == [0.5, 1.0, 1.5, 2.0]
     np.testing.assert_allclose(made["accuracy"][0], [20, 30, 40, 50])
     # Means since the look before; a failed step's gap is left out.
@@ -103,7 +106,7 @@ def test_curves_stand_at_the_looks(pairs):
 def test_a_last_look_right_after_another_is_left_out():
     run = recorded("anode", 0, 0.5)
     run.history["evaluated"] = [13, 26, 39, 40]
-    made = study.curves([run])
+    made = curves.curves([run])
     np.testing.assert_allclose(made["epoch"], [0.65, 1.3, 2.0])
     np.testing.assert_allclose(made["accuracy"][0], [20, 30, 50])
 
@@ -116,9 +119,9 @@ def test_a_last_look_right_after_another_is_left_out():
 def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
     figure, axes = plt.subplots()
     runs = study.by_model([recorded(model, seed, 0.5) for model in ("anode", "resnet") for seed in (0, 1)])
-    study.panel(axes, runs, x, y)
+    curves.panel(axes, runs, x, y)
     assert len(axes.lines) == models
-    assert (axes.get_xlabel(), axes.get_ylabel()) == (study.AXES[x], study.AXES[y])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (curves.AXES[x], curves.AXES[y])
     assert axes.get_yscale() == ("log" if "loss" in y else "linear")
     plt.close(figure)
 
@@ -176,6 +179,67 @@ def test_a_comparison_is_complete_when_every_model_has_a_run():
     begun = study.by_model([*made, recorded("node", 1, 0.5)])
     assert study.complete(begun)
     assert len(begun["node"]) == 1
+
+
+def whole(size, seeds, accuracy=0.5):
+    """Runs of all models on images of that size."""
+    made = [recorded(model, seed, accuracy + 0.01 * seed) for seed in range(seeds) for model in study.task.MODELS]
+    for run in made:
+        run.config["size"] = size
+    return made
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """Two recordings, of sizes 8 (three seeds) and 14 (three and one cut short), and the wide NODE of the first."""
+    small, large, *_ = study.task.comparisons()
+    wide = [recorded(study.task.WIDE, seed, 0.4) for seed in range(3)]
+    found = {
+        small: whole(8, seeds=3),
+        large: [*whole(14, seeds=3, accuracy=0.6), recorded("node", 3, 0.9)],
+        f"{small}_wide": wide,
+        f"{large}_wide": wide[:2],
+    }
+    monkeypatch.setattr(study.results, "find", lambda name: found.get(name, []))
+    return small, large
+
+
+def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
+    found = study.recorded()
+    assert list(found) == list(recordings)
+    assert {len(runs) for made in found.values() for runs in made.values()} == {3}
+    assert study.task.WIDE not in found[recordings[0]]
+    named = study.beside(found, {"mnist": {"anode": found[recordings[0]]["anode"][:1]}})
+    assert list(named) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 14×14, 2 epochs",
+                           "this run, MNIST 8×8, 2 epochs"]  # fmt: skip
+    assert len(comparison.several(named)) == 2, "one seed decides nothing"
+    planned = study.budgets(named).splitlines()[-1]
+    assert all(name not in planned for name in recordings)
+    assert planned.count("image_classification_") == len(study.task.comparisons()) - 2
+
+
+def test_the_wide_node_stands_beside_the_others_where_it_has_their_seeds(recordings):
+    small, large = study.recorded(wide=True).values()
+    assert [run.config["seed"] for run in small[study.task.WIDE]] == [0, 1, 2]
+    assert study.task.WIDE not in large
+
+
+def test_the_main_recording_has_the_most_seeds_then_the_largest_images(recordings):
+    small, large = recordings
+    found = study.recorded()
+    assert study.main(found, "mnist") is found[large]
+    found[large] = {model: runs[:2] for model, runs in found[large].items()}
+    assert study.main(found, "mnist") is found[small]
+    assert study.main(found, "cifar10") is None
+
+
+def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
+    found = study.recorded()
+    found[recordings[0]] = {model: runs[:2] for model, runs in found[recordings[0]].items()}
+    sizes, by_model = study.by_size(found, "mnist")
+    assert sizes == [8, 14]
+    np.testing.assert_allclose(by_model["anode"], [[50, 60], [51, 61]])
+    assert study.by_size(found, "cifar10") == ([], {})
 
 
 def test_how_two_models_stand_says_how_many_seeds_are_missing(pairs):
@@ -239,31 +303,31 @@ def variations(configs):
 
 
 def test_recorded_variations_are_read_by_role(monkeypatch):
-    (name, (plan, _)), *_ = study.regularisation.plans().items()
-    tuning = variations(study.regularisation.tuning(plan))
-    made = variations(study.regularisation.comparison(plan, tuning, seeds=3))
+    (name, (plan, _)), *_ = variants.regularisation.plans().items()
+    tuning = variations(variants.regularisation.tuning(plan))
+    made = variations(variants.regularisation.comparison(plan, tuning, seeds=3))
     found = {f"{name}_tuning": tuning, name: made[:-1]}
-    monkeypatch.setattr(study.results, "find", lambda wanted: found.get(wanted, []))
-    tuned, chosen = study.regularised()
+    monkeypatch.setattr(variants.results, "find", lambda wanted: found.get(wanted, []))
+    tuned, chosen = variants.regularised()
     (title,) = tuned
     roles = chosen[title]
     assert roles["ANODE, tuned"][0] == ("anode", "decay 3")
     # The third seed is not whole.
     assert {len(runs_) for _, runs_ in roles.values()} == {2}
-    assert "not told apart" in study.generalises(title, roles)
-    assert study.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
-    assert study.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2] == "20 ± 0"
+    assert "not told apart" in variants.generalises(title, roles)
+    assert variants.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
+    assert variants.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2] == "20 ± 0"
     figure, axes = plt.subplots()
-    study.tuning_panel(axes, tuned[title], title)
+    variants.tuning_panel(axes, tuned[title], title)
     assert len(axes.lines) == len(tuning) + 1
     plt.close(figure)
     # A tuning that was cut short chooses nothing.
     found[f"{name}_tuning"] = tuning[:-1]
-    assert study.regularised() == ({}, {})
+    assert variants.regularised() == ({}, {})
 
 
 def test_full_size_is_planned_for_both_data_sets():
-    words = study.plan_in_words()
+    words = image_hours.plan_in_words()
     for name in ("`paper` profile, MNIST", "`paper` profile, CIFAR-10", "mnist_28", "cifar10_32"):
         assert name in words
 

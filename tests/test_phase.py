@@ -7,6 +7,7 @@ from torch import nn
 from ncode import Field, phase
 from ncode.experiments import annuli_steering
 from ncode.phase import equilibria
+from ncode.results import Recorded
 
 
 class Pitchfork(Field):
@@ -45,3 +46,21 @@ def test_changes_along_a_ray_are_counted_where_the_portrait_changes():
     found = annuli_steering.bifurcations([gap, inside, [one] * len(gap)])
     assert found == pytest.approx({"differs": 2 / 3, "changes": 2 / 3, "in_gap": 1 / 2})
     assert annuli_steering.bifurcations([[one] * len(gap)])["in_gap"] == 0
+
+
+def steered(model, seed, steer, **metrics):
+    return Recorded("", "", {"model": model, "seed": seed, "steer": steer}, metrics, {}, {})
+
+
+def test_the_table_of_what_is_steered_waits_for_both_loops():
+    recorded = [
+        steered("open", seed, steer, differs=0.5 + 0.25 * seed, in_gap=0.3 + 0.2 * seed, grid_error=0.0,
+                solver_error=0.1)
+        for steer in ("*.bias", "*")
+        for seed in (0, 1)
+    ]  # fmt: skip
+    recorded += [steered("closed", seed, "*.bias", grid_error=0.1 * seed, solver_error=1.0 + seed) for seed in (0, 1)]
+    (row,) = annuli_steering.rows(recorded)
+    # A third of the ray is gap: 0.3 is below its share, 0.5 above.
+    assert row == ["biases", "2", "62 ± 18", "40 ± 14", "50%", "100%", "50%", "0.1", "2"]
+    assert annuli_steering.rows([]) == []

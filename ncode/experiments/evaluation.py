@@ -12,13 +12,12 @@ from torch import Tensor
 
 from ncode import plotting, profiles, results, runs
 from ncode.comparison import Runs, by_model
+from ncode.data import title
 from ncode.downloads import DataError
 from ncode.experiments import autoencoding, digit_features, latents
 from ncode.experiments.autoencoding_analysis import chosen
 from ncode.results import Recorded
 from ncode.runs import Record
-
-DATASETS = {"digits": "5,000 digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "celeba": "CelebA"}
 
 WITHOUT_DOWNLOAD = {"dataset": "digits", "variant": "", "kind": "perceptron", "likelihood": "bernoulli"}
 """What takes the place of data that cannot be had."""
@@ -89,11 +88,6 @@ def sets(live: Runs, recordings: Iterable[str], needed: Iterable[str] = ()) -> d
     return found
 
 
-def compared(sets: Mapping[str, Runs]) -> dict[str, Runs]:
-    """Of several sets of runs those that may have a say in a verdict: one seed shows nothing about a difference."""
-    return {name: made for name, made in sets.items() if len(next(iter(made.values()))) > 1}
-
-
 def not_recorded(recordings: Iterable[str]) -> str:
     """Which recordings there are not, as a sentence."""
     there = {path.stem for path in results.folder().glob("*.json")}
@@ -109,8 +103,7 @@ def dataset(made: Runs) -> str:
 def described(kind: str, made: Runs) -> str:
     """Kind, data and budget of runs in words, such as ``recorded, MNIST, 50 epochs``."""
     config = _first(made).config
-    data = DATASETS[config["dataset"]] + (f" ({config['variant']})" if config["variant"] else "")
-    return f"{kind}, {data}, {config['epochs']} epochs"
+    return f"{kind}, {title(config['dataset'], config['variant'])}, {config['epochs']} epochs"
 
 
 def label(model: str) -> str:
