@@ -213,6 +213,12 @@ def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
     assert list(named) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 14×14, 2 epochs",
                            "this run, MNIST 8×8, 2 epochs"]  # fmt: skip
     assert len(comparison.several(named)) == 2, "one seed decides nothing"
+    # Two of the same data and length are told apart.
+    slower = whole(8, seeds=1)
+    for run in slower:
+        run.config["learning_rate"] = 1e-3
+    again = study.beside({"one": found[recordings[0]], "other": study.by_model(slower)}, {})
+    assert list(again) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 8×8, 2 epochs, rate 0.001"]
     planned = study.budgets(named).splitlines()[-1]
     assert all(name not in planned for name in recordings)
     assert planned.count("image_classification_") == len(study.task.comparisons()) - 2

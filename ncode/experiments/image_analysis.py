@@ -73,12 +73,17 @@ def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
 
 
 def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, Runs]:
-    """Recordings and the runs of this execution, by what they are (see :func:`data`)."""
-    return {
-        data(made["anode"][0], kind): made
-        for kind, sets in (("recorded", recorded), ("this run", live))
-        for made in sets.values()
-    }
+    """Recordings and the runs of this execution, by what they are (see :func:`data`).
+
+    Where two are of the same data and length, the later one's name has its learning rate as well.
+    """
+    found = {}
+    for kind, sets in (("recorded", recorded), ("this run", live)):
+        for made in sets.values():
+            run = made["anode"][0]
+            name = data(run, kind)
+            found[f"{name}, rate {run.config['learning_rate']:g}" if name in found else name] = made
+    return found
 
 
 def budgets(compared: Mapping[str, Runs]) -> str:
@@ -221,8 +226,7 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
     A live page uses the best; a recorded comparison what its plan says.
     """
     # How often a run is looked at does not change its training.
-    plans = [replace(config, looks=0) for configs in task.comparisons().values() for config in configs]
-    used = {replace(plan, seed=task.RATE_SEED) for plan in plans}
+    used = {replace(config, looks=0) for config in task.rates(used=True)}
     rows = []
     for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
         for run in runs:
