@@ -242,3 +242,12 @@ def test_a_half_circle_bends_by_half_its_chord(monkeypatch, tmp_path):
     monkeypatch.setattr(study, "loaded", lambda record: model)
     record = Record("", "", {}, {}, History(), {}, tmp_path)
     assert study.bend([record], torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)) == pytest.approx([0.5], rel=1e-5)
+
+
+def test_a_rate_is_chosen_by_the_plain_autoencoder_and_a_scale_by_the_component_wise_readings():
+    settings = {"dataset": "mnist", "epochs": 50, "looks": 10, "learning_rate": 4e-3}
+    configs = task.tuning(settings, rates=[1e-3, 4e-3], scales=[0.1, 0.2], epochs=5)
+    assert {(config.seed, config.epochs, config.looks) for config in configs} == {(task.TUNING_SEED, 5, 1)}
+    assert [config.learning_rate for config in configs if config.model == "autoencoder"] == [1e-3, 4e-3]
+    ours = [(config.normalisation, config.scale, config.learning_rate) for config in configs if config.model == "ncode"]
+    assert ours == [(name, scale, 4e-3) for name in task.COMPONENT_WISE for scale in (0.1, 0.2)]

@@ -210,7 +210,7 @@ def test_an_evaluating_page_asks_for_the_autoencoders_of_their_own_page():
     assert plan.settings == again.settings | {"pairs": 7}
     assert plan.seeds > 0 and plan.missing == ""
     config = latents.autoencoder_config(interpolation.Config("ncode", 0, **plan.settings))
-    assert config.normalisation in autoencoding_analysis.COMPONENT_WISE
+    assert config.normalisation in autoencoding.COMPONENT_WISE
     scales = profiles.load("autoencoding", "smoke")["scales"]
     best = autoencoding_analysis.chosen(config, scales)
     assert best == config, "the choice is stable, and made on runs of another seed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,11 @@ BOTTLENECKS = ("ncode", "linear", "equal", "autoencoder")
 """The models of N16: AutoN-CODE; a learned linear map in its flow's place; an autoencoder whose code is as large as
 gives it AutoN-CODE's number of parameters; and one with AutoN-CODE's latent size."""
 
+COMPONENT_WISE = ("row", "tanh", "batch")
+"""The readings of "component-wise" normalisation."""
+
+TUNING_SEED = 100
+"""Of the runs on which a learning rate and a scale are chosen; no comparison uses it."""
 
 CHECKPOINT_EVERY = 1000
 """Iterations."""
@@ -199,10 +204,38 @@ def recorded() -> dict[str, Callable[[], list[Config]]]:
     All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
     """
 
-    def configs(plan: dict) -> list[Config]:
-        settings = {name: value for name, value in plan.items() if name not in ("seeds", "models")}
-        models = plan.get("models", MODELS)
-        return [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in models]
+    made: dict[str, Callable[[], list[Config]]] = {}
+    for name, plan in profiles.load("autoencoding_recorded", "paper").items():
+        settings = {key: value for key, value in plan.items() if key not in PLANNED}
+        if "tuning" in plan:
+            made[f"autoencoding_{name}_tuning"] = functools.partial(tuning, settings, **plan["tuning"])
+        made[f"autoencoding_{name}"] = functools.partial(_comparison, plan, settings)
+    return made
 
-    plans = profiles.load("autoencoding_recorded", "paper")
-    return {f"autoencoding_{name}": functools.partial(configs, plan) for name, plan in plans.items()}
+
+PLANNED = ("seeds", "models", "tuning")
+"""What of a plan is no field of a configuration."""
+
+
+def tuning(settings: dict, rates: Sequence[float], scales: Sequence[float], epochs: int) -> list[Config]:
+    """What a comparison's learning rate and AutoN-CODE's normalisation and scale are chosen by, on validation images.
+
+    The rate is the plain autoencoder's, for all models; at that rate AutoN-CODE is trained with every reading of
+    "component-wise", at every scale.
+
+    Args:
+        settings: of the comparison; its normalisation and scale are varied.
+        epochs: of each of these runs.
+    """
+    settings = {**settings, "epochs": epochs, "looks": 1}
+    plain = [Config("autoencoder", TUNING_SEED, **{**settings, "learning_rate": rate}) for rate in rates]
+    return plain + [
+        Config("ncode", TUNING_SEED, **{**settings, "normalisation": normalisation, "scale": scale})
+        for normalisation in COMPONENT_WISE
+        for scale in scales
+    ]
+
+
+def _comparison(plan: dict, settings: dict) -> list[Config]:
+    models = plan.get("models", MODELS)
+    return [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in models]

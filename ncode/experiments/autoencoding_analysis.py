@@ -14,18 +14,11 @@ from torch import Tensor
 from ncode import results
 from ncode.autoencoder import Autoencoder, AutoNCODE
 from ncode.comparison import by_model
-from ncode.experiments.autoencoding import BOTTLENECKS, Config, build, train
+from ncode.experiments.autoencoding import BOTTLENECKS, COMPONENT_WISE, TUNING_SEED, Config, build, train
 from ncode.integrate import SolveError
 from ncode.results import Recorded
 from ncode.runs import Record, run
 from ncode.training import TrainingError
-
-TUNING_SEED = 100
-"""Of the runs on which a scale is chosen; no comparison uses it."""
-
-
-COMPONENT_WISE = ("row", "tanh", "batch")
-"""The readings of "component-wise" normalisation."""
 
 
 @dataclass(frozen=True)
