@@ -251,3 +251,16 @@ def test_a_rate_is_chosen_by_the_plain_autoencoder_and_a_scale_by_the_component_
     assert [config.learning_rate for config in configs if config.model == "autoencoder"] == [1e-3, 4e-3]
     ours = [(config.normalisation, config.scale, config.learning_rate) for config in configs if config.model == "ncode"]
     assert ours == [(name, scale, 4e-3) for name in task.COMPONENT_WISE for scale in (0.1, 0.2)]
+
+
+def test_the_table_of_a_tuning_marks_what_the_comparison_uses(monkeypatch):
+    made = [
+        results.Recorded("", "", dataclasses.asdict(config), {"validation_nats": 70.0 + k}, {}, {})
+        for k, config in enumerate(task.recorded()["autoencoding_mnist_tuning"]())
+    ]
+    monkeypatch.setattr(results, "find", lambda name: made if name == "autoencoding_mnist_tuning" else [])
+    rows = study.tuning_rows("autoencoding_mnist")
+    assert [row[4] for row in rows[:2]] == ["70.00", "71.00"]
+    assert [row[0] for row in rows if row[-1]] == ["autoencoder", "AutoN-CODE"]
+    monkeypatch.setattr(results, "find", lambda name: [])
+    assert study.tuning_rows("autoencoding_mnist") == []

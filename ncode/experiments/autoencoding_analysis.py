@@ -14,7 +14,7 @@ from torch import Tensor
 from ncode import results
 from ncode.autoencoder import Autoencoder, AutoNCODE
 from ncode.comparison import by_model
-from ncode.experiments.autoencoding import BOTTLENECKS, COMPONENT_WISE, TUNING_SEED, Config, build, train
+from ncode.experiments.autoencoding import BOTTLENECKS, COMPONENT_WISE, TUNING_SEED, Config, build, recorded, train
 from ncode.integrate import SolveError
 from ncode.results import Recorded
 from ncode.runs import Record, run
@@ -80,6 +80,29 @@ def recorded_bottlenecks() -> dict[str, list[Recorded]]:
     names = ("autoencoding_mnist", "autoencoding_mnist_bottlenecks")
     found = by_model(one for name in names for one in results.find(name) if one.config["model"] in BOTTLENECKS)
     return {model: runs for model, runs in found.items() if runs}
+
+
+def tuning_rows(name: str) -> list[list[str]]:
+    """A table's rows: what a recorded comparison's learning rate, normalisation and scale were chosen by.
+
+    Args:
+        name: of the comparison, such as ``"autoencoding_mnist"``; without its tuning recorded there is no row.
+    """
+    used = {(c.model, c.learning_rate, c.normalisation, c.scale) for c in recorded()[name]()}
+    rows = []
+    for one in results.find(f"{name}_tuning"):
+        c = Config(**one.config)
+        ours = c.model == "ncode"
+        rows.append(
+            [
+                "AutoN-CODE" if ours else "autoencoder",
+                f"{c.learning_rate:g}",
+                *((c.normalisation, f"{c.scale:g}") if ours else ("–", "–")),
+                f"{one.metrics['validation_nats']:.2f}",
+                "✓" if (c.model, c.learning_rate, c.normalisation, c.scale) in used else "",
+            ]
+        )
+    return rows
 
 
 def loaded(record: Record) -> Autoencoder:
