@@ -127,6 +127,15 @@ def overview(recorded) -> str:
     return list_table("tab-verdicts", caption, ["paper", *claims.VERDICTS], rows)
 
 
+def findings(recorded) -> str:
+    """Every claim, each linked to its place on the page of results, by its verdict."""
+    by_word: dict[str, list[str]] = {word: [] for word in claims.VERDICTS}
+    for id_ in claims.load():
+        word = recorded.verdicts[id_]["verdict"] if id_ in recorded.verdicts else "not yet"
+        by_word[word].append(f"{{ref}}`{id_}<claim-{id_.lower()}>`")
+    return "\n".join(f"- **{word}** ({len(ids)}): {', '.join(ids)}" for word, ids in by_word.items() if ids) + "\n"
+
+
 def published(recorded, name: str) -> str:
     """The published table ``name`` of ``paper.toml``, with a column for ours beside each of the paper's."""
     one, ours = paper.get(name), recorded.ours.get(name)
@@ -249,6 +258,7 @@ def modules(recorded) -> str:
 FILLS = {
     "claims": claim_list,
     "overview": overview,
+    "findings": findings,
     "published": published,
     "costs": costs,
     "machine": machine,

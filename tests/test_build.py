@@ -123,6 +123,14 @@ class TestPages:
         assert "/notebooks/05_reflection" in text
         assert text.count("not yet.**") == 23
 
+    def test_findings_name_every_claim_once_under_its_verdict(self):
+        recorded = stage.Recorded("cpu")
+        stage.collect(executed(), "05_reflection", recorded)
+        lines = pages.findings(recorded).splitlines()
+        assert lines == ["- **holds in part** (1): {ref}`N8<claim-n8>`", lines[1]]
+        assert lines[1].startswith("- **not yet** (29): {ref}`N1<claim-n1>`, ")
+        assert lines[1].count("{ref}") == 29
+
     def test_published_numbers_stand_beside_ours(self):
         text = pages.published(stage.Recorded("cpu"), "classification")
         assert "74.1\n  - not yet" in text
