@@ -4,6 +4,7 @@
 :class:`Autoencoder`                    the latent is the code; with another code size, the double-size one
 :class:`AutoNCODE`                      the code is a control θ; the latent is x(T) of x' = θx from a shared x(0)
 :class:`LinearBottleneck`               the same encoder and decoder with a learned linear map in the flow's place
+:class:`MappedControl`                  the same with a learned linear map of the normalised control
 :class:`VariationalAutoencoder`         Kingma and Welling (2014)
 :class:`SparseAutoencoder`              Ng (2011): units that are seldom on
 :class:`DenoisingAutoencoder`           Vincent et al. (2008)
@@ -280,6 +281,21 @@ class LinearBottleneck(Autoencoder):
 
     def latent(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch latent"]:
         return self.map(code)
+
+
+class MappedControl(AutoNCODE):
+    """AutoN-CODE with a learned linear map of its normalised control Tθ in its flow's place: the flow's control (N16).
+
+    Against :class:`LinearBottleneck` the normalisation and its scale could make the difference; against this only the
+    flow does. Arguments as of :class:`AutoNCODE`.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent: int, entries: int = 2, **options):
+        super().__init__(encoder, decoder, latent, entries, **options)
+        self.map = nn.Linear(entries * latent, latent)
+
+    def latent(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch latent"]:
+        return self.map(self.horizon * self.control(code).flatten(1))
 
 
 class VariationalAutoencoder(Autoencoder):

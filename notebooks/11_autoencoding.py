@@ -42,7 +42,7 @@ from ncode.downloads import DataError
 from ncode.experiments import autoencoding as task
 from ncode.experiments import autoencoding_analysis as study
 from ncode.page import Page
-from ncode.statistics import difference_interval, is_below, span, spread
+from ncode.statistics import difference_interval, is_above, is_below, span
 
 page = Page("11_autoencoding", profile)
 plotting.use_style()
@@ -167,8 +167,7 @@ rivals = {
     for model in task.BOTTLENECKS
     if model != "ncode"
 }
-redrawn = study.sweep(dataclasses.replace(best, redraw=True), seeds=1)
-records = [one for runs in (*rivals.values(), redrawn) for one in runs]
+records = [one for runs in rivals.values() for one in runs]
 for one in tuned.values():
     records += [*one.finished, *filter(None, one.tuning.values())]
 
@@ -228,7 +227,7 @@ plt.show()
 # does it arrive in the last moment? And what does a path show that no flow drew: the straight line from the mean
 # latent to an image's own, in the plain autoencoder?
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-formation", "caption": "Squared error between the image and what is decoded along the path, mean over 500 validation images, median and range over seeds. Left: along AutoN-CODE's orbit, and beyond the horizon. Right: along the straight line from the mean latent, in both models."}, "image": {"alt": "Two panels: error against time falls to a minimum at T and rises again; error against the share of a straight line falls."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-formation", "caption": "Squared error between the image and what is decoded along the path, mean over 500 validation images, median and range over seeds. Left: along AutoN-CODE's orbit, and beyond the horizon. Right: along the straight line from the mean latent, in both models."}, "image": {"alt": "Two panels: error against time falls steeply and is flat around T; error against the share of a straight line falls alike."}}
 t = np.linspace(0, 1.5 * best.horizon, 31)
 shares = np.linspace(0, 1, 21)
 forming = study.formation(ncode, x[:500], t)
@@ -308,23 +307,27 @@ def nats(runs):
     return np.array([one.metrics["test_nats"] for one in runs])
 
 
+def decimals(values):
+    """Mean and standard deviation to a tenth: differences are of the order of one nat."""
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else f"{values.mean():.1f}"  # fmt: skip
+
+
 def against(runs, others):
-    """The interval of the difference, where every run of both has finished."""
-    same = len(runs) == len(others)
-    return (
-        difference_interval(nats(runs), nats(others)) if same else (np.nan,) * 2
+    """The interval of the difference, where both have finished on the same seeds."""
+    of_seed, other = (
+        {one.config["seed"]: one for one in made} for made in (runs, others)
     )
+    if of_seed.keys() != other.keys():
+        return (np.nan,) * 2
+    return difference_interval(*(nats([made[seed] for seed in of_seed]) for made in (of_seed, other)))  # fmt: skip
 
 
 rows = [
     [name, f"{one.scale:g}", f"{len(one.finished)} of {seeds}",
-     spread(nats(one.finished), 3) if one.finished else "–",
-     span(against(one.finished, tuned["none"].finished), 2)]
+     decimals(nats(one.finished)) if one.finished else "–",
+     "–" if name == "none" else span(against(one.finished, tuned["none"].finished), 2)]
     for name, one in tuned.items()
 ]  # fmt: skip
-rows.append(
-    [f"{winner}, $x_0$ redrawn for every batch", f"{best.scale:g}", f"{len(redrawn)} of 1", spread(nats(redrawn), 3), "–"]
-)  # fmt: skip
 page.table(
     "tab-auto-normalisation",
     f"Test loss in nats an image, each normalisation at the scale that is best for it on validation images; {seeds} "
@@ -338,8 +341,12 @@ page.table(
 #
 # "A linear bottleneck at equal parameters" can be read in two ways. Put a learned **linear map** in the flow's place:
 # the same encoder, the same code of two numbers for each of the latent's, the same decoder. Or give a plain
-# **autoencoder**, whose bottleneck is linear, the code size that makes its parameters as many. All are trained alike, with the
-# learning rate that suits the plain autoencoder.
+# **autoencoder**, whose bottleneck is linear, the code size that makes its parameters as many. All are trained alike, at
+# the learning rate that suits the plain autoencoder on MNIST; on these digits none was tried.
+#
+# AutoN-CODE's normalisation and scale were chosen, and a map of the bare code has neither. So there is a control
+# experiment: a **linear map of θ**, of the same normalised and scaled entries that drive the flow. Only what AutoN-CODE
+# gains over it is the flow's.
 
 # %% tags=["hide-input"]
 sets = {"this run": {"ncode": ncode, **rivals}}
@@ -352,7 +359,7 @@ for model in task.BOTTLENECKS:
     cells = []
     for made in sets.values():
         runs = made.get(model, [])
-        cells.append(spread(nats(runs), 4) if runs else "–")
+        cells.append(decimals(nats(runs)) if runs else "–")
         cells.append(
             span(against(made["ncode"], runs), 2)
             if runs and "ncode" in made and model != "ncode"
@@ -389,15 +396,22 @@ page.verdict(
         )
         for head, made in named.items()
         for model, text in (
-            ("linear", "linear map in the flow's place"),
+            ("linear", "linear map of the code in the flow's place"),
+            ("mapped", "linear map of the normalised control"),
             ("equal", "autoencoder with as many parameters"),
         )
         if made.get(model)
     },
     [one for made in sets.values() for runs in made.values() for one in runs],
     note="A check holds where the whole 95 % interval lies below zero. Weak evidence where the training is short and the "
-    "seeds are few: the differences are a few per cent of the loss. The two readings of the claim have different answers "
-    "where their checks differ.",
+    "seeds are few: the differences are a few per cent of the loss. The readings of the claim have different answers "
+    f"where their checks differ. AutoN-CODE's normalisation and scale ({winner}, {best.scale:g} in this run) were chosen among "
+    f"{len(task.COMPONENT_WISE) * len(scales)} runs; nothing was chosen for the rivals."
+    + (
+        " At the smallest scale tried, as here, its flow is itself nearly a linear map."
+        if best.scale == min(scales)
+        else ""
+    ),
 )
 
 
@@ -408,30 +422,26 @@ def trains(name, scale):
 
 
 plain, largest = tuned["none"], max(scales)
-readings = ("row", "tanh", "batch")
+readings = task.COMPONENT_WISE
 smallest = sum(one.scale == min(scales) for one in tuned.values())
 page.verdict(
     "N21",
     {
-        f"with nothing but a factor of {largest:g} training fails, normalised to that scale it does not": all(
+        f"with nothing but a factor of {largest:g} training fails, normalised to that scale it does not (one run each)": all(
             trains(name, largest) for name in readings
         )
         and not trains("none", largest),
         **{
-            f"{name} beats no normalisation, each at its best scale": len(
-                plain.finished
+            f"{name} beats no normalisation, each at its best scale": is_below(
+                against(tuned[name].finished, plain.finished)
             )
-            < seeds
-            or is_below(against(tuned[name].finished, plain.finished))
             for name in readings
         },
-        f"all runs on [0, 10] with {winner} at scale {best.scale:g} finish": len(
-            ncode
-        )
-        == seeds,
     },
-    [one for runs in tuned.values() for one in runs.finished],
-    note=f"The readings of component-wise are checked one by one, since the paper does not say which it means. At best a "
+    [one for runs in tuned.values() for one in runs.finished]
+    + [one for runs in tuned.values() for one in runs.tuning.values() if one],
+    note=f"That the horizon [0, 10] works can't be asked apart from the scale; with {winner} at {best.scale:g}, "
+    f"{len(ncode)} of {seeds} runs finish. The readings of component-wise are checked one by one, since the paper does not say which it means. At best a "
     f"normalisation lowers the mean test loss by {100 * (1 - min(nats(tuned[name].finished).mean() for name in readings) / nats(plain.finished).mean()):.1f} %. "
     f"The best scale is the smallest tried for {smallest} of {len(tuned)} normalisations, where the flow is linear in "
     f"its control. The scale matters, the kind of normalisation much less: validation loss changes by a factor of up to "
@@ -442,6 +452,18 @@ page.verdict(
 
 # %% tags=["hide-input"]
 line = lines["autoencoder"].mean((0, 2))
+
+
+def behind(errors, half):
+    """The share of the error's whole fall that is behind half way, by seed."""
+    mean = errors.mean(2)
+    return (mean[:, 0] - mean[:, half]) / (mean[:, 0] - mean[:, -1])
+
+
+shares_behind = (
+    behind(until_end, inside.sum() // 2),
+    behind(lines["autoencoder"], len(shares) // 2),
+)
 page.verdict(
     "N24",
     {
@@ -456,6 +478,9 @@ page.verdict(
         ),
         "for at least 90 % of the images no earlier x(t) is better by more than 5 %": bool(
             at_end >= 0.9
+        ),
+        "the orbit matters: half way more of the fall is behind than on a straight line in a plain autoencoder (95 %)": is_above(
+            difference_interval(*shares_behind)
         ),
     },
     ncode,

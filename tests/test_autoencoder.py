@@ -133,7 +133,14 @@ def test_equal_parameters_are_equal():
     ncode, equal = count("ncode"), count("equal")
     assert abs(equal / ncode - 1) < 1e-3
     # A learned map costs a matrix and a bias; the flow costs nothing.
-    assert count("linear") == ncode + 50 * 25 + 25
+    assert count("linear") == count("mapped") == ncode + 50 * 25 + 25
+
+
+def test_what_the_map_is_given_is_the_horizon_times_the_control():
+    model = task.build(task.Config("mapped", 0, dataset="mnist", width=0.1))
+    model.map = nn.Identity()
+    code = torch.randn(3, 50)
+    torch.testing.assert_close(model.latent(code), 10 * model.control(code).flatten(1))
 
 
 def test_what_makes_no_sense_is_refused():

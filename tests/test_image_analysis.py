@@ -83,10 +83,10 @@ def test_one_seed_decides_nothing():
 
 def test_who_is_ahead_half_way_is_asked_on_every_seed(pairs):
     assert study.ahead(pairs, "open", ["anode"])
-    assert not study.ahead(pairs, "anode", ["open"])
+    assert study.ahead(pairs, "anode", ["open"]) is False
     slow = recorded("open", 2, 0.95)
     slow.history["evaluations"]["accuracy"][1] = 0.1
-    assert not study.ahead({**pairs, "open": [*pairs["open"][:2], slow]}, "open", ["anode"])
+    assert study.ahead({**pairs, "open": [*pairs["open"][:2], slow]}, "open", ["anode"]) is None
     assert study.ahead({**pairs, "open": [*pairs["open"][:2], slow]}, "open", ["anode"], share=0.25)
 
 

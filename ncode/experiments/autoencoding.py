@@ -18,6 +18,7 @@ from ncode.autoencoder import (
     AutoNCODE,
     DenoisingAutoencoder,
     LinearBottleneck,
+    MappedControl,
     SparseAutoencoder,
     VariationalAutoencoder,
     networks,
@@ -28,9 +29,10 @@ from ncode.training import Batches, cosine, fit
 MODELS = ("autoencoder", "ncode", "double", "vae", "sparse", "denoising")
 """The models of Table 2 and Fig. A.10, in the order in which a seed is recorded."""
 
-BOTTLENECKS = ("ncode", "linear", "equal", "autoencoder")
-"""The models of N16: AutoN-CODE; a learned linear map in its flow's place; an autoencoder whose code is as large as
-gives it AutoN-CODE's number of parameters; and one with AutoN-CODE's latent size."""
+BOTTLENECKS = ("ncode", "linear", "mapped", "equal", "autoencoder")
+"""The models of N16: AutoN-CODE; a learned linear map in its flow's place, of the code or of the normalised control; an
+autoencoder whose code is as large as gives it AutoN-CODE's number of parameters; and one with AutoN-CODE's latent
+size."""
 
 COMPONENT_WISE = ("row", "tanh", "batch")
 """The readings of "component-wise" normalisation."""
@@ -103,9 +105,10 @@ def build(config: Config) -> Autoencoder:
         return Autoencoder(*pair(2 * m), config.likelihood)
     if config.model == "equal":
         return Autoencoder(*pair(_equal_code(config, m)), config.likelihood)
-    if config.model == "ncode":
-        settings = (config.entries, config.normalisation, config.scale, config.horizon, config.redraw)
-        return AutoNCODE(*pair(config.entries * m, m), m, *settings, config.likelihood)
+    if config.model in ("ncode", "mapped"):
+        kind = AutoNCODE if config.model == "ncode" else MappedControl
+        settings = ("entries", "normalisation", "scale", "horizon", "redraw", "likelihood")
+        return kind(*pair(config.entries * m, m), m, **{name: getattr(config, name) for name in settings})
     if config.model == "linear":
         return LinearBottleneck(*pair(config.entries * m, m), config.entries * m, m, config.likelihood)
     if config.model == "vae":

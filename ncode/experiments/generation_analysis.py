@@ -42,9 +42,16 @@ def of_density(runs: Sequence, fit: str, density: str, what: str) -> np.ndarray:
 
 
 def mixture_of(runs: Sequence, points: int) -> str:
-    """The mixture with that many points a component, or the nearest number to it: its name."""
+    """The name of the mixture with that many points a component, to within a half.
+
+    Raises:
+        ValueError: where the runs have none.
+    """
     wanted = runs[0].metrics["points"] / points
-    return name("mixture", min(sizes(runs, "mixture"), key=lambda size: abs(np.log(size / wanted))))
+    size = min(sizes(runs, "mixture"), key=lambda size: abs(np.log(size / wanted)))
+    if abs(np.log(size / wanted)) > np.log(1.5):
+        raise ValueError(f"points: no mixture has {points} a component; the nearest to {wanted:g} is of {size:g}")
+    return name("mixture", size)
 
 
 def likeliest(runs: Sequence, fit: str = "train") -> str:

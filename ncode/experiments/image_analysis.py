@@ -146,14 +146,19 @@ def standing(a: Sequence, b: Sequence, name: str = "test_accuracy", scale: float
     return f"{text} ({needed})" if needed else f"{text} (> 1000)"
 
 
-def ahead(runs: Runs, model: str, rivals: Iterable[str], share: float = 0.5) -> bool:
-    """Whether, after a share of the looks, ``model``'s validation accuracy is above all rivals', on every seed."""
+def ahead(runs: Runs, model: str, rivals: Iterable[str], share: float = 0.5) -> bool | None:
+    """Whether, after a share of the looks, ``model``'s validation accuracy is above all rivals'.
+
+    On every seed; ``None`` where it is on some.
+    """
 
     def then(run) -> float:
         values = results.history(run)["evaluations"]["accuracy"]
         return values[max(1, int(share * len(values))) - 1]
 
-    return all(then(run) > then(other) for rival in rivals for run, other in zip(runs[model], runs[rival], strict=True))
+    seeds = zip(runs[model], *(runs[rival] for rival in rivals), strict=True)
+    above = [all(then(run) > then(other) for other in others) for run, *others in seeds]
+    return True if all(above) else None if any(above) else False
 
 
 def complete(runs: Runs) -> bool:
@@ -288,9 +293,9 @@ def mosaic(kernels: torch.Tensor) -> torch.Tensor:
 
 
 def flow(runs: Sequence, model: str) -> list[str]:
-    """Losses, evaluations, the worst solver error and the number of parameters of one model's runs."""
+    """Losses, evaluations, the worst solver error and the parameters, without readout and with, of one model's runs."""
     losses = [spread(metric(runs, name)) for name in ("train_loss", "test_loss")]
     solved = ["–", "–"]
     if model in task.FLOWS:
         solved = [spread(metric(runs, "nfe_adaptive"), 3), f"{metric(runs, 'solver_error').max():.2g}"]
-    return [*losses, *solved, f"{runs[0].metrics['body_parameters']:,.0f}"]
+    return [*losses, *solved, *(f"{runs[0].metrics[name]:,.0f}" for name in ("body_parameters", "parameters"))]
