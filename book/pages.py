@@ -175,17 +175,12 @@ def costs(recorded) -> str:
         ]
         for name, took in recorded.took.items()
     ]
-    rows.append(
-        [
-            "all",
-            *(str(round(sum(float(row[i]) for row in rows))) for i in (1, 2)),
-            "",
-            str(sum(int(row[4]) for row in rows)),
-        ]
-    )
+    every = {run for took in recorded.took.values() for run in took["runs"]}
+    rows.append(["all", str(round(sum(float(row[1]) for row in rows))), "", "", str(len(every))])
     caption = (
         f"What each notebook took in the {recorded.profile} profile. Finished training runs are kept, so a "
-        "page takes little when its runs were there already; the second column is what they took when new."
+        "page takes little when its runs were there already; the column of training runs says what they took when new. "
+        "Some runs serve more than one page."
     )
     return list_table("tab-costs", caption, ["notebook", "page, s", "training runs, s", "seeds", "runs"], rows)
 
@@ -203,7 +198,7 @@ def settings(recorded) -> str:
     parts = []
     for name in recorded.titles:
         section = name.split("_", 1)[1]
-        columns = {profile: profiles.load(section, profile) for profile in profiles.NAMES}
+        columns = {profile: _flat(profiles.load(section, profile)) for profile in profiles.NAMES}
         keys = sorted({key for column in columns.values() for key in column})
         if keys:
             rows = [[f"`{key}`", *(f"`{column.get(key, '—')}`" for column in columns.values())] for key in keys]
@@ -212,6 +207,14 @@ def settings(recorded) -> str:
     return (
         "\n".join(parts) or "No notebook of this build has settings of its own: it costs the same in every profile.\n"
     )
+
+
+def _flat(settings: Mapping, above: str = "") -> dict:
+    """Nested settings as one table's rows: ``sets.mnist.size``."""
+    found = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return found
 
 
 def figure(recorded, name: str) -> str:

@@ -21,7 +21,7 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Concentric annuli
 #
-# Take a disk out of the annulus around it: a neural ODE has to tear the plane, a controlled one goes around
+# Take a disk out of the annulus around it: a neural ODE has to stretch the plane thin, a controlled one goes around
 # (Section 4.1, Figs. 1, 5 and A.1 of {cite:t}`chalvidal2021`; the problem is ANODE's,
 # {cite:t}`dupont2019`).
 
@@ -53,17 +53,19 @@ plotting.use_style()
 #
 # A flow of the plane is a homeomorphism: it cannot take the disk out of the annulus, so no *linear* readout of
 # $x(T)$ can have the whole disk on one side and the whole annulus on the other. That is a statement about the two
-# regions. On a finite sample a neural ODE can still reach any accuracy: it opens a thin tear in the annulus and
-# squeezes the disk out through it. Accuracy on some points is therefore the wrong thing to compare. We also look at
-# the cross-entropy, and at the error on a grid so dense that a tear does not escape it.
+# regions. On a finite sample a neural ODE can still reach any accuracy: it stretches a
+# side of the annulus so thin that few points show it, and presses the disk against it. Accuracy on some points is therefore the wrong thing to compare. We also look at
+# the cross-entropy, and at the error on a grid of spacing 0.02, which few such stretches escape.
 
 # %% [markdown]
 # ## The setting
 #
-# The disk has radius $0.5$, the annulus reaches from $1$ to $1.5$. All models get the same field, a tanh network of
-# one hidden layer, the same optimiser with the same clipping, the same batches, solver and tolerance, and a linear
-# readout of $x(T)$. N-CODE's controllers steer the field's biases. The control experiment is **γ alone**: the open loop's controller with a linear readout and no
-# flow at all. If that separates the classes, separating them does not show that the flow is needed.
+# The disk has radius $0.5$, the annulus reaches from $1$ to $1.5$. All models get a tanh field of one hidden layer of the
+# same width (ANODE's and data control's see their additional inputs, too), the same optimiser with the same clipping, the
+# same batches, solver and tolerance, and a linear readout of $x(T)$. N-CODE's controllers steer the field's biases; they
+# come on top, so numbers of parameters differ ({numref}`tab-annuli`). The control experiment is **γ alone**: a
+# controller like the open loop's, with two outputs and a linear readout, and no flow at all. If that separates the
+# classes, separating them does not show that the flow is needed.
 
 # %%
 settings = dict(page.settings)
@@ -99,7 +101,7 @@ def metric(model, name):
 # Where the points go. NODE drags the disk through the annulus and stretches what lies between; the others' paths may
 # cross, and do.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-flow", "caption": "Figs. 1 and A.1 anew: paths in the plane, first seed. Open circles mark starts, dots ends; blue is the disk, red the annulus. For ANODE the first two of its three dimensions are shown. NODE squeezes the disk out through a tear; controlled paths cross."}, "image": {"alt": "Five panels with paths of points of both classes in the plane. In NODE's the annulus is torn and the disk squeezed out; in the others' the two classes move apart across each other's paths."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-flow", "caption": "Figs. 1 and A.1 anew: paths in the plane, first seed. Open circles mark starts, dots ends; blue is the disk, red the annulus. For ANODE the first two of its three dimensions are shown. NODE presses the disk into the thinned annulus; controlled paths cross."}, "image": {"alt": "Five panels with paths of points of both classes in the plane. In NODE's the annulus is stretched and the disk pressed into it; in the others' the two classes move apart across each other's paths."}}
 points, labels = annuli.sample(60, seed=10_001)
 t = torch.linspace(0, 1, 41)
 figure, axes = plotting.panels(3, 2, width=2.6, height=2.5)
@@ -133,7 +135,7 @@ plt.show()
 # %% [markdown]
 # The same as a map: what each model says of every point of the plane.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-decision", "caption": "Decision maps, first seed: the probability of the disk's class at every x(0). Lines: the edges of the two regions. NODE's tear is the channel that connects the inside with the outside."}, "image": {"alt": "Six maps of predicted probability over the plane with circles at radius 0.5, 1 and 1.5. NODE's has a narrow channel through the annulus; the others' show a closed region around the disk."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-decision", "caption": "Decision maps, first seed: the probability of the disk's class at every x(0). Lines: the edges of the two regions. NODE's channel from the inside to the outside is where the annulus is stretched thin."}, "image": {"alt": "Six maps of predicted probability over the plane with circles at radius 0.5, 1 and 1.5. NODE's has a narrow channel through the annulus; the others' show a closed region around the disk."}}
 side = torch.linspace(-2, 2, 161)
 plane = torch.cartesian_prod(side, side)
 figure, axes = plotting.panels(
@@ -252,7 +254,8 @@ plt.show()
 # Walk along a ray from the disk's centre to the annulus' edge. At every step the open loop gives another field
 # $f(\cdot, \gamma(x(0)))$; we find its equilibria and their kinds. A change in how many there are of each kind is a
 # bifurcation. A change of place is not: a field whose one source moves to the other side of a point sends the point
-# elsewhere without any bifurcation. So the claim can fail: no change on the way from class to class, or as many
+# elsewhere without any bifurcation. (One that crosses the edge of the box in which we look counts as a change: beyond
+# it we cannot see.) So the claim can fail: no change on the way from class to class, or as many
 # changes inside the classes as in the gap between them.
 
 # %%
@@ -262,7 +265,7 @@ rays = [
 ]
 found = [steering.bifurcations(seed) for seed in rays]
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-bifurcation", "caption": "Left: bifurcation diagram of the open loop's field along one ray, first seed: the first coordinate of every equilibrium in the box against the radius of x(0). Middle: what the trained model answers along that ray. Right: radii at which the portrait changes, over eight rays of every seed. Grey: the gap between the classes."}, "image": {"alt": "Left: equilibria against radius, coloured by kind. Middle: predicted probability against radius, falling from one to zero within the gap. Right: histogram of the radii of bifurcations."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-bifurcation", "caption": "Left: bifurcation diagram of the open loop's field along one ray, first seed: the first coordinate of every equilibrium in the box against the radius of x(0); circles are sinks, crosses saddles, squares sources. Middle: what the trained model answers along that ray. Right: radii at which the portrait changes, over eight rays of every seed. Grey: the gap between the classes."}, "image": {"alt": "Left: equilibria against radius, coloured by kind. Middle: predicted probability against radius, falling from one to zero within the gap. Right: histogram of the radii of bifurcations."}}
 figure, axes = plotting.panels(3, width=2.6, height=2.5)
 for portrait, radius in zip(rays[0][0], steering.RADII, strict=True):
     for point, kind in zip(portrait.points, portrait.kinds, strict=True):
@@ -278,7 +281,9 @@ with torch.no_grad():
     )
 axes[0, 1].plot(steering.RADII, answer, color=plotting.COLOURS["open"])
 axes[0, 2].hist(
-    np.concatenate([steering.changes(ray) for seed in rays for ray in seed]),
+    # In the middle of the step in which the portrait changes.
+    np.concatenate([steering.changes(ray) for seed in rays for ray in seed])
+    - float(steering.RADII[1]) / 2,
     bins=np.linspace(0, 1.5, 31),
     color=plotting.COLOURS["open"],
 )
@@ -320,6 +325,7 @@ page.table(
     "the largest global solver error of any test point.",
     [
         "model",
+        "parameters",
         "accuracy %",
         "cross-entropy",
         "NODE's / this one's",
@@ -331,6 +337,7 @@ page.table(
     [
         [
             plotting.LABELS[model],
+            f"{metric(model, 'parameters')[0]:.0f}",
             percent(metric(model, "accuracy")),
             spread(metric(model, "cross_entropy")),
             "1"
@@ -365,22 +372,42 @@ right = [value for model in ncode for value in metric(model, "accuracy")]
 wrong = [value for model in ncode for value in metric(model, "grid_error")]
 better = {
     name: all(on_every_seed(name, model) for model in ncode)
-    for name in ("cross_entropy", "iterations_to_all", "detour")
+    for name in ("cross_entropy", "detour")
 }
+
+
+def reached(record, level):
+    """The first look at which the cross-entropy on fresh points is at most that."""
+    looks = record.history.evaluations["cross_entropy"]
+    seen = zip(record.history.evaluated, looks, strict=True)
+    return next((k for k, value in seen if value <= level), np.inf)
+
+
+def earlier(node, record):
+    """Whether a run reaches the cross-entropy that NODE ends with before NODE does."""
+    level = node.metrics["cross_entropy"]
+    return reached(record, level) < reached(node, level)
+
+
+better["earlier"] = all(
+    earlier(*pair)
+    for model in ncode
+    for pair in zip(records["node"], records[model], strict=True)
+)
+parameters = {model: f"{metric(model, 'parameters')[0]:.0f}" for model in records}
 checks = {
     "NODE leaves part of the dense grid wrong": min(metric("node", "grid_error"))
     > 0,
     "open and closed loop: every test point right": min(right) == 1,
     "open and closed loop: no point of the dense grid wrong": max(wrong) == 0,
     "their cross-entropy is smaller than NODE's": better["cross_entropy"],
-    "they get all test points right earlier": better["iterations_to_all"],
+    "faster: they reach the cross-entropy that NODE ends with before NODE does": better[
+        "earlier"
+    ],
     "simpler paths: their detours are smaller": better["detour"],
 }
 
 # %%
-if profile != "smoke":
-    assert all(min(metric(model, "accuracy")) == 1.0 for model in controlled)
-    assert all(on_every_seed("cross_entropy", model) for model in controlled)
 others = [
     plotting.LABELS[model]
     for model in ("anode", "data", "gamma")
@@ -391,12 +418,14 @@ page.verdict(
     checks,
     every_record,
     note="Every check is asked of every seed. Of the others, these get every test point "
-    f"right on every seed as well: {', '.join(others) or 'none'}. What γ alone can do, with "
+    f"right on every seed as well: {', '.join(others) or 'none'}. Parameters are not matched: NODE has {parameters['node']}, "
+    f"the open loop {parameters['open']}, the closed {parameters['closed']}, γ alone {parameters['gamma']}. What γ alone can do, with "
     "a linear readout and no flow, does not show that a controlled flow is needed.",
 )
 
 # %%
 differs, gap = ([seed[name] for seed in found] for name in ("differs", "in_gap"))
+changes = [len(steering.ANGLES) * seed["changes"] for seed in found]
 page.verdict(
     "N10",
     {
@@ -413,7 +442,7 @@ page.verdict(
     records["open"],
     note="Share of rays whose ends have different portraits, by seed: "
     f"{', '.join(f'{share:.0%}' for share in differs)}. Share of the changes that lie in the gap, by seed: "
-    f"{', '.join(f'{share:.0%}' for share in gap)}; the gap is {steering.GAP_SHARE:.0%} of the radius. Where nothing "
+    f"{', '.join(f'{share:.0%} of {number:.0f}' for share, number in zip(gap, changes, strict=True))}; the gap is {steering.GAP_SHARE:.0%} of the radius. Where nothing "
     "bifurcates, the fields of both classes have the same equilibria, and separate the points by where these lie. "
     "Equilibria are those that Newton's method finds from a grid in a box of side 16.",
 )

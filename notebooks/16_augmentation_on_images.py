@@ -53,7 +53,7 @@ plotting.use_style()
 # parameter counts.
 #
 # **A4**, for images: ANODE needs fewer function evaluations, and NODE's grow during training. Its verdict is that of
-# {doc}`15_augmented_neural_odes`, which counts these runs as well.
+# {doc}`15_augmented_neural_odes`, which asks both of the recorded runs below as well.
 #
 # ## The setting
 #
@@ -173,7 +173,8 @@ def first_and_last(runs_):
 
 page.table(
     "tab-augmentation-all",
-    "All models: losses and accuracy at the end, test loss minus training images' loss, evaluations of an adaptive solve "
+    "All models: losses and accuracy at the end; gap, test loss minus the trained model's loss on training images, which older "
+    "recordings did not measure; evaluations of an adaptive solve "
     "at the first look and the last, trainings with a failed solve, and parameters. Mean ± standard deviation over seeds.",
     ["data", "model", "training loss", "test loss", "test accuracy %", "gap", "NFE", "failed", "parameters"],
     [
@@ -183,7 +184,7 @@ page.table(
             spread(metric(runs_, "train_loss")),
             spread(metric(runs_, "test_loss")),
             study.accuracy(runs_),
-            spread(study.generalisation_gap(runs_)),
+            spread(study.generalisation_gap(runs_)) if study.fitted(runs_) else "–",
             first_and_last(runs_) if model in FLOWS else "–",
             f"{sum(bool(results.history(run)['failures']) for run in runs_)} of {len(runs_)}",
             f"{runs_[0].metrics['parameters']:,.0f}",
@@ -220,7 +221,7 @@ page.table(
             difference(found, a, b, "train_loss"),
             difference(found, a, b, "test_loss"),
             difference(found, a, b, "test_accuracy", 100),
-            span(gap_difference(found, a, b), 2),
+            span(gap_difference(found, a, b), 2) if study.fitted([*found[a], *found[b]]) else "–",
             span(study.evaluations_ratio(found, a, b), 3) if {a, b} <= set(FLOWS) else "–",
         ]
         for name, found in compared.items()
@@ -234,33 +235,39 @@ page.table(
 #
 # The paper shows its image results as curves. Four questions, each asked of every data set with more than one seed:
 # is ANODE's training loss lower, is its test loss lower, is its accuracy higher, and is its *gap* smaller? A model
-# that fits better can have a lower test loss and a larger gap.
+# that fits better can have a lower test loss and a larger gap. The claim is about comparable numbers of parameters, so
+# they are asked against the wide NODE; the narrow one, with a field of ANODE's size and a fraction of its readout, is
+# in the tables alone.
 
 
 # %% tags=["hide-input"]
-def questions(name, found, rival):
-    """The four checks of ANODE against one NODE."""
-    who = f"{name}, against {plotting.LABELS[rival]}"
-    return {
-        f"{who}: lower training loss": below(found, "anode", rival, "train_loss"),
-        f"{who}: lower test loss": below(found, "anode", rival, "test_loss"),
-        f"{who}: higher test accuracy": above(found, "anode", rival),
-        f"{who}: smaller gap": is_below(gap_difference(found, "anode", rival)),
+def questions(name, found):
+    """The checks of ANODE against the wide NODE."""
+    checks = {
+        f"{name}: lower training loss": below(
+            found, "anode", task.WIDE, "train_loss"
+        ),
+        f"{name}: lower test loss": below(found, "anode", task.WIDE, "test_loss"),
+        f"{name}: higher test accuracy": above(found, "anode", task.WIDE),
     }
+    if study.fitted([*found["anode"], *found[task.WIDE]]):
+        checks[f"{name}: smaller gap"] = is_below(
+            gap_difference(found, "anode", task.WIDE)
+        )
+    return checks
 
 
+asked = {name: found for name, found in weighed.items() if task.WIDE in found}
 checks = {}
-for name, found in weighed.items():
-    for rival in (task.WIDE, "node"):
-        if rival in found:
-            checks |= questions(name, found, rival)
+for name, found in asked.items():
+    checks |= questions(name, found)
 evidence = [
     run
-    for found in weighed.values()
-    for model in COMPARED
-    for run in found.get(model, ())
+    for found in asked.values()
+    for model in ("anode", task.WIDE)
+    for run in found[model]
 ]
-done = {found["anode"][0].config["dataset"] for found in weighed.values()}
+done = {found["anode"][0].config["dataset"] for found in asked.values()}
 untested = {
     f"{title(name)} at the paper's size": (
         f"{'the data; ' if name in ('svhn', 'imagenet64') else ''}{full['seeds']} seeds of three models with dopri5, about "
@@ -268,6 +275,11 @@ untested = {
     )
     for name in planned
     if name not in done or profile != "paper"
+}
+untested |= {
+    f"{name}, at equal parameters": "The wide NODE's recording."
+    for name in weighed
+    if name not in asked
 }
 
 # %%
@@ -277,6 +289,7 @@ if profile == "paper" or checks:
         checks,
         evidence,
         note="Small images, few filters and few epochs: weak evidence, and each check is asked of a 95 % interval paired by seed. "
+        "The learning rate is the one that is best for ANODE, which favours the claim. "
         "On SVHN and on the folder of 64×64 pictures no model was trained here; that files in their layouts "
         "are read and trained on is a test of the library, not evidence.",
         untested=untested,

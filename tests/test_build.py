@@ -269,3 +269,8 @@ class TestMake:
         assert done.returncode != 0
         assert "nothing-of-that-name" in done.stderr
         assert (repository / "_build/smoke/html").resolve() == edition
+
+
+def test_nested_settings_have_a_row_each():
+    nested = {"seeds": 3, "sets": {"mnist": {"size": 14, "rates": [1]}, "none": {}}}
+    assert pages._flat(nested) == {"seeds": 3, "sets.mnist.size": 14, "sets.mnist.rates": [1]}

@@ -143,10 +143,24 @@ def lines():
     }
 
 
+def test_a_jump_on_every_twentieth_line_shows():
+    start, end = torch.zeros(40, 1), torch.ones(40, 1)
+    pixels = interpolation.Line(interpolation.Config("pixels", 0))
+    even = interpolation.jump(lambda x: x, pixels, start, end, steps=20)
+    assert even == pytest.approx(1, abs=1e-4)
+    # Half of the lines move within one of twenty parts.
+    start[::2], end[::2] = 10, 11
+
+    def network(x):
+        return torch.where(x >= 10, (x > 10.51).float(), x)
+
+    assert interpolation.jump(network, pixels, start, end, steps=20) == pytest.approx(20, rel=1e-3)
+
+
 def test_interpolation_measures_smoothness_and_reality(lines):
     for found in lines.values():
         assert found["excess"] >= 1
-        assert found["peak"] >= 1 and found["square_peak"] >= 1
+        assert found["peak"] >= 1 and found["square_peak"] >= 1 and found["jump"] >= 1
         assert found["half_way"] > 0
     # A cross-fade starts at the test images themselves; distances of equal sets are rounding.
     assert lines["pixels"]["ends"] < 1e-6

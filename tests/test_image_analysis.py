@@ -164,10 +164,9 @@ def test_the_table_of_rates_marks_what_is_used():
     made = [Recorded("", "", dataclasses.asdict(config), metrics, {}, {}) for config in study.task.rates()]
     rows = study.rate_table({"mnist": live}, made)
     assert [row[-1] for row in rows[:2]] == ["", "✓"]
-    # Of a recorded plan one rate is used, whatever the losses.
-    plans = {row[0]: [other[-1] for other in rows[2:] if other[0] == row[0]] for row in rows[2:]}
-    assert len(plans) == 2
-    assert all(marks.count("✓") == 1 for marks in plans.values())
+    # Of a recorded plan those rates are used that a comparison has, whatever the losses.
+    plans = {row[0]: [other[1] for other in rows[2:] if other[0] == row[0] and other[-1]] for row in rows[2:]}
+    assert list(plans.values()) == [["0.003"], ["0.003", "0.01"]]
 
 
 def test_a_comparison_is_complete_when_every_model_has_a_run():
@@ -337,10 +336,11 @@ def test_full_size_is_planned_for_both_data_sets():
         assert name in words
 
 
-def test_the_gap_is_of_the_trained_model_where_it_was_measured():
+def test_the_gap_is_of_the_trained_model_and_is_asked_where_it_was_measured():
     older = recorded("anode", 0, 0.9, test_loss=0.5, train_loss=0.2)
     newer = recorded("anode", 1, 0.9, test_loss=0.5, train_loss=0.2, fitted_loss=0.1)
-    assert study.generalisation_gap([older, newer]) == pytest.approx([0.3, 0.4])
+    assert study.generalisation_gap([newer]) == pytest.approx([0.4])
+    assert study.fitted([newer]) and not study.fitted([newer, older])
 
 
 def test_the_ratio_of_evaluations_is_paired_by_seed():

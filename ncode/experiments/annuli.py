@@ -101,7 +101,7 @@ def sample(points: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def dense_grid(spacing: float = 0.02) -> tuple[Tensor, Tensor]:
-    """A grid over both classes' areas, and the labels: no thin tear between the test points escapes it."""
+    """A grid over both classes' areas, and the labels; a corridor narrower than the spacing can escape it."""
     side = torch.arange(-OUTER, OUTER + spacing / 2, spacing)
     x = torch.cartesian_prod(side, side)
     radius = x.norm(dim=1)

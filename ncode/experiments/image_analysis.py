@@ -185,13 +185,14 @@ def budget(runs: Sequence) -> str:
     )
 
 
-def generalisation_gap(runs: Iterable) -> np.ndarray:
-    """Test loss minus the trained model's loss on training images, by seed.
+def fitted(runs: Iterable) -> bool:
+    """Whether the trained models' loss on training images was measured: older recordings have none."""
+    return all("fitted_loss" in run.metrics for run in runs)
 
-    Recorded before that was measured, a run has its training's last losses in its place.
-    """
-    seen = [run.metrics.get("fitted_loss", run.metrics["train_loss"]) for run in runs]
-    return metric(runs, "test_loss") - np.array(seen)
+
+def generalisation_gap(runs: Iterable) -> np.ndarray:
+    """Test loss minus the trained model's loss on training images, by seed (see :func:`fitted`)."""
+    return metric(runs, "test_loss") - metric(runs, "fitted_loss")
 
 
 def evaluations_ratio(runs: Runs, a: str, b: str) -> tuple[float, float]:
@@ -231,7 +232,8 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
     A live page uses the best; a recorded comparison what its plan says.
     """
     # How often a run is looked at does not change its training.
-    used = {replace(config, looks=0) for config in task.rates(used=True)}
+    plans = [configs[0] for configs in task.comparisons().values()]
+    used = {replace(plan, model="anode", seed=task.RATE_SEED, looks=0) for plan in plans}
     rows = []
     for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
         for run in runs:

@@ -296,17 +296,12 @@ def comparisons() -> dict[str, list[Config]]:
     }
 
 
-def rates(used: bool = False) -> list[Config]:
-    """The baseline ANODE at several learning rates, on a seed of its own: what every plan's rate is chosen by.
-
-    Args:
-        used: only at the rates that the plans then take.
-    """
+def rates() -> list[Config]:
+    """The baseline ANODE at several learning rates, on a seed of its own: what every plan's rate is chosen by."""
     return [
         Config("anode", RATE_SEED, **{**settings, "learning_rate": rate})
         for plan, settings in _plans().values()
         for rate in plan.get("rates", ())
-        if rate == settings["learning_rate"] or not used
     ]
 
 

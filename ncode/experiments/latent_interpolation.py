@@ -18,7 +18,7 @@ from torch import Tensor
 from ncode import metrics
 from ncode.experiments import autoencoding, latents
 from ncode.experiments.latents import Trained
-from ncode.features import Features, extract
+from ncode.features import extract
 from ncode.metrics import Reference
 from ncode.runs import Result, fingerprint
 
@@ -81,11 +81,11 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
 
     Returns:
         ``length``, the perceptual path length, and ``excess`` (see :class:`ncode.metrics.Path`); ``peak``, the
-        fastest a path gets over its mean speed, median over pairs; ``square_peak``, the largest change between
-        neighbours on a square over the mean change, median over squares; ``half_way``, the Fréchet distance of
-        images half-way between as many pairs as there are test images (or training images, where fewer); ``ends``,
-        that of the pairs' own first images as the model gives them; ``floor``, of real images. Array: ``speed``,
-        mean over pairs at every time.
+        fastest a path gets over its mean speed, median over pairs; ``jump`` (see :func:`jump`); ``square_peak``, the
+        largest change between neighbours on a square over the mean change, median over squares; ``half_way``, the
+        Fréchet distance of images half-way between as many pairs as there are test images (or training images, where
+        fewer); ``ends``, that of the pairs' own first images as the model gives them; ``floor``, of real images. Array:
+        ``speed``, mean over pairs at every time.
     """
     ready, network = autoencoding.prepare(config.dataset, config.variant, config.images), latents.judge(config)
     line = Line(config)
@@ -105,6 +105,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "length": path.length,
         "excess": path.excess,
         "peak": (speed.amax(0) / speed.mean(0)).median().item(),
+        "jump": jump(network, line, start[: config.pairs], end[: config.pairs], config.times),
         "square_peak": square_peak(network, line, start[: config.pairs], end[: config.pairs]),
         "half_way": half_way.distance,
         "ends": ends.distance,
@@ -120,7 +121,18 @@ def square(corners: Sequence[Tensor], side: int = SIDE) -> Tensor:
     return torch.stack([torch.stack([torch.lerp(a, b, s) for a, b in zip(*edges, strict=True)]) for s in t])
 
 
-def square_peak(network: Features, line: Line, start: Tensor, end: Tensor) -> float:
+def jump(network: Callable[[Tensor], Tensor], line: Line, start: Tensor, end: Tensor, steps: int) -> float:
+    """The largest change of features over one of ``steps`` equal parts of a line over the mean change.
+
+    The 95th percentile over lines: a jump anywhere on a line shows, and so does one on every twentieth line.
+    """
+    points = torch.stack([torch.lerp(start, end, t) for t in torch.linspace(0, 1, steps + 1).tolist()])
+    features = torch.tensor(_features(network, line, points.flatten(0, 1))).unflatten(0, points.shape[:2])
+    changes = features.diff(dim=0).norm(dim=-1)
+    return (changes.amax(0) / changes.mean(0)).quantile(0.95).item()
+
+
+def square_peak(network: Callable[[Tensor], Tensor], line: Line, start: Tensor, end: Tensor) -> float:
     """The largest change of features between neighbours on a square over the mean change, median over squares."""
     half = len(start) // 2
     points = square([part[: 2 * half][k::2] for part in (start, end) for k in (0, 1)])
@@ -149,5 +161,5 @@ def _autoencoder(config: Config) -> Config:
     return replace(config, model="ncode") if config.model == "control" else config
 
 
-def _features(network: Features, line: Line, points: Tensor) -> metrics.Points:
+def _features(network: Callable[[Tensor], Tensor], line: Line, points: Tensor) -> metrics.Points:
     return extract(lambda z: network(line.images(z)), points, batch=CHUNK)
