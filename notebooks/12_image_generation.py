@@ -405,7 +405,7 @@ for name, runs_ in compared.items():
     one, ten = (overfits(ours, points) for points in (1, 10))
     checks |= {
         f"{name}: one point a component overfits the test images (lower distance than fitted to training)": one,
-        f"{name}: ten points a component do not": None
+        f"{name}: ten points a component do not overfit": None
         if ten is None
         else not ten,
         f"{name}: ten points a component do not copy (at most 55 % of samples nearer to a fitted image)": is_below(

@@ -241,6 +241,12 @@ def ahead(runs_, a, b):
     return is_above(interval(accuracy(runs_, *a) - accuracy(runs_, *b)))
 
 
+NAMED = {
+    "pixels": "pixels",
+    "pca": "principal components",
+    "vae": "the VAE's embeddings",
+    "autoencoder": "the plain autoencoder's",
+}
 evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
 claimed = published.value("AutoN-CODE with t-SNE and mixture", "MNIST") / 100
 checks = {}
@@ -259,11 +265,11 @@ for name, runs_ in compared.items():
         checks[f"{name}: with t-SNE it reaches {100 * claimed:.1f} %"] = (
             reached >= claimed
         )
-    for model in ("pixels", "pca", "vae", "autoencoder"):
+    for model in NAMED:
         if model in runs_:
-            checks[
-                f"{name}: with t-SNE it is above t-SNE of {'pixels' if model == 'pixels' else label(model)}"
-            ] = ahead(runs_, ("ncode", "tsne_mixture"), (model, "tsne_mixture"))
+            checks[f"{name}: with t-SNE it is above t-SNE of {NAMED[model]}"] = (
+                ahead(runs_, ("ncode", "tsne_mixture"), (model, "tsne_mixture"))
+            )
 TAKES = {
     "mnist": "The recorded autoencoders of MNIST, of more than one seed.",
     "cifar10": "Autoencoders of CIFAR-10, the sparse and the denoising one too: hours each.",
@@ -288,15 +294,9 @@ if profile == "cpu":
     assert accuracy(records, "pixels", "kmeans").mean() > 0.4
 runs_ = best["MNIST"]
 name = evaluation.described("", runs_).strip(", ")
-over = {
-    "that of pixels": "pixels",
-    "that of principal components": "pca",
-    "that of the VAE's embeddings": "vae",
-    "that of the plain autoencoder's": "autoencoder",
-}
 margins = [
-    f"{span(interval(100 * (accuracy(runs_, 'ncode', 'tsne_mixture') - accuracy(runs_, model, 'tsne_mixture'))), 3)} over {what}"
-    for what, model in over.items()
+    f"{span(interval(100 * (accuracy(runs_, 'ncode', 'tsne_mixture') - accuracy(runs_, model, 'tsne_mixture'))), 3)} over that of {what}"
+    for model, what in NAMED.items()
     if model in runs_
 ]
 Markdown(
