@@ -99,7 +99,6 @@ symbolic = {
     "closed loop: Φ(x, π) = -x": sp.simplify(closed_path.subs(t, sp.pi) + x0)
     == 0,
 }
-assert all(symbolic.values()), symbolic
 
 # %% [markdown]
 # ## The setting
@@ -163,7 +162,6 @@ with torch.no_grad():
         name: (model(grid) - exact).abs().max().item()
         for name, model, exact in cases
     }
-assert max(errors.values()) < 1e-12, errors
 
 # %% [markdown]
 # Where no exact solution is known, the library's `solver_error` measures every sample's distance to a tight
@@ -219,7 +217,6 @@ with torch.no_grad():
 column = times.reshape(-1, 1, 1)
 exact = {"open": grid * (1 - column), "closed": grid * column.cos()}
 along = {loop: (paths[loop].x - exact[loop]).abs().max().item() for loop in paths}
-assert max(along.values()) < 1e-12, along
 assert (paths["closed"].theta + grid * column.sin()).abs().max() < 1e-12
 
 # %% [markdown]

@@ -256,7 +256,7 @@ assert crossings == 0
 # {numref}`fig-reversibility`: without contraction the way back is about as exact as the way there. With
 # contraction it is worse than the forward error by a factor that grows exponentially, however small that error is.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-reversibility", "caption": "The worst of 64 samples after T = 1 forward and back (solid), and its error at T before turning back (dotted), over the solver's tolerance, for the field f(x) - λx. The black line is the tolerance itself: it bounds neither."}, "image": {"alt": "Log-log plot of distance against tolerance. For each of three contraction rates a solid and a dotted line fall with the tolerance; the larger the rate, the further the solid line lies above the dotted one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-reversibility", "caption": "The worst of 64 samples after T = 1 forward and back (solid), and its error at T before turning back (dotted), over the solver's tolerance, for the field f(x) - λx. The black line is the tolerance itself: it bounds the error at T where the field contracts, not at λ = 0, and not the way back."}, "image": {"alt": "Log-log plot of distance against tolerance. For each of three contraction rates a solid and a dotted line fall with the tolerance; the larger the rate, the further the solid line lies above the dotted one."}}
 figure, axes = plotting.panels(1, width=6.2, height=3.2)
 panel = axes[0, 0]
 for rate, colour in zip(
@@ -443,7 +443,8 @@ page.table(
 #
 # - A ResNet has weights of its own in every block. It discretises a field that depends on time; with shared weights,
 #   as here, an autonomous one. And its blocks come without the factor $h$: it must be learned into the weights.
-# - A tolerance bounds the local error of a step. {numref}`fig-reversibility` shows the global one above it.
+# - A tolerance bounds the local error of a step. In {numref}`fig-reversibility` the global one lies above it for λ = 0,
+#   below it for contracting fields, and far above it after the way back.
 # - The adjoint's memory is constant in the number of steps because it trusts the way back. Where the field
 #   contracts, that trust is misplaced; output times along the path, which the library restarts from, restore it.
 #

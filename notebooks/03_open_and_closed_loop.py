@@ -143,7 +143,6 @@ with torch.no_grad():
     for loop in paths:
         second = build(loop, solver=other)(starts)
         agreement[loop] = (second - paths[loop].x[-1]).abs().max().item()
-assert max(agreement.values()) < 1e-7, agreement
 agreement
 
 # %% [markdown]
@@ -202,9 +201,6 @@ axes[1, 0].legend(loc="lower left")
 plt.show()
 
 # %%
-assert crossed["node"][0] == 0
-assert crossed["open"][0] > 0 and crossed["closed"][0] > 0
-assert all(nearest > 0 for _, nearest in crossed.values())
 pairs = len(starts) * (len(starts) - 1) // 2
 page.table(
     "tab-crossing",
@@ -298,7 +294,6 @@ for name, model in (("slot", first), ("bias", second)):
         (gradient_of_input(model) - gradient_of_input(data)).abs().max().item()
     )
     parity[name] = max(parity[name], difference)
-assert max(parity.values()) < 1e-10, parity
 parity
 
 # %% [markdown]
@@ -349,15 +344,15 @@ page.verdict(
     {
         "unique: two unrelated solvers agree to 1e-7": max(agreement.values())
         < 1e-7,
-        "unique: no two samples' z = (x, θ) meet": all(
-            nearest > 0 for _, nearest in crossed.values()
+        "unique: no pair's distance in z = (x, θ) falls below a hundredth of its first": all(
+            nearest > 0.01 for _, nearest in crossed.values()
         ),
         "open loop: paths cross in x": crossed["open"][0] > 0,
         "closed loop: paths cross in x": crossed["closed"][0] > 0,
         "without control: none cross": crossed["node"][0] == 0,
     },
-    note="Two points of care. Uniqueness for all times needs a growth bound besides differentiability; it holds for tanh "
-    "networks, not for every f and g. And being non-autonomous is not what lets paths cross: a time-dependent field that "
+    note="Two points of care. A solution is unique for as long as it exists; that it exists for all times needs a growth "
+    "bound besides differentiability, which tanh networks have and not every f and g. And being non-autonomous is not what lets paths cross: a time-dependent field that "
     "all samples share keeps their order. What does is that every sample has a θ of its own.",
 )
 

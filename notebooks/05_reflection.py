@@ -232,22 +232,14 @@ page.table(
 )
 
 # %% [markdown]
-# What must hold whatever the budget is asserted here: a one-dimensional flow cannot beat the floor, on any seed, and
-# keeps the order of points; a controlled one does beat it and does not keep the order.
+# Whatever the budget, a one-dimensional flow cannot beat the floor, on any seed, and keeps the order of points.
 
 # %%
-for model, runs_ in records.items():
-    for record in runs_:
-        with torch.no_grad():
-            end = trained(record)(test)[:, 0]
-        ordered = bool(
-            (end.diff() >= -1e-3).all()
-        )  # up to the solver's tolerance
-        assert (model == "node") == ordered, (model, record.config["seed"])
-        assert (model == "node") == (record.metrics["mse"] >= floor - 1e-3), (
-            model,
-            record.metrics["mse"],
-        )
+for record in records["node"]:
+    with torch.no_grad():
+        end = trained(record)(test)[:, 0]
+    assert (end.diff() >= -1e-3).all()  # up to the solver's tolerance
+    assert record.metrics["mse"] >= floor - 1e-3
 
 
 # %%
@@ -258,10 +250,10 @@ def control_spread(model, time):
     return theta.std(1).mean(1)
 
 
-open_spread, closed_spread = (
-    control_spread(opened, 1.0),
-    control_spread(closed, 1.0),
-)
+open_spread = control_spread(opened, 1.0)
+closed_spread = [
+    control_spread(trained(record), 1.0) for record in records["closed"]
+]
 checks = {
     "NODE stays at 1/3, within 0.32 to 0.35, on every seed": all(
         0.32 <= value <= 0.35 for value in mse["node"]
@@ -274,15 +266,13 @@ checks = {
         mse["closed"]
     )
     <= 1e-4,
-    "open loop: θ differs between samples from the start and is constant": bool(
+    "by different means: the open loop's θ differs between samples from the start and is constant (by construction)": bool(
         open_spread[0] > 0 and torch.allclose(open_spread[0], open_spread[1])
     ),
-    "closed loop: θ is the same for all samples at first and differs at the end": bool(
-        closed_spread[0] < 1e-6 < closed_spread[1]
+    "the closed loop's θ is the same for all samples at first (by construction) and differs at the end, on every seed": all(
+        bool(first < 1e-6 and last > 0.01) for first, last in closed_spread
     ),
 }
-if profile != "smoke":
-    assert all(checks.values()), checks
 others = [
     plotting.LABELS[model]
     for model in ("anode", "data")
@@ -302,7 +292,8 @@ worst = max(record.metrics["solver_error"] for record in every_record)
 Markdown(
     f"**How exact is each sample?** The solver's tolerance was {settings['tolerance']:g}; it bounds the *local* error "
     f"of a step. The largest *global* error of any sample of any model was {worst:.1e}, against a solve at 1e-10 in "
-    "double precision. An MSE far below its square would be the solver's, not the flow's."
+    "double precision. The MSEs are those of what the solver gives; below the square of a model's own solver error, in the "
+    "last column of the table, they say nothing about its flow."
 )
 
 # %% [markdown]
@@ -313,7 +304,7 @@ Markdown(
 # - *By different means* is read as: the open loop separates the samples' fields at once, the closed loop during the
 #   flow.
 # - Equal fields, not equal parameter counts: a controller that steers all of a field's parameters has more of its
-#   own. The table prints them. ANODE reaches its error with the fewest.
+#   own. The table prints them.
 #
 # ## What it took
 

@@ -111,7 +111,8 @@ plotting.use_style()
 # fixed by every $P$: one number on the diagonal and one off it.
 # :::
 #
-# Whatever else the $n^2$ entries of μ do is noise: of their initialisation, and of the sampling of episodes.
+# The proposition speaks of a symmetric start. From a random one it only suggests that there is nothing else to find; a
+# histogram below looks whether there is.
 
 # %% tags=["hide-input"]
 settings = dict(page.settings)
@@ -279,7 +280,14 @@ for panel, shown in zip(axes[0], (left, right), strict=True):
         chosen = select(shown, learner=kind)
         plotting.band(panel, *analysis.curve(chosen), kind)
     for kind in ("hebb", "oracle"):
-        level = np.mean(errors(controls, learner=kind, **fig6))
+        # N-CODE's own number of bits.
+        level = np.mean(
+            errors(
+                controls if shown is left else recorded["1000"],
+                learner=kind,
+                **fig6,
+            )
+        )
         panel.axhline(level, **plotting.line(kind))
     for copies in (True, False):
         level = chance(memorisation.task(Config("hebb", 0, **fig6)), copies)
@@ -332,8 +340,8 @@ plt.show()
 # %% [markdown]
 # ### What learning does to μ
 #
-# By {prf:ref}`prop-memory-symmetry` there are two numbers to learn. The histogram shows that this is what happens:
-# all entries move up together, and their spread is that of the initialisation and of the sampling.
+# From a symmetric start there are two numbers to learn ({prf:ref}`prop-memory-symmetry`). From a random one, the entries
+# off the diagonal move up together and those on it down; how much their spread grows is printed below the histogram.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-mu", "caption": "Entries of μ before and after training, first seed of the episode above. The mean moves from 0 to a positive value, Hebb's sign; the diagonal (ticks) is the second number."}, "image": {"alt": "Two overlapping bell-shaped histograms; the one after training is shifted to positive values."}}
 torch.manual_seed(config.seed)
@@ -363,11 +371,19 @@ panel.set(xlabel="entry of μ", ylabel="density")
 panel.legend()
 plt.show()
 
+# %% tags=["hide-input"]
+off = ~torch.eye(len(before), dtype=torch.bool)
+Markdown(
+    f"Off the diagonal the mean goes from {before[off].mean():.1e} to {after[off].mean():.1e} and the standard deviation "
+    f"from {before[off].std():.1e} to {after[off].std():.1e}; on it the mean goes from {before.diagonal().mean():.1e} to "
+    f"{after.diagonal().mean():.1e}."
+)
+
 # %% [markdown]
 # ### Crosstalk, predicted and measured
 #
 # {prf:ref}`prop-memory-crosstalk` is about clamped bits and weak synapses. There it is right. With $\mu = 1/n$ the
-# state moves away from the stimulus while θ is formed, and the error is larger; after training, larger still.
+# state moves away from the stimulus while θ is formed, and the error is larger; after training, in all but the easiest cases, larger still.
 
 
 # %%
@@ -381,7 +397,7 @@ against = {
     for name, (made, *look) in compared.items()
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-crosstalk", "caption": "Share of the unknown bits that come out wrong, against the prediction from crosstalk alone; one point a case of m and p. Weak and clamped, the untrained rule errs as predicted (the line); μ = 1/n errs more often, and trained N-CODE more often still. Shares below 1e-4 are left out."}, "image": {"alt": "Scatter plot with logarithmic axes and a diagonal. The weak, clamped rule's points lie on it, those of the stronger rule above, those of trained N-CODE highest."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-crosstalk", "caption": "Share of the unknown bits that come out wrong, against the prediction from crosstalk alone; one point a case of m and p. Weak and clamped, the untrained rule errs as predicted (the line); μ = 1/n errs more often, and trained N-CODE, in all but the easiest cases, more often still. Shares below 1e-4 are left out."}, "image": {"alt": "Scatter plot with logarithmic axes and a diagonal. The weak, clamped rule's points lie on it, those of the stronger rule above, those of trained N-CODE highest."}}
 figure, axes = plotting.panels(1, width=4.6, height=3.2)
 panel = axes[0, 0]
 panel.plot([1e-4, 0.5], [1e-4, 0.5], color="black", linewidth=0.8)
@@ -451,14 +467,16 @@ page.table(
 )
 
 # %% [markdown]
-# The squared error is the wrong judge here: it prefers strong synapses, which bring the unknown bits nearer to their
-# floor ({prf:ref}`prop-memory-floor`) and let clean and noisy bits saturate alike, while the sign is best with weak
-# ones, or with known bits held. Noise in μ adds to the crosstalk; starting from a nearly constant μ and averaging
-# over more episodes a step removes most of it, and what is left is the untrained rule.
+# Where no bit is held, the squared error is the wrong judge: it prefers strong synapses, which bring the unknown bits
+# nearer to their floor ({prf:ref}`prop-memory-floor`) and let clean and noisy bits saturate alike, while the sign is best
+# with weak ones. Where the known bits are held, strong synapses serve both. Noise in μ adds to the crosstalk. With known
+# bits held, a nearly constant start and more episodes a step bring training near the rule; without holding they do
+# not. The rule's strength was chosen from six, its diagonal from two; the trained variants have one learning rate, and
+# their steps end before μ has the strength of the best rule.
 #
 # ## Paper versus ours, with a verdict
 #
-# How much does learning add? Before training, after it, the rule that was never trained, and the oracle.
+# How much does learning add? Chance, N-CODE after training, the rule that was never trained, and the oracle.
 
 
 # %% tags=["hide-input"]
@@ -509,6 +527,10 @@ checks = {
 
 # %%
 gained = [*analysis.gains(large, large), *analysis.gains(live, controls)]
+failed = [case for case in cases if not analysis.all_below(live, [case], seeds)]
+by_crosstalk = [
+    (m, p) for m, p in failed if p * analysis.crosstalk_error(bits, m, p) > 0.01
+]
 page.verdict(
     "N14",
     checks,
@@ -516,8 +538,8 @@ page.verdict(
     note="Learning is not what remembers. The Hebbian rule with a constant, never trained μ is at least as good in "
     f"{sum(gain <= 0 for gain in gained)} of the {len(gained)} cases measured, and at most "
     f"{100 * max(gained):.2f} percentage points worse; training on the squared error finds Hebb's sign and then trades "
-    "bit error for size. With 100 bits and many patterns or few known bits, crosstalk alone is predicted to cost more "
-    "than 1 %.",
+    f"bit error for size. Of the {len(failed)} cases of {bits} bits that are not below 1 %, crosstalk alone is predicted to "
+    f"cost more than that in {len(by_crosstalk)}; in the others it is what training does to μ.",
 )
 
 # %% [markdown]
@@ -570,6 +592,7 @@ for (kind, *_), made in {**trained_baselines, **broken}.items():
             str(facts["iterations"] * facts["batch"]),
             str(len(made)),
             spread([100 * value for value in errors(made)], 3),
+            spread([100 * run.metrics["unknown_error"] for run in made], 3),
             f"{100 * analysis.last_change(made):+.2f}",
             PAPER[kind],
         ]
@@ -579,7 +602,8 @@ for (kind, *_), made in {**trained_baselines, **broken}.items():
 page.table(
     "tab-memory-baselines",
     "Baselines after all their episodes, recorded: bit error in per cent on unseen episodes, mean ± standard deviation "
-    "over seeds; chance is 25 with the known bits copied and 50 without. μ has 10,000 entries. A star marks a learning "
+    "over seeds; chance is 25 with the known bits copied and 50 without, and 50 on the unknown bits alone. N-CODE's known "
+    "bits are set in its state; a baseline has to carry them through its own. μ has 10,000 entries. A star marks a learning "
     "rate at the edge of the sweep. The last row won the short sweep and broke down later, on every seed; the rate "
     "that came second stands in for it.",
     [
@@ -589,6 +613,7 @@ page.table(
         "episodes",
         "seeds",
         "bit error %",
+        "unknown bits %",
         "change",
         "paper %",
     ],
@@ -596,7 +621,13 @@ page.table(
 )
 
 # %%
-ours = np.mean(errors(live, learner="ncode", **fig6))
+SIZES = {None: " of μ's size", 128: ", wide"}
+recalled = np.mean(
+    [
+        run.metrics["unknown_error"]
+        for run in select(live, learner="ncode", **fig6)
+    ]
+)
 equal = {kind: final[kind, None] for kind in ("ode_rnn", "data")}
 wide = {kind: final[kind, 128] for kind in ("ode_rnn", "data")}
 page.verdict(
@@ -611,15 +642,26 @@ page.verdict(
         "with a wide state they end at 0.15 to 0.20": all(
             0.15 <= value <= 0.2 for value in wide.values()
         ),
-        "all have come to a plateau: less than 0.01 in the last quarter": all(
-            abs(value) < 0.01 for value in change.values()
+        "none still changes by more than half a point from the third to the last "
+        "quarter": all(abs(value) < 0.005 for value in change.values()),
+        "on the unknown bits none comes within ten times N-CODE's error, in more than "
+        "a hundred times its episodes": all(
+            run.metrics["unknown_error"] > 10 * recalled
+            and run.config["iterations"] * run.config["batch"]
+            > 100 * settings["iterations"]
+            for made in trained_baselines.values()
+            for run in made
         ),
-        "none comes within ten times N-CODE's error, in more than a hundred times "
-        "its episodes": all(value > 10 * ours for value in final.values()),
     },
     recorded["baselines"],
     note="At 100 bits and 5 patterns; the paper's curves are for a larger problem, and it gives neither sizes (but the "
-    "LSTM's) nor learning rates. A baseline no larger than μ cannot even copy the known bits through its state.",
+    "LSTM's) nor learning rates. A baseline no larger than μ cannot even copy the known bits through its state. Changes from "
+    "the third to the last quarter, in points: "
+    + ", ".join(
+        f"{100 * value:+.2f} ({plotting.LABELS[kind]}{SIZES.get(hidden, '')})"
+        for (kind, hidden), value in change.items()
+    )
+    + "; where the error rises, the rate won a sweep of a quarter of this length.",
 )
 
 # %% [markdown]
@@ -630,8 +672,6 @@ page.verdict(
 assert max(gained) < 0.002, gained
 hebb_level = errors(controls, learner="hebb", **fig6)[0]
 assert all(value > 0.1 > 10 * hebb_level for value in final.values()), final
-if profile != "smoke":
-    assert analysis.all_below(live, [(3, 0.5)], seeds)
 
 # %% [markdown]
 # ## Deviations
