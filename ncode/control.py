@@ -46,14 +46,18 @@ class OpenLoop(nn.Module):
         nn.init.normal_(head.weight, std=spread * head.in_features**-0.5)
         nn.init.zeros_(head.bias)
 
+    def must_give(self, m: int) -> None:
+        """Raise a ``ValueError`` where this γ gives another number of control variables than ``m``."""
+        if m != self.layers[-1].out_features:
+            raise ValueError(f"gamma: gives {self.layers[-1].out_features} control variables, {m} are steered")
+
     def start_from(self, theta: Float[Tensor, " m"]) -> None:
         """Make ``theta``, the field's own initial parameters, the control that all samples start around.
 
         Raises:
             ValueError: when this γ gives another number of control variables.
         """
-        if len(theta) != self.layers[-1].out_features:
-            raise ValueError(f"gamma: gives {self.layers[-1].out_features} control variables, {len(theta)} are steered")
+        self.must_give(len(theta))
         with torch.no_grad():
             self.layers[-1].bias.copy_(theta)
 

@@ -13,8 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ncode.solve import solve
-
 if TYPE_CHECKING:
     from ncode.flows import Flow
 
@@ -104,9 +102,7 @@ def path_cost(
         return (*velocity, _one_each(running(point), x, "running"))
 
     state = (*problem.state, start.new_zeros(len(start)))
-    known = (*problem.captured, *model.field.parameters(), *captured)
-    path, model.nfe = solve(with_cost, state, times, model.solver, known, costs=1)
-    *path, c = path
+    *path, c = model.solve(with_cost, state, times, (*problem.captured, *captured), costs=1)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]
     cost = c[-1]
     if terminal is not None:

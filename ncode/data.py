@@ -132,6 +132,8 @@ def load(dataset: str, variant: str = "") -> Splits:
     """
     if dataset not in LOADERS:
         raise ValueError(f"dataset: {dataset!r} is not one of {', '.join(LOADERS)}")
+    if dataset == "digits" and variant:
+        raise ValueError(f"variant: the digits come with a dependency, and have none called {variant!r}")
     return LOADERS[dataset](variant) if variant else LOADERS[dataset]()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import platformdirs
 import requests
+from filelock import FileLock
 from tqdm import tqdm
 
 TIMEOUT = 30
@@ -56,11 +57,17 @@ def fetch(url: str, file: Path, md5: str) -> Path:
 
     with readable_failures(file, f"It comes from {url}: try again with a network, or put the file there by hand"):
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            pooch.retrieve(url, f"md5:{md5}", fname=file.name, path=file.parent, downloader=_resuming(file))
-        except ValueError as error:
-            # pooch has removed what it got.
-            raise DataError(f"{file}: what {url} sent has the wrong checksum and was discarded. Try again.") from error
+        # Notebooks run side by side: the second waits for the first, and finds the file.
+        with FileLock(file.with_name(f".{file.name}.lock")):
+            if file.exists():
+                return file
+            try:
+                pooch.retrieve(url, f"md5:{md5}", fname=file.name, path=file.parent, downloader=_resuming(file))
+            except ValueError as error:
+                # pooch has removed what it got.
+                raise DataError(
+                    f"{file}: what {url} sent has the wrong checksum and was discarded. Try again."
+                ) from error
     return file
 
 

@@ -14,6 +14,7 @@ All map a batch of states x(0) to a batch of states x(T) of the same shape, and 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from ncode.control import OpenLoop
 from ncode.fields import Field
-from ncode.integrate import NFE, RightHandSide, Solver, State
+from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State
 from ncode.solve import solve
 
 
@@ -52,7 +53,7 @@ class Flow(nn.Module):
         solver: how its initial value problem is solved.
 
     Attributes:
-        nfe: evaluations of the last call, forward and backward.
+        nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
     def __init__(self, field: Field, solver: Solver | None = None):
@@ -60,6 +61,8 @@ class Flow(nn.Module):
         self.field = field
         self.solver = solver or Solver()
         self.nfe = NFE()
+        self.owned: tuple[str, ...] = ()
+        """The field's parameters that this model's controller has taken over."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,7 +80,8 @@ class Flow(nn.Module):
             SolveError: when the solve fails.
             ValueError: when ``x0`` has the wrong shape, dtype or device, is empty or not finite.
         """
-        return self._path(x0, [0.0, self.solver.horizon])[0][-1]
+        path, _ = self._path(x0, [0.0, self.solver.horizon])
+        return path[0][-1]
 
     def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
@@ -88,38 +92,64 @@ class Flow(nn.Module):
         Raises:
             SolveError, ValueError: as :meth:`forward`.
         """
-        path = self._path(x0, t)
+        path, problem = self._path(x0, t)
         times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        return Trajectory(times, path[0], self._control(x0, path))
+        return Trajectory(times, path[0], self._control(path, problem))
 
     def solver_error(self, x0: Float[Tensor, "batch *state"], tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
         """Every sample's global error at T: the distance to a tight reference solve in float64.
 
         A tolerance bounds each step's local error; how errors add up along the path is the field's doing. This
-        measures it. The reference solves the same parameters by dopri8 at ``tolerance``.
+        measures it. The reference solves the same parameters by dopri8 at ``tolerance``, both in evaluation mode: what
+        a dropout drops is no error of the solver.
         """
-        reference = copy.deepcopy(self).double()
+        training = [module for module in self.modules() if module.training]
+        reference = copy.deepcopy(self).double().eval()
         reference.solver = Solver(
             method="dopri8", rtol=tolerance, atol=tolerance, horizon=self.solver.horizon, max_nfe=1_000_000
         )
         nfe = self.nfe
-        with torch.no_grad():
-            error = self(x0).double() - reference(x0.double())
-        self.nfe = nfe
+        try:
+            self.eval()
+            with torch.no_grad():
+                error = self(x0).double() - reference(x0.double())
+        finally:
+            self.nfe = nfe
+            for module in training:
+                module.training = True
         return error.flatten(1).norm(dim=1)
 
-    def _path(self, x0: Tensor, t: Tensor | Sequence[float]) -> State:
+    def solve(self, f: RightHandSide, state: State, t: Tensor, captured: Sequence[Tensor], costs: int = 0) -> State:
+        """One solve with this model's solver, of its own problem or of one built on it; sets :attr:`nfe`.
+
+        Arguments as of :func:`ncode.solve.solve`; the field's parameters are captured besides.
+        """
+        # A call that fails must not leave another call's count.
+        self.nfe = NFE()
+        for part in state[1:]:
+            if not torch.isfinite(part).all():
+                # A controller's doing and not the caller's: in training it costs a step, as later in the solve.
+                bad = int((~torch.isfinite(part.flatten(1)).all(1)).nonzero()[0])
+                raise SolveError("non-finite values", bad, float(t[0]), 0, math.inf)
+        try:
+            path, self.nfe = solve(f, state, t, self.solver, [*captured, *self.field.parameters()], costs)
+        except SolveError as error:
+            self.nfe = NFE(forward=error.nfe)
+            raise
+        return path
+
+    def _path(self, x0: Tensor, t: Tensor | Sequence[float]) -> tuple[State, Problem]:
         self._check(x0)
         problem = self.problem(x0)
         times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        captured = [*problem.captured, *self.field.parameters()]
-        path, self.nfe = solve(problem.f, problem.state, times, self.solver, captured)
-        return path
+        return self.solve(problem.f, problem.state, times, problem.captured), problem
 
-    def _control(self, x0: Tensor, path: State) -> Tensor | None:
+    def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
 
     def _check(self, x0: Tensor) -> None:
+        if tuple(self.field.steered) != self.owned:
+            raise ValueError(_taken(name for name in self.field.steered if name not in self.owned))
         shape = self.shape
         if not isinstance(x0, Tensor) or not x0.is_floating_point():
             raise ValueError(f"x0: must be a floating-point tensor, not {getattr(x0, 'dtype', type(x0).__name__)}")
@@ -135,7 +165,14 @@ class NeuralODE(Flow):
 
     Args:
         field, solver: see :class:`Flow`.
+
+    Raises:
+        ValueError: when the field has a slot, which nothing here fills.
     """
+
+    def __init__(self, field: Field, solver: Solver | None = None):
+        super().__init__(field, solver)
+        _no_slots(field)
 
     def problem(self, x0):
         return Problem(lambda t, z: (self.field(t, z[0], {}),), (x0,))
@@ -152,11 +189,12 @@ class AugmentedNeuralODE(Flow):
         solver: see :class:`Flow`.
 
     Raises:
-        ValueError: when ``augment`` leaves nothing of the field's dimensions for x.
+        ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
     """
 
     def __init__(self, field: Field, augment: int, project: bool = True, solver: Solver | None = None):
         super().__init__(field, solver)
+        _no_slots(field)
         if not 0 < augment < field.shape[0]:
             raise ValueError(f"augment: must lie between 1 and {field.shape[0] - 1}, not {augment}")
         self.augment = augment
@@ -167,8 +205,8 @@ class AugmentedNeuralODE(Flow):
         return Problem(lambda t, z: (self.field(t, z[0], {}),), (torch.cat([x0, zeros], dim=1),))
 
     def _path(self, x0, t):
-        (path,) = super()._path(x0, t)
-        return (path[:, :, : -self.augment] if self.project else path,)
+        (path,), problem = super()._path(x0, t)
+        return (path[:, :, : -self.augment] if self.project else path,), problem
 
     @property
     def shape(self):
@@ -212,7 +250,8 @@ class NCODE(Flow):
         solver: see :class:`Flow`.
 
     Raises:
-        ValueError: when there is neither γ nor g, or ``steer`` matches nothing.
+        ValueError: when there is neither γ nor g, ``steer`` matches nothing, another model's controller owns some of
+            the field, or γ gives another number of control variables. The field is then as it was.
     """
 
     def __init__(
@@ -226,7 +265,13 @@ class NCODE(Flow):
         super().__init__(field, solver)
         if gamma is None and g is None:
             raise ValueError("gamma, g: N-CODE needs at least one controller")
+        if field.steered:
+            raise ValueError(_taken(field.steered))
+        if isinstance(gamma, OpenLoop):
+            # Before the field hands anything over.
+            gamma.must_give(field.size(steer))
         start = field.release(steer)
+        self.owned = tuple(field.steered)
         self.m = len(start)
         self.gamma, self.g = gamma, g
         if isinstance(gamma, OpenLoop):
@@ -261,10 +306,20 @@ class NCODE(Flow):
 
         return Problem(coupled, (x0, theta0), tuple(self.g.parameters()), control=lambda z: z[1])
 
-    def _control(self, x0, path):
+    def _control(self, path, problem):
         if self.g is None:
-            return self.initial_control(x0).expand(len(path[0]), -1, -1)
+            # What made the path: asked again, a γ with dropout would give another control.
+            return problem.control([part[0] for part in path]).expand(len(path[0]), -1, -1)
         return path[1]
+
+
+def _taken(names: Iterable[str]) -> str:
+    return f"field: {', '.join(names)} already belongs to another model's controller: give every model its own field"
+
+
+def _no_slots(field: Field) -> None:
+    if open_ := [name for name in field.slots if name not in field.steered]:
+        raise ValueError(f"field: its slot {', '.join(open_)} needs something that fills it: data control or N-CODE")
 
 
 def find_flows(model: nn.Module) -> list[Flow]:

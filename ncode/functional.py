@@ -31,6 +31,9 @@ def linear(
         if bias is None or bias.dim() == 1:
             return F.linear(x, weight, bias)
         return F.linear(x, weight) + bias
+    if (len(weight), weight.shape[2]) != tuple(x.shape):
+        # The elementwise form below would broadcast.
+        raise RuntimeError(f"linear: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
     # A batched matrix-vector product. For the small matrices of a controlled field, the elementwise form avoids
     # the overhead of one BLAS call a sample; from a few hundred entries on, bmm wins.
     if weight.shape[1] * weight.shape[2] <= 256:
@@ -64,6 +67,8 @@ def conv2d(
         raise ValueError(f"weight: kernels must be square and of odd size, not {tuple(weight.shape[-2:])}")
     if size == 1:
         # A kernel of one pixel is a matrix product over all pixels: two to four times as fast so, shared or not.
+        if weight.dim() == 5 and len(weight) != len(x):
+            raise RuntimeError(f"conv2d: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
         matrix = weight.flatten(-3).expand(len(x), *weight.shape[-4:-3], -1)
         y = torch.bmm(matrix, x.flatten(2)).unflatten(2, x.shape[2:])
     else:

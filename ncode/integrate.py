@@ -153,14 +153,18 @@ def integrate(
         try:
             return odeint(watch, state, t, rtol=solver.rtol, atol=solver.atol, method=solver.method, options=options)
         except AssertionError as error:
+            if error is watch.raised:
+                raise
             # torchdiffeq reports its failures as bare assertions.
             raise watch.failure(None) from error
 
+    counted = nfe.forward, nfe.backward
     path = attempt()
     watch.close()
     if not finite(path):
         # Fixed steps go on to the end with whatever they have. Again, then, up to where it went wrong.
         watch.strict, watch.calls = True, watch.before
+        nfe.forward, nfe.backward = counted
         with torch.no_grad():
             attempt()
         watch.t, watch.state = t[-1], tuple(part[-1] for part in path)
@@ -190,6 +194,7 @@ class _Watch:
         self.errors: Tensor | None = None
         self.calls = self.before = nfe.backward if backward else 0
         self.strict = False
+        self.raised: AssertionError | None = None
         self._open: tuple | None = None
         if steps is not None:
             # torchdiffeq looks these up by name, and warns where a method knows no rejection.
@@ -220,7 +225,12 @@ class _Watch:
         self.t, self.state = t, state
         if self.strict and not finite(state):
             raise self.failure("non-finite values")
-        return self.f(t, state)
+        try:
+            return self.f(t, state)
+        except AssertionError as error:
+            # The field's own, and no report of torchdiffeq's.
+            self.raised = error
+            raise
 
     def norm(self, parts: State) -> Tensor:
         """The error norm that the step size control uses; also applied by torchdiffeq to states and velocities.
@@ -274,7 +284,10 @@ def _grid(solver: Solver):
     length = abs(solver.horizon) / solver.steps
 
     def grid(f, state, t):
-        count = max(1, math.ceil(abs(float(t[-1] - t[0])) / length - 1e-6))
+        first, last = float(t[0]), float(t[-1])
+        # Times are rounded to the state's precision, which may be by more than a millionth of a step.
+        slack = max(1e-6, 4 * torch.finfo(state[0].dtype).eps * max(abs(first), abs(last)) / length)
+        count = max(1, math.ceil(abs(last - first) / length - slack))
         points = torch.linspace(float(t[0]), float(t[-1]), count + 1, dtype=t.dtype, device=t.device)
         points[0], points[-1] = t[0], t[-1]
         return points

@@ -156,7 +156,7 @@ class HebbianNCODE(nn.Module):
         ``points`` times a presentation; x jumps to the stimulus between one presentation's last and the next's first.
         """
         duration = self.task.duration
-        t = torch.linspace(0, duration, points, dtype=stimuli.dtype)
+        t = torch.linspace(0, duration, points, dtype=stimuli.dtype, device=stimuli.device)
         theta, times, states, synapses = self.theta0.expand(stimuli.shape[1], -1, -1), [], [], []
         for k, stimulus in enumerate(stimuli):
             x, path = self._integrate(stimulus, theta, t, self.solver)
@@ -168,9 +168,10 @@ class HebbianNCODE(nn.Module):
 
     def solver_error(self, stimuli: Stimuli, tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
         """The largest error of any bit of the output, against a tight dopri8 solve in float64."""
-        reference = HebbianNCODE(
-            self.task, leak=self.leak, clamp=self.clamp, method="dopri8", tolerance=tolerance
-        ).double()
+        options = {"leak": self.leak, "clamp": self.clamp, "method": "dopri8", "tolerance": tolerance}
+        # Its initialisation is thrown away, and must not move the caller's random numbers on.
+        with torch.random.fork_rng(devices=[]):
+            reference = HebbianNCODE(self.task, **options).to(stimuli.device).double()
         reference.load_state_dict(self.state_dict())
         with torch.no_grad():
             return (self(stimuli).double() - reference(stimuli.double())).abs().amax(1)

@@ -19,7 +19,8 @@ from ncode.fields import Field
 class Equilibria(NamedTuple):
     """The equilibria of one sample's field: ``points`` (number, 2) and the ``kinds`` of each.
 
-    A kind is ``sink``, ``source`` or ``saddle``, from the signs of the Jacobian's eigenvalues' real parts.
+    A kind is ``sink``, ``source`` or ``saddle``, from the signs of the Jacobian's eigenvalues' real parts, or
+    ``degenerate`` where one of these is zero up to rounding, as at a centre.
     """
 
     points: Tensor
@@ -63,7 +64,9 @@ def equilibria(
     for _ in range(iterations):
         velocity, jacobian = _linearise(field, x, values)
         # Damped where the Jacobian is near singular, as it is next to a bifurcation.
-        square = jacobian.mT @ jacobian + 1e-10 * torch.eye(2, dtype=dtype, device=device)
+        square = jacobian.mT @ jacobian
+        damping = (4 * torch.finfo(dtype).eps * square.diagonal(dim1=1, dim2=2).sum(1)).clamp(min=1e-10)
+        square = square + damping[:, None, None] * torch.eye(2, dtype=dtype, device=device)
         step = torch.linalg.solve(square, (jacobian.mT @ velocity.unsqueeze(2))).squeeze(2)
         x = x - step * (longest / step.norm(dim=1, keepdim=True).clamp(min=longest))
     velocity, jacobian = _linearise(field, x, values)
@@ -94,6 +97,10 @@ def _distinct(points: Tensor, jacobians: Tensor, radius: float) -> Equilibria:
             kept.append(i)
     kinds = []
     for jacobian in jacobians[kept]:
-        real = torch.linalg.eigvals(jacobian).real
-        kinds.append("sink" if (real < 0).all() else "source" if (real > 0).all() else "saddle")
+        eigenvalues = torch.linalg.eigvals(jacobian)
+        real = eigenvalues.real
+        if (real.abs() <= torch.finfo(real.dtype).eps ** 0.5 * eigenvalues.abs().max()).any():
+            kinds.append("degenerate")
+        else:
+            kinds.append("sink" if (real < 0).all() else "source" if (real > 0).all() else "saddle")
     return Equilibria(points[kept], kinds)

@@ -75,9 +75,9 @@ def device_name() -> str:
 
 
 def code_fingerprint(module: str) -> str:
-    """A hash of the code that ``module`` can reach inside this package.
+    """A hash of the code that ``module`` can reach inside its own package and this one.
 
-    It covers the module and what it imports from ``ncode``, directly or not. Comments and docstrings do not count:
+    It covers the module and what it imports from them, directly or not. Comments and docstrings do not count:
     a better explanation does not make a run stale, a changed line of code does.
     """
     digest = hashlib.sha256()
@@ -113,17 +113,21 @@ def _tree(module: str) -> ast.Module:
 
 
 def _imports(module: str) -> list[str]:
-    """The modules of this module's own package that it imports, at any depth of its code."""
+    """The modules of this module's own package, and of this one, that it imports, at any depth of its code."""
     package = module.split(".", 1)[0]
     found: list[str] = []
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            parent = importlib.util.find_spec(module).parent
+            source = importlib.util.resolve_name("." * node.level + (node.module or ""), parent)
             # `from ncode import runs` names a module, `from ncode.runs import run` one of its functions.
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    # The package's own __init__ imports everything, and runs nothing of it.
-    return [name for name in found if name.startswith(package + ".")]
+            found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    # Inside a package its __init__ does not count: it imports everything, and runs nothing of it. From outside,
+    # `from ncode import NCODE` may mean any of it.
+    mine = {package, __name__.split(".", 1)[0]}
+    return [name for name in found if name.split(".", 1)[0] in mine and name != package]
 
 
 def _code(module: str) -> str:

@@ -102,7 +102,13 @@ def fingerprint(*tensors: Tensor) -> str:
 
 
 def identity(function: Callable, config: Any) -> str:
-    """The id of the run of ``function`` on ``config``: what must be the same for two runs to be one."""
+    """The id of the run of ``function`` on ``config``: what must be the same for two runs to be one.
+
+    Raises:
+        ValueError: for a function of a notebook or script, whose code has no module to be known by.
+    """
+    if function.__module__ == "__main__":
+        raise ValueError("function: must be a top-level function of a module that can be imported, not of a notebook")
     facts = {
         "experiment": _name(function),
         "config": _plain(config),

@@ -34,7 +34,8 @@ def overtakings(x: Float[Tensor, "time n"]) -> int:
     gaps = x.diff(dim=1)
     if not (gaps[0] > 0).all():
         raise ValueError("x: must be strictly increasing at the first time")
-    return int((gaps <= 0).any(0).sum())
+    # Not a number is no order.
+    return int((~(gaps > 0)).any(0).sum())
 
 
 def winding_number(curve: Float[Tensor, "n 2"], point: Float[Tensor, " 2"]) -> int:

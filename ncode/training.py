@@ -89,7 +89,7 @@ class History:
         nfe_forward, nfe_backward: evaluations, summed over the model's flows.
         seconds: wall-clock time of each iteration.
         evaluated: the iterations after which the evaluation ran.
-        failures: ``{iteration, reason, sample, t}`` of every failed solve.
+        failures: ``{iteration, reason, sample, t}`` of every failed step; ``evaluation`` besides where it was one.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -125,8 +125,9 @@ def fit(
 ) -> History:
     """Train ``model`` for ``iterations`` steps, or go on from a checkpoint that is there.
 
-    A solve that fails, or a loss that is not finite, costs its step: it is recorded, the parameters stay as they
-    were, and training goes on with the next batch.
+    A solve that fails, or a loss or gradient that is not finite, costs its step: it is recorded, the parameters stay as
+    they were, and training goes on with the next batch. A solve that fails in an evaluation is recorded, too, and its
+    results are NaN.
 
     Args:
         model: any module; the evaluations of the flows inside it are counted.
@@ -149,8 +150,10 @@ def fit(
     history = History()
     if checkpoint is not None and checkpoint.exists():
         history = _resume(checkpoint, model, optimiser)
+        if until is not None and history.iterations and until(history):
+            return history
     flows = find_flows(model)
-    failed_in_a_row = 0
+    failed_in_a_row = _failed_in_a_row(history)
     for k in _progress(history.iterations, iterations, label):
         start = time.perf_counter()
         if schedule is not None:
@@ -174,7 +177,11 @@ def fit(
         history.nfe_backward.append(sum(flow.nfe.backward for flow in flows))
         done = k + 1 == iterations
         if evaluate is not None and (done or (k + 1) % evaluate_every == 0):
-            _evaluate(model, evaluate, history)
+            try:
+                _evaluate(model, evaluate, history)
+            except SolveError as error:
+                history.failures.append({**_describe(k, error), "evaluation": True})
+                _add_evaluation(history, dict.fromkeys(history.evaluations, math.nan))
         history.seconds.append(time.perf_counter() - start)
         stop = until is not None and until(history)
         if checkpoint is not None and (done or stop or (k + 1) % checkpoint_every == 0):
@@ -194,10 +201,12 @@ def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, floa
     optimiser.zero_grad(set_to_none=True)
     value, metrics = loss(model, batch)
     if not torch.isfinite(value):
-        raise FloatingPointError("the loss is not finite")
+        raise FloatingPointError("non-finite loss")
     value.backward()
-    if clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), clip)
+    # Without clipping the norm is all that is wanted: gradients are then multiplied by 1.
+    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip)
+    if not torch.isfinite(norm):
+        raise FloatingPointError("non-finite gradient")
     optimiser.step()
     return value.item(), {name: float(number) for name, number in metrics.items()}
 
@@ -205,13 +214,26 @@ def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, floa
 def _describe(k: int, error: Exception) -> dict:
     if isinstance(error, SolveError):
         return {"iteration": k, "reason": error.reason, "sample": error.sample, "t": error.t}
-    return {"iteration": k, "reason": "non-finite loss", "sample": None, "t": None}
+    return {"iteration": k, "reason": str(error), "sample": None, "t": None}
+
+
+def _failed_in_a_row(history: History) -> int:
+    """How many steps failed at the end of a history: a continuation is as patient as what it continues."""
+    failed = {failure["iteration"] for failure in history.failures if not failure.get("evaluation")}
+    count = 0
+    while history.iterations - 1 - count in failed:
+        count += 1
+    return count
 
 
 def _evaluate(model: nn.Module, evaluate, history: History) -> None:
     model.eval()
     with torch.no_grad():
         results = evaluate(model)
+    _add_evaluation(history, results)
+
+
+def _add_evaluation(history: History, results: Mapping[str, float]) -> None:
     history.evaluated.append(history.iterations)
     for name, number in results.items():
         history.evaluations.setdefault(name, []).append(float(number))

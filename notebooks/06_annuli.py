@@ -273,6 +273,7 @@ for portrait, radius in zip(rays[0][0], steering.RADII, strict=True):
             "sink": ("o", "#0072B2"),
             "saddle": ("x", "#E69F00"),
             "source": ("s", "#D55E00"),
+            "degenerate": ("+", "#222222"),
         }[kind]
         axes[0, 0].plot(radius, point[0], mark[0], color=mark[1], markersize=3)
 with torch.no_grad():

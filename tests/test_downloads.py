@@ -59,7 +59,7 @@ def get(url, folder):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def test_a_file_is_downloaded_once(server, tmp_path):
@@ -132,3 +132,15 @@ def test_other_disk_errors_are_not_dressed_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "_receive", broken)
     with pytest.raises(PermissionError):
         get(server, tmp_path)
+
+
+def test_two_who_want_one_file_at_once_both_get_it(server, tmp_path):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(get(server, tmp_path))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [tmp_path / "file.bin"] * 4
+    assert found[0].read_bytes() == CONTENT
+    assert Server.asked == [None]

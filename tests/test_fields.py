@@ -59,7 +59,7 @@ def test_unpack_gives_every_sample_its_own_row():
 def test_a_released_parameter_has_one_owner():
     field = MLP(2, (4,))
     NCODE(field, gamma=OpenLoop(2, 4), steer="layers.0.bias")
-    with pytest.raises(ValueError, match=r"steer: layers.0.bias already belongs"):
+    with pytest.raises(ValueError, match=r"layers\.0\.bias already belongs"):
         NCODE(field, gamma=OpenLoop(2, field.size()))
     # What is left may still be steered by nobody or looked at.
     assert "layers.0.weight" in dict(field.named_parameters())
@@ -172,3 +172,11 @@ def test_a_timed_field_sees_the_time_and_can_be_steered(float64):
         )
         shifted = field(torch.tensor(0.5), torch.zeros(2, 1), {"layers.0.bias": torch.tensor([[0.0], [3.0]])})
     assert shifted[:, 0].tolist() == [1.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"), [((4, 5), (4, 3, 1)), ((4, 1), (4, 3, 5)), ((1, 5), (4, 3, 5)), ((1, 100), (4, 5, 100))]
+)
+def test_weights_that_do_not_fit_are_refused_whatever_their_size(x, weight, unchecked):
+    with pytest.raises(RuntimeError):
+        functional.linear(torch.ones(x), torch.ones(weight))

@@ -301,3 +301,89 @@ def test_a_failed_solve_leaves_the_model_usable():
         model(x)
     model.solver = Solver()
     assert torch.isfinite(model(x)).all()
+
+
+def test_a_field_serves_one_controlled_model():
+    field = MLP(2, (4,))
+    shared = NeuralODE(field)
+    NCODE(field, gamma=OpenLoop(2, field.size("*.bias")), steer="*.bias")
+    for model in (shared, NeuralODE(field)):
+        # Its biases are gone: without this it would run, and give something else.
+        with pytest.raises(ValueError, match=r"layers\.0\.bias, layers\.1\.bias already belongs"):
+            model(torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="already belongs"):
+        NCODE(field, gamma=OpenLoop(2, field.size("*.weight")), steer="*.weight")
+
+
+def test_a_controller_that_does_not_fit_leaves_the_field_as_it_was():
+    field = MLP(2, (4,))
+    before = [p.numel() for p in field.parameters()]
+    with pytest.raises(ValueError, match="gives 3 control variables"):
+        NCODE(field, gamma=OpenLoop(2, 3))
+    assert [p.numel() for p in field.parameters()] == before
+    assert NCODE(field, gamma=OpenLoop(2, field.size()))(torch.zeros(1, 2)).shape == (1, 2)
+
+
+def test_a_slot_that_nothing_fills_is_refused():
+    for model in (NeuralODE, lambda field: AugmentedNeuralODE(field, 1)):
+        with pytest.raises(ValueError, match="slot u"):
+            model(MLP(2, inputs=2))
+
+
+class Dropped(OpenLoop):
+    """γ with dropout: another control at every call."""
+
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x), 0.5, self.training)
+
+
+def test_a_trajectory_gives_the_control_that_made_its_path():
+    torch.manual_seed(0)
+    model = NCODE(Velocity(3), gamma=Dropped(3, 3, spread=1.0))
+    path = model.trajectory(torch.randn(5, 3), [0.0, 1.0])
+    torch.testing.assert_close(path.theta[0], path.x[1] - path.x[0])
+    torch.testing.assert_close(path.theta[1], path.theta[0])
+
+
+def test_the_solver_error_is_none_of_a_dropout_and_leaves_the_mode():
+    torch.manual_seed(0)
+    model = NCODE(Velocity(3), gamma=Dropped(3, 3, spread=1.0)).train()
+    model.field.eval()
+    assert model.solver_error(torch.randn(5, 3)).max() < 1e-5
+    assert model.training and model.gamma.training and not model.field.training
+
+
+class Explodes(Field):
+    """x' = x², which leaves the floating-point range at t = 1/x(0)."""
+
+    def __init__(self):
+        super().__init__(shape=(1,))
+
+    def forward(self, t, x, theta):
+        return x.square()
+
+
+def test_a_failed_solve_leaves_its_own_count():
+    model = NeuralODE(Explodes())
+    model(torch.full((1, 1), 0.1))
+    before = model.nfe.forward
+    with pytest.raises(SolveError) as failed:
+        model(torch.full((1, 1), 5.0))
+    assert model.nfe.forward == failed.value.nfe != before
+    fixed = NeuralODE(Explodes(), Solver("euler", steps=50))
+    with pytest.raises(SolveError) as failed:
+        fixed(torch.full((1, 1), 100.0))
+    assert fixed.nfe.forward == failed.value.nfe
+
+
+def test_a_control_that_is_not_finite_is_a_failed_solve():
+    class Diverged(OpenLoop):
+        def forward(self, x):
+            return super().forward(x) / 0.0
+
+    for g in (None, lambda t, x, theta: torch.zeros_like(theta)):
+        model = NCODE(Velocity(2), gamma=Diverged(2, 2), g=nn.Module() if g else None)
+        if g:
+            model.g.forward = g
+        with pytest.raises(SolveError, match="non-finite"):
+            model(torch.ones(3, 2))

@@ -193,3 +193,8 @@ def test_a_sudden_change_has_a_longer_path_than_a_steady_one():
     start, end = torch.full((3, 1), -1.0).double(), torch.full((3, 1), 1.0).double()
     excess = [metrics.perceptual_path(features(s), start, end, times=200).excess for s in (1, 4, 16)]
     assert 1 <= excess[0] < excess[1] < excess[2]
+
+
+def test_noise_is_no_cluster():
+    with pytest.raises(ValueError, match="negative"):
+        metrics.clustering_accuracy(np.array([0, 0, 1, 1]), np.array([0, 0, -1, 1]))

@@ -6,6 +6,7 @@ from torch import nn
 
 from ncode import Field, phase
 from ncode.experiments import annuli_steering
+from ncode.fields import Linear
 from ncode.phase import equilibria
 from ncode.results import Recorded
 
@@ -64,3 +65,14 @@ def test_the_table_of_what_is_steered_waits_for_both_loops():
     # A third of the ray is gap: 0.3 is below its share, 0.5 above.
     assert row == ["biases", "2", "62 ± 18", "40 ± 14", "50%", "100%", "50%", "0.1", "2"]
     assert annuli_steering.rows([]) == []
+
+
+def test_a_centre_is_degenerate_and_spoils_no_other_sample():
+    # A sink, a centre, and a matrix of rank one, whose equilibria are a line.
+    theta = torch.tensor([[-1.0, 0, 0, -2], [0, 1, -1, 0], [1, 1, 1, 1]])
+    field = Linear(2)
+    field.release()
+    sink, centre, line = equilibria(field, theta)
+    assert sink.kinds == ["sink"]
+    assert centre.kinds == ["degenerate"]
+    assert set(line.kinds) == {"degenerate"}

@@ -124,3 +124,29 @@ def test_code_that_a_run_reaches_changes_it_and_nothing_else_does(tmp_path, monk
     # Reached through an import inside a function.
     _package(tmp_path, "return 2 * x")
     assert _fingerprint(monkeypatch, tmp_path) != before
+
+
+def test_what_lies_outside_the_package_is_fingerprinted_with_what_it_uses_of_it(monkeypatch, tmp_path):
+    for k, text in enumerate(("from ncode import NCODE", "from ncode.flows import NeuralODE", "import ncode")):
+        (tmp_path / f"outside{k}.py").write_text(text + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for k in range(3):
+        assert {"ncode.flows", "ncode.solve", "ncode.adjoint"} <= provenance._reachable(f"outside{k}")
+    assert "ncode.plotting" not in provenance._reachable("outside1")
+
+
+def test_relative_imports_are_reached(monkeypatch, tmp_path):
+    folder = tmp_path / "relative"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "task.py").write_text("from . import one\nfrom .two import x\n")
+    (folder / "one.py").write_text("")
+    (folder / "two.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert provenance._reachable("relative.task") == {"relative.task", "relative.one", "relative.two"}
+
+
+def test_a_notebooks_function_is_no_experiment(monkeypatch):
+    monkeypatch.setattr(experiment, "__module__", "__main__")
+    with pytest.raises(ValueError, match="not of a notebook"):
+        runs.identity(experiment, Config())

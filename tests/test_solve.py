@@ -260,3 +260,23 @@ def test_options_that_make_no_sense_are_named(option, value):
 def test_problems_that_make_no_sense_are_named(unchecked, state, t, message):
     with pytest.raises(ValueError, match=message):
         solve(lambda t, z: z, state, t, Solver())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("steps", [1, 7, 100, 1000])
+def test_fixed_steps_are_as_many_as_asked_for_over_any_horizon(dtype, steps):
+    for horizon in (0.1, 0.3, 1.1, 2.2, 3.99):
+        solver = Solver("euler", steps=steps, horizon=horizon)
+        t = torch.tensor([0.0, horizon], dtype=dtype)
+        _, nfe = solve(lambda t, z: (-z[0],), (torch.ones(1, 1, dtype=dtype),), t, solver)
+        assert nfe.forward == steps, horizon
+
+
+def test_a_fields_own_assertion_is_not_a_solvers_failure():
+    def field(t, z):
+        assert z[0].shape[1] == 3, "x must have three features"
+        return (z[0],)
+
+    for method in ("dopri5", "rk4"):
+        with pytest.raises(AssertionError, match="three features"):
+            solve(field, (torch.ones(1, 2),), UNIT, Solver(method))

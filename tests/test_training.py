@@ -163,3 +163,80 @@ def test_the_schedule_scales_the_learning_rate():
     assert model.weight.item() == pytest.approx(1 - 0.1 * (1 + 0.75 + 0.5 + 0.25))
     assert cosine(0.0) == 1
     assert cosine(0.5) == pytest.approx(0.5)
+
+
+def test_a_gradient_that_is_not_finite_costs_its_step():
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1, bias=False)
+    batches = [(torch.zeros(1, 2) if k == 1 else torch.ones(1, 2),) for k in range(4)]
+    for clip in (None, 1.0):
+        history = fit(
+            model,
+            # The square root's slope at 0 is infinite.
+            lambda model, batch: (model(batch[0]).abs().sqrt().mean(), {}),
+            batches,
+            4,
+            torch.optim.SGD(model.parameters(), lr=0.01),
+            clip=clip,
+        )
+        assert [failure["iteration"] for failure in history.failures] == [1]
+        assert history.failures[0]["reason"] == "non-finite gradient"
+        assert torch.isfinite(model.weight).all()
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path):
+    lengths, weights = [], []
+    for _ in range(3):
+        model = nn.Linear(2, 1)
+        history = fit(
+            model,
+            lambda model, batch: (model(batch[0]).square().mean(), {}),
+            Batches(torch.ones(4, 2)),
+            20,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            until=lambda history: history.iterations >= 5,
+            checkpoint=tmp_path / "c",
+        )
+        lengths.append(history.iterations)
+        weights.append(model.weight.detach().clone())
+    assert lengths == [5, 5, 5]
+    assert torch.equal(weights[0], weights[1]) and torch.equal(weights[1], weights[2])
+
+
+def test_a_continuation_is_as_patient_as_what_it_continues(tmp_path):
+    def loss(model, batch):
+        return model(batch[0]).mean() * math.nan, {}
+
+    def run(iterations):
+        model = nn.Linear(2, 1)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        options = {"patience": 5, "checkpoint": tmp_path / "c"}
+        return fit(model, loss, Batches(torch.ones(4, 2)), iterations, optimiser, **options)
+
+    assert run(3).iterations == 3
+    with pytest.raises(TrainingError, match="5 steps"):
+        run(5)
+
+
+def test_an_evaluation_that_fails_is_recorded_and_training_goes_on():
+    def evaluate(model):
+        evaluate.calls += 1
+        if evaluate.calls == 2:
+            raise SolveError("non-finite values", 0, 0.5, 10, math.inf)
+        return {"score": float(evaluate.calls)}
+
+    evaluate.calls = 0
+    model = nn.Linear(2, 1)
+    history = fit(
+        model,
+        lambda model, batch: (model(batch[0]).square().mean(), {}),
+        Batches(torch.ones(4, 2)),
+        6,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        evaluate=evaluate,
+        evaluate_every=2,
+    )
+    assert history.evaluated == [2, 4, 6]
+    assert history.evaluations["score"][0::2] == [1.0, 3.0] and math.isnan(history.evaluations["score"][1])
+    assert [failure["evaluation"] for failure in history.failures] == [True]
+    assert history.iterations == 6
