@@ -300,6 +300,13 @@ page.table(
     [row for title, roles in (chosen | varied).items() for row in variants.calm_rows(title, roles)],
 )  # fmt: skip
 
+# %% tags=["hide-input"]
+Markdown(
+    "\n".join(
+        variants.saves(title, roles) for title, roles in (chosen | varied).items()
+    )
+)
+
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 

@@ -321,6 +321,15 @@ def test_recorded_variations_are_read_by_role(monkeypatch):
     assert "not told apart" in variants.generalises(title, roles)
     assert variants.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
     assert variants.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2] == "20 ± 0"
+    lines = variants.saves(title, roles).splitlines()
+    assert len(lines) == 2
+    assert all("evaluations not told apart" in line and "accuracy not told apart" in line for line in lines)
+    calmed = roles["open loop, kinetic"][1]
+    for k, run in enumerate(calmed):
+        run.metrics["nfe_adaptive"] = 10.0 + 0.01 * k
+        run.metrics["test_accuracy"] -= 0.1 + 0.001 * k
+    assert "**fewer evaluations**" in variants.saves(title, roles)
+    assert "**lower accuracy**" in variants.saves(title, roles)
     figure, axes = plt.subplots()
     variants.tuning_panel(axes, tuned[title], title)
     assert len(axes.lines) == len(tuning) + 1
