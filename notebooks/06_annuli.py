@@ -80,7 +80,6 @@ records = runs.sweep(
     annuli.train, annuli.Config, annuli.MODELS, seeds, **settings
 )
 every_record = [record for runs_ in records.values() for record in runs_]
-controlled = ("anode", "data", "open", "closed")
 
 
 # %%

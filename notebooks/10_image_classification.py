@@ -499,8 +499,8 @@ page.verdict(
 #   the falling rate of the recordings took its place after that was seen. Those runs were not recorded: that the order
 #   of the models may depend on the schedule is a warning, not a result.
 # - On CIFAR-10 two rates serve ANODE about equally well ({numref}`tab-images-rates`). The comparison was begun at
-#   3e-3, the best of two; a third, 1e-2, then had a slightly lower loss and was begun, too; the other models turned out to
-#   depend on the rate much more than ANODE does. So both are recorded and have a say in the verdicts, with more seeds at
+#   3e-3, the best of two; a third, 1e-2, then had a slightly lower loss and was begun, too; the open loop turned out to
+#   depend on the rate much more than ANODE does ({numref}`tab-images-accuracy`). So both are recorded and have a say in the verdicts, with more seeds at
 #   3e-3. No model was given a rate of its own.
 # - All flows but NODE have the same augmented state; the paper does not say whether its controlled models have one.
 # - Images are averaged down, the block is narrower than the paper's, and training uses two steps of rk4 where the paper

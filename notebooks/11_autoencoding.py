@@ -186,8 +186,8 @@ for name in task.recorded():
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# For these, too, one learning rate serves all models, the one that suits the plain autoencoder; at that rate
-# AutoN-CODE's normalisation and scale are chosen, so it is tuned more than its rivals.
+# For these, too, one learning rate serves all models. It, and AutoN-CODE's normalisation and scale, are to be chosen by
+# the tuning below, on a seed of its own; nothing is chosen for AutoN-CODE's rivals.
 
 # %% tags=["hide-input"]
 rows = study.tuning_rows("autoencoding_mnist")
@@ -197,7 +197,9 @@ shown = page.table(
     "recorded comparison uses.",
     ["model", "rate", "normalisation", "scale", "validation nats", "used"],
     rows,
-) if rows else Markdown("The tuning is not recorded yet.")  # fmt: skip
+) if rows else Markdown(
+    "The tuning is not recorded yet: what the recorded runs use comes from an earlier trial that was not recorded."
+)  # fmt: skip
 shown
 
 # %% [markdown]

@@ -779,7 +779,7 @@ page.verdict(
         f"{TITLES[study]} {learnt[study, 0]} of {runs_of[study, 0]} (NODE) and {learnt[study, 5]} of {runs_of[study, 5]} (ANODE)"
         for study in provoked
     )
-    + ". So these are trainings that do not succeed, of either model. The provocation, a learning rate of 0.1, "
+    + ". Where few or none did, what is compared are trainings that do not succeed. The provocation, a learning rate of 0.1, "
     "is ours; the paper reports failures on images and when overfitting, at its own rate. Few runs decide little: the exact "
     "test asks whether chance would explain the counts.",
     untested={
