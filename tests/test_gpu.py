@@ -62,7 +62,7 @@ def test_a_state_that_lies_elsewhere_than_the_model_is_one_clear_error():
     cpu, gpu = _both("open", Solver())
     x0 = torch.randn(3, 2, dtype=torch.float64)
     for model, state in ((cpu, x0.to(GPU)), (gpu, x0)):
-        with pytest.raises(ValueError, match="x0: is torch.float64 on"):
+        with pytest.raises(ValueError, match=r"x0: is torch\.float64 on"):
             model(state)
 
 
