@@ -231,7 +231,8 @@ def tuning(settings: dict, rates: Sequence[float], scales: Sequence[float], epoc
         epochs: of each of these runs.
     """
     settings = {**settings, "epochs": epochs, "looks": 1}
-    plain = [Config("autoencoder", TUNING_SEED, **{**settings, "learning_rate": rate}) for rate in rates]
+    bare = {name: value for name, value in settings.items() if name not in ("normalisation", "scale")}
+    plain = [Config("autoencoder", TUNING_SEED, **{**bare, "learning_rate": rate}) for rate in rates]
     return plain + [
         Config("ncode", TUNING_SEED, **{**settings, "normalisation": normalisation, "scale": scale})
         for normalisation in COMPONENT_WISE

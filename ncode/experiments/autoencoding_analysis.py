@@ -88,7 +88,11 @@ def tuning_rows(name: str) -> list[list[str]]:
     Args:
         name: of the comparison, such as ``"autoencoding_mnist"``; without its tuning recorded there is no row.
     """
-    used = {(c.model, c.learning_rate, c.normalisation, c.scale) for c in recorded()[name]()}
+
+    def tuned(c: Config) -> tuple:
+        return (c.model, c.learning_rate, *((c.normalisation, c.scale) if c.model == "ncode" else ()))
+
+    used = {tuned(c) for c in recorded()[name]()}
     rows = []
     for one in results.find(f"{name}_tuning"):
         c = Config(**one.config)
@@ -99,7 +103,7 @@ def tuning_rows(name: str) -> list[list[str]]:
                 f"{c.learning_rate:g}",
                 *((c.normalisation, f"{c.scale:g}") if ours else ("–", "–")),
                 f"{one.metrics['validation_nats']:.2f}",
-                "✓" if (c.model, c.learning_rate, c.normalisation, c.scale) in used else "",
+                "✓" if tuned(c) in used else "",
             ]
         )
     return rows
