@@ -129,10 +129,14 @@ def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
 def test_runs_are_described_by_data_and_budget():
     run = recorded("anode", 0, 0.5)
     assert study.data(run) == "MNIST 14×14, 2 epochs"
-    assert study.budget([run, run]) == "k = 16, learning rate 0.003, 2 seeds"
+    assert study.budget({"anode": [run, run]}) == "k = 16, learning rate 0.003, 2 seeds"
     run.config.update(dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
     assert study.data(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
-    assert study.budget([run]) == "k = 16, learning rate 0.0033, falling to 0, 1 seed"
+    assert study.budget({"anode": [run]}) == "k = 16, learning rate 0.0033, falling to 0, 1 seed"
+    run.config.update(method="dopri5", cosine=False, learning_rate=1e-3)
+    assert study.budget({"anode": [run]}) == "k = 16, dopri5 at 0.001, learning rate 0.001, 1 seed"
+    made = {"anode": [run], "open": [recorded("open", 0, 0.5)], "data": [recorded("data", 0, 0.5)]}
+    assert "learning rate 0.001 (ANODE); 0.003 (N-CODE, open loop · data control), 1 seed" in study.budget(made)
 
 
 def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
@@ -244,6 +248,64 @@ def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
     assert sizes == [8, 14]
     np.testing.assert_allclose(by_model["anode"], [[50, 60], [51, 61]])
     assert study.by_size(found, "cifar10") == ([], {})
+    # Another rate is another comparison, not another size.
+    faster = whole(14, seeds=3)
+    for run in faster:
+        run.config["learning_rate"] = 1e-2
+    again = study.by_size({**found, "faster": study.by_model(faster)}, "mnist")
+    np.testing.assert_allclose(again[1]["anode"], by_model["anode"])
+
+
+@pytest.fixture
+def own_rates(monkeypatch):
+    """Recordings of one plan: every model's rates, the best 1e-3 for all but ANODE and γ, 1e-2 for them; then runs."""
+    plan = study.task.Config("", 0, dataset="mnist", size=14, filters=16, learning_rate=1e-2)
+    best = dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
+    name, rates = "image_classification_plan", (1e-3, 1e-2)
+
+    def run(config, loss=0.0):
+        return Recorded("id", "", dataclasses.asdict(config), {"validation_loss": loss, "test_accuracy": 0.5}, {}, {})
+
+    def of(model, seed, rate, looks=10):
+        return dataclasses.replace(plan, model=model, seed=seed, learning_rate=rate, looks=looks)
+
+    models = study.task.MODELS
+    monkeypatch.setattr(study.task, "comparisons", lambda: {name: [of(m, s, 1e-2) for s in (0, 1) for m in models]})
+    tried = [of(m, study.task.RATE_SEED, rate) for rate in rates for m in models]
+    monkeypatch.setattr(study.task, "model_rates", lambda: {f"{name}_model_rates": tried})
+    found = {
+        f"{name}_model_rates": [run(c, abs(c.learning_rate - best[c.model])) for c in tried],
+        # As often looked at as an older plan wanted.
+        name: [run(of(m, s, 1e-2, looks=20)) for s in (0, 1) for m in models],
+    }
+    monkeypatch.setattr(study.results, "find", lambda name: found.get(name, []))
+    return name, found, run
+
+
+def test_at_its_own_rate_every_model_has_its_best(own_rates):
+    name, found, run = own_rates
+    needed = study.task.own_rate(name)
+    assert [(c.model, c.seed, c.learning_rate) for c in needed] == [
+        (model, seed, 1e-3) for seed in (0, 1) for model in study.task.MODELS if model not in ("anode", "gamma")
+    ]
+    assert study.at_own_rates() == {}, "one model lacks its runs"
+    found[f"{name}_own_rate"] = list(map(run, needed[: len(needed) // 2]))
+    (made,) = study.at_own_rates().values()
+    assert {len(runs) for runs in made.values()} == {1}, "the seed that all models have"
+    rates = {model: runs[0].config["learning_rate"] for model, runs in made.items()}
+    assert rates == dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
+    assert list(study.beside({"own": made}, {})) == ["recorded, MNIST 14×14, 5 epochs, own rates"]
+
+
+def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
+    name, found, _ = own_rates
+    columns, rows = study.model_rates_table(name)
+    assert columns == ["model", "0.001", "0.01"]
+    assert [row[0] for row in rows] == [study.plotting.LABELS[model] for model in study.task.MODELS]
+    assert rows[1] == [study.plotting.LABELS["anode"], "0.009", "**0.000**"]
+    found[f"{name}_model_rates"].pop()
+    assert study.task.best_rates(name) == {}
+    assert (study.model_rates_table(name)[1], study.at_own_rates()) == ([], {})
 
 
 def test_how_two_models_stand_says_how_many_seeds_are_missing(pairs):

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -123,7 +124,7 @@ def band(axes: Axes, x: Sequence[float], values: np.ndarray, model: str) -> None
 
 def pictures(axes: Axes, images: Float[Tensor, "rows columns c h w"] | Float[np.ndarray, "rows columns c h w"]) -> None:
     """Draw rows of images as one picture."""
-    whole = np.asarray(images).transpose(0, 3, 1, 4, 2)
+    whole = torch.as_tensor(images).cpu().numpy().transpose(0, 3, 1, 4, 2)
     rows, height, columns, width, channels = whole.shape
     whole = whole.reshape(rows * height, columns * width, channels)
     axes.imshow(whole.squeeze(), cmap="gray", vmin=0, vmax=1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ncode import comparison, results
+from ncode import comparison, plotting, results
 from ncode.comparison import Runs, metric
 from ncode.comparison import by_model as by_model
 from ncode.data import title
@@ -72,24 +72,68 @@ def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
     return found
 
 
+def at_own_rates() -> dict[str, Runs]:
+    """Recorded comparisons in which each model has the learning rate that is best for it, by name.
+
+    For the comparisons whose rates were tried for every model (:func:`image_classification.best_rates`). A model's runs
+    are taken from whatever recording has them; the seeds are those that all models have.
+    """
+    names = [*task.comparisons(), *(f"{name.removesuffix('_model_rates')}_own_rate" for name in task.model_rates())]
+    # How often a run is looked at does not change its training.
+    made = {replace(task.Config(**run.config), looks=0): run for name in names for run in results.find(name)}
+    found = {}
+    for name in (one.removesuffix("_model_rates") for one in task.model_rates()):
+        best = task.best_rates(name)
+        wanted = [replace(c, learning_rate=best[c.model], looks=0) for c in task.comparisons()[name] if best]
+        runs = by_model(made[config] for config in wanted if config in made)
+        if complete(runs):
+            found[f"{name}_own_rate"] = runs
+    return found
+
+
+def model_rates_table(name: str) -> tuple[list[str], list[list[str]]]:
+    """A table's columns and rows: the validation loss of every model at every learning rate, the lowest in bold.
+
+    Args:
+        name: of the comparison; without all its trials recorded there is no row.
+    """
+    best, runs = task.best_rates(name), results.find(f"{name}_model_rates")
+    losses = {(run.config["model"], run.config["learning_rate"]): run.metrics["validation_loss"] for run in runs}
+    tried = sorted({rate for _, rate in losses})
+
+    def cell(model: str, rate: float) -> str:
+        return f"**{losses[model, rate]:.3f}**" if rate == best[model] else f"{losses[model, rate]:.3f}"
+
+    rows = [[plotting.LABELS[model], *(cell(model, rate) for rate in tried)] for model in task.MODELS if best]
+    return ["model", *(f"{rate:g}" for rate in tried)], rows
+
+
 def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, Runs]:
     """Recordings and the runs of this execution, by what they are (see :func:`data`).
 
-    Where two are of the same data and length, the later one's name has its learning rate as well.
+    Where two are of the same data and length, the later one's name has its learning rate as well; where each model has
+    its own, the name says so.
     """
     found = {}
     for kind, sets in (("recorded", recorded), ("this run", live)):
         for made in sets.values():
             run = made["anode"][0]
             name = data(run, kind)
+            if len(set(rates(made).values())) > 1:
+                name = f"{name}, own rates"
             found[f"{name}, rate {run.config['learning_rate']:g}" if name in found else name] = made
     return found
+
+
+def rates(made: Runs) -> dict[str, float]:
+    """Every model's learning rate."""
+    return {model: runs[0].config["learning_rate"] for model, runs in made.items()}
 
 
 def budgets(compared: Mapping[str, Runs]) -> str:
     """The budget of all runs, and what was planned and is not recorded, as Markdown."""
     absent = ", ".join(sorted(task.comparisons().keys() - recorded().keys())) or "none"
-    lines = [f"- {name}: {budget(made['anode'])}" for name, made in compared.items()]
+    lines = [f"- {name}: {budget(made)}" for name, made in compared.items()]
     return "\n".join(lines) + f"\n\nPlanned, with no whole seed recorded yet: {absent}."
 
 
@@ -102,13 +146,14 @@ def main(recorded: Mapping[str, Runs], dataset: str) -> Runs | None:
 def by_size(recorded: Mapping[str, Runs], dataset: str) -> tuple[list[int], dict[str, np.ndarray]]:
     """The sizes in pixels at which a data set was recorded, and test accuracy in % by model: a row a seed.
 
-    Of the seeds that every size has; budgets are the same by plan.
+    Of the seeds that every size has. Nothing but the size differs: of several settings the one with the most sizes.
     """
-    found = {
-        made["anode"][0].config["size"]: made
-        for made in recorded.values()
-        if made["anode"][0].config["dataset"] == dataset
-    }
+    alike: dict[task.Config, dict[int, Runs]] = {}
+    for made in recorded.values():
+        config = task.Config(**made["anode"][0].config)
+        if config.dataset == dataset:
+            alike.setdefault(replace(config, size=0, looks=0, seed=0), {})[config.size] = made
+    found = max(alike.values(), key=len, default={})
     sizes, seeds = sorted(found), min((len(made["anode"]) for made in found.values()), default=0)
     return sizes, {
         model: 100 * np.stack([metric(found[size][model][:seeds], "test_accuracy") for size in sizes], axis=1)
@@ -174,15 +219,20 @@ def data(run, kind: str = "") -> str:
     return f"{kind}{', ' if kind else ''}{of} {config['size']}×{config['size']}{few}, {config['epochs']} epochs"
 
 
-def budget(runs: Sequence) -> str:
-    """Width, learning rate and number of seeds of one model's runs, in words."""
-    config = runs[0].config
-    # What was recorded before there was a schedule has no such field.
-    falling = ", falling to 0" if config.get("cosine") else ""
-    return (
-        f"k = {config['filters']}, learning rate {config['learning_rate']:.2g}{falling}, "
-        f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
-    )
+def budget(made: Runs) -> str:
+    """ANODE's width, solver and number of seeds, and the models' learning rates, in words."""
+    runs = made["anode"]
+    config = task.Config(**runs[0].config)
+    by_rate: dict[float, list[str]] = {}
+    for model, rate in rates(made).items():
+        by_rate.setdefault(rate, []).append(plotting.LABELS[model])
+    if len(by_rate) == 1:
+        rate = f"learning rate {config.learning_rate:.2g}"
+    else:
+        rate = "learning rate " + "; ".join(f"{rate:.2g} ({' · '.join(of)})" for rate, of in sorted(by_rate.items()))
+    falling = ", falling to 0" if config.cosine else ""
+    solver = "" if config.method == "rk4" else f"{config.method} at {config.tolerance:g}, "
+    return f"k = {config.filters}, {solver}{rate}{falling}, {len(runs)} seed{'s' if len(runs) > 1 else ''}"
 
 
 def fitted(runs: Iterable) -> bool:
