@@ -6,7 +6,9 @@ Every function returns MyST Markdown. Those in ``FILLS`` answer a line ``{{ name
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from book import sync
 from ncode import claims, paper, profiles, results
@@ -22,6 +24,9 @@ MODULES = (
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
+
+# What notebooks said on other machines and in other profiles (written by book.elsewhere).
+ELSEWHERE = Path(__file__).resolve().parent / "elsewhere"
 
 _CLASSES = {
     "holds": "tip",
@@ -185,6 +190,38 @@ def costs(recorded) -> str:
     return list_table("tab-costs", caption, ["notebook", "page, s", "training runs, s", "seeds", "runs"], rows)
 
 
+def executed_elsewhere(recorded) -> str:
+    """What notebooks took on other machines and in other profiles, and whether their verdicts were this build's."""
+    files = sorted(ELSEWHERE.glob("*.json"))
+    kept = [one for path in files for one in json.loads(path.read_text(encoding="utf-8"))]
+    rows = []
+    for one in sorted(kept, key=lambda one: (one["profile"], one["notebook"])):
+        words = [
+            f"{claim} {word}" + ("" if word == recorded.verdicts.get(claim, {}).get("verdict") else " (here not)")
+            for claim, word in one["verdicts"].items()
+        ]
+        # The smoke profile's numbers say nothing.
+        told = "–" if one["profile"] == "smoke" else ", ".join(words) or "none asked"
+        rows.append(
+            [
+                _home(recorded, one["notebook"]),
+                one["profile"],
+                f"{one['seconds']:.0f}",
+                one["provenance"]["device"],
+                told,
+            ]
+        )
+    commits = ", ".join(sorted({f"`{one['provenance']['commit']}`" for one in kept}))
+    versions = "; ".join(
+        sorted({", ".join(f"{k} {v}" for k, v in one["provenance"]["versions"].items()) for one in kept})
+    )
+    caption = (
+        f'Notebooks that were executed elsewhere ({versions}; commit {commits}). A verdict of which it says "here not" '
+        "is another one in this build. Several ran side by side."
+    )
+    return list_table("tab-elsewhere", caption, ["notebook", "profile", "page, s", "device", "verdicts"], rows)
+
+
 def machine(recorded) -> str:
     """On what the notebooks ran: device, threads, commit, versions."""
     seen: dict[str, list[str]] = {}
@@ -264,6 +301,7 @@ FILLS = {
     "findings": findings,
     "published": published,
     "costs": costs,
+    "elsewhere": executed_elsewhere,
     "machine": machine,
     "settings": settings,
     "figure": figure,

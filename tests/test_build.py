@@ -13,8 +13,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from book import execute, failures, pages, publish, stage
-from ncode import paper
+from book import elsewhere, execute, failures, pages, publish, stage
+from ncode import claims, paper
 from ncode.page import Ours, Table, Took, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -274,3 +274,29 @@ class TestMake:
 def test_nested_settings_have_a_row_each():
     nested = {"seeds": 3, "sets": {"mnist": {"size": 14, "rates": [1]}, "none": {}}}
     assert pages._flat(nested) == {"seeds": 3, "sets.mnist.size": 14, "sets.mnist.rates": [1]}
+
+
+class TestExecutedElsewhere:
+    def test_verdicts_that_differ_from_this_build_are_marked(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pages, "ELSEWHERE", tmp_path / "elsewhere")
+        nbformat.write(executed(), tmp_path / "05_reflection.ipynb")
+        elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
+        recorded = stage.Recorded("cpu", verdicts={"N8": {"verdict": "holds in part"}}, titles={"05_reflection": "x"})
+        written = pages.executed_elsewhere(recorded)
+        cells = ["{doc}`/notebooks/05_reflection`", "cpu", "12", "a processor", "N8 holds in part"]
+        assert "* - " + "\n  - ".join(cells) + "\n::::" in written
+        assert "commit `abc`" in written
+        recorded.verdicts["N8"]["verdict"] = "holds"
+        assert "N8 holds in part (here not)" in pages.executed_elsewhere(recorded)
+
+    def test_a_notebook_that_stopped_half_way_is_refused(self, tmp_path):
+        nbformat.write(new_notebook(cells=executed().cells[:-1]), tmp_path / "05_reflection.ipynb")
+        with pytest.raises(ValueError, match="not executed to its end"):
+            elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
+
+    def test_what_is_kept_names_notebooks_and_claims_that_there_are(self):
+        kept = [one for path in pages.ELSEWHERE.glob("*.json") for one in json.loads(path.read_text())]
+        assert kept
+        for one in kept:
+            assert (ROOT / "notebooks" / f"{one['notebook']}.py").exists()
+            assert one["verdicts"].keys() <= claims.load().keys()

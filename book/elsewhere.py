@@ -1,0 +1,50 @@
+"""Keep what executed notebooks said on another machine or in another profile: the page on reproducing shows it.
+
+    python -m book.elsewhere h100 _build/paper/executed/01_proposition_1.ipynb ...
+
+A notebook comes in executed and cleaned (:mod:`book.execute`); of its record of what it took and its verdicts,
+``book/elsewhere/<name>.json`` keeps profile, seconds, provenance and each claim's word. No figure, no number of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import nbformat
+
+from book import pages, stage
+
+
+def summary(path: Path) -> dict:
+    """What is kept of the executed notebook at ``path``.
+
+    Raises:
+        ValueError: when it does not say what it took: then it was not executed to its end.
+    """
+    recorded = stage.Recorded("")
+    stage.collect(nbformat.read(path, as_version=4), path.stem, recorded)
+    if path.stem not in recorded.took:
+        raise ValueError(f"{path}: does not say what it took; it was not executed to its end")
+    took = recorded.took[path.stem]
+    return {
+        "notebook": path.stem,
+        **{name: took[name] for name in ("profile", "seconds", "training_seconds", "seeds", "provenance")},
+        "runs": len(took["runs"]),
+        "verdicts": {claim: shown["verdict"] for claim, shown in sorted(recorded.verdicts.items())},
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="of the file: what was special there")
+    parser.add_argument("executed", type=Path, nargs="+", help="executed notebooks")
+    chosen = parser.parse_args(arguments)
+    kept = [json.dumps(summary(path)) for path in chosen.executed]
+    pages.ELSEWHERE.mkdir(exist_ok=True)
+    (pages.ELSEWHERE / f"{chosen.name}.json").write_text("[\n" + ",\n".join(kept) + "\n]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
