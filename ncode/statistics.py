@@ -86,9 +86,14 @@ def spread(values: Values, digits: int = 2) -> str:
 
 def percent(shares: Values, decimals: int = 2) -> str:
     """Mean ± standard deviation over seeds of shares between 0 and 1, as percentages."""
-    shares = 100 * np.asarray(shares, dtype=float)
-    mean = f"{shares.mean():.{decimals}f}"
-    return mean if len(shares) < 2 else f"{mean} ± {shares.std(ddof=1):.{decimals}f}"
+    return fixed(100 * np.asarray(shares, dtype=float), decimals)
+
+
+def fixed(values: Values, decimals: int = 1) -> str:
+    """As :func:`spread`, to so many decimals, such as ``58.8 ± 0.1``."""
+    values = np.asarray(values, dtype=float)
+    mean = f"{values.mean():.{decimals}f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{decimals}f}"
 
 
 def span(bounds: tuple[float, float], digits: int = 2) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -267,7 +268,57 @@ def test_the_table_of_a_tuning_marks_what_the_comparison_uses(monkeypatch):
     ]
     monkeypatch.setattr(results, "find", lambda name: made if name == "autoencoding_mnist_tuning" else [])
     rows = study.tuning_rows("autoencoding_mnist")
-    assert [row[4] for row in rows[:2]] == ["70.00", "71.00"]
-    assert [row[0] for row in rows if row[-1]] == ["autoencoder", "AutoN-CODE"]
+    assert [row[5] for row in rows[:2]] == ["70.00", "71.00"]
+    assert [row[1] for row in rows if row[-1]] == ["autoencoder", "AutoN-CODE"]
     monkeypatch.setattr(results, "find", lambda name: [])
     assert study.tuning_rows("autoencoding_mnist") == []
+
+
+@pytest.mark.parametrize("name", ["autoencoding_mnist", "autoencoding_cifar10"])
+def test_the_recorded_comparison_uses_what_its_tuning_found_best(name):
+    used = {one.model: one for one in task.recorded()[name]()}
+    tried = results.load(f"{name}_tuning")
+
+    def best(model):
+        found = min((run for run in tried if run.config["model"] == model), key=lambda r: r.metrics["validation_nats"])
+        return task.Config(**found.config)
+
+    assert used["autoencoder"].learning_rate == best("autoencoder").learning_rate
+    ours = best("ncode")
+    assert ours.learning_rate == used["ncode"].learning_rate
+    assert (ours.normalisation, ours.scale) == (used["ncode"].normalisation, used["ncode"].scale)
+
+
+def test_a_difference_wants_the_same_seeds():
+    def runs(*seeds):
+        return [results.Recorded("", "", {"seed": seed}, {"test_nats": loss}, {}, {}) for seed, loss in seeds]
+
+    # Differences of -1 and -3: mean -2, deviation √2, t(0.975, 1) = 12.706.
+    low, high = study.against(runs((0, 5.0), (1, 6.0)), runs((1, 9.0), (0, 6.0)))
+    assert (low, high) == pytest.approx((-2 - 12.706, -2 + 12.706), abs=1e-2)
+    assert np.isnan(study.against(runs((0, 5.0), (1, 6.0)), runs((0, 5.0), (2, 6.0)))).all()
+
+
+def test_what_has_fallen_is_a_share_of_the_mean_errors_fall():
+    # Means over images 6, 4, 2 and 8, 2, 4.
+    errors = np.array([[[5.0, 7.0], [4.0, 4.0], [2.0, 2.0]], [[8.0, 8.0], [1.0, 3.0], [4.0, 4.0]]])
+    np.testing.assert_allclose(study.fallen(errors, 1), [0.5, 1.5])
+
+
+def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):
+    def find(name):
+        if name != "autoencoding_mnist":
+            return []
+        losses = {"autoencoder": (10.0, 12.0), "ncode": (8.0, 11.0), "vae": (13.0,)}
+        return [
+            results.Recorded("", "", dataclasses.asdict(task.Config(model, seed, dataset="mnist", epochs=50)),
+                             {"test_nats": loss, "test_mse": 0.01, "parameters": 1234.0}, {}, {})
+            for model, of in losses.items() for seed, loss in enumerate(of)
+        ]  # fmt: skip
+
+    monkeypatch.setattr(results, "find", find)
+    rows = study.recorded_rows()
+    assert rows[0] == ["MNIST, 50 epochs", "autoencoder", "2", "1,234", "11.0 ± 1.4", "–", "0.01"]
+    # Differences of -2 and -1: mean -1.5, deviation √½, t(0.975, 1) = 12.706.
+    assert rows[1][1:] == ["AutoN-CODE", "2", "1,234", "9.5 ± 2.1", "[-7.9, 4.9]", "0.01"]
+    assert rows[2][1:] == ["VAE", "1", "1,234", "13.0", "–", "0.01"]

@@ -11,13 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ncode import results
+from ncode import plotting, results
 from ncode.autoencoder import Autoencoder, AutoNCODE
-from ncode.comparison import by_model
+from ncode.comparison import by_model, metric
+from ncode.data import title
 from ncode.experiments.autoencoding import BOTTLENECKS, COMPONENT_WISE, TUNING_SEED, Config, build, recorded, train
 from ncode.integrate import SolveError
 from ncode.results import Recorded
 from ncode.runs import Record, run
+from ncode.statistics import difference_interval, fixed, span
 from ncode.training import TrainingError
 
 
@@ -82,6 +84,45 @@ def recorded_bottlenecks() -> dict[str, list[Recorded]]:
     return {model: runs for model, runs in found.items() if runs}
 
 
+def nats(runs: Sequence) -> np.ndarray:
+    """Test loss in nats an image, by seed."""
+    return metric(runs, "test_nats")
+
+
+def against(runs: Sequence, others: Sequence) -> tuple[float, float]:
+    """The 95 % interval of :func:`nats` minus others', paired by seed; NaN where not the same seeds have finished."""
+    of_seed, other = ({run.config["seed"]: run for run in made} for made in (runs, others))
+    if of_seed.keys() != other.keys():
+        return (np.nan,) * 2
+    return difference_interval(nats(list(of_seed.values())), nats([other[seed] for seed in of_seed]))
+
+
+def recorded_rows() -> list[list[str]]:
+    """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
+    rows = []
+    for name in recorded():
+        if name.endswith(("_tuning", "_bottlenecks")):
+            continue
+        made: dict[str, list[Recorded]] = {}
+        for one in results.find(name):
+            made.setdefault(one.config["model"], []).append(one)
+        for model, runs in made.items():
+            config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
+            stands = "–" if model == "autoencoder" else span(against(pair[model], pair["autoencoder"]))
+            rows.append(
+                [
+                    f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs",
+                    plotting.LABELS["autoncode" if model == "ncode" else model],
+                    str(len(runs)),
+                    f"{runs[0].metrics['parameters']:,.0f}",
+                    fixed(nats(runs)),
+                    stands,
+                    f"{metric(runs, 'test_mse').mean():.2g}",
+                ]
+            )
+    return rows
+
+
 def tuning_rows(name: str) -> list[list[str]]:
     """A table's rows: what a recorded comparison's learning rate, normalisation and scale were chosen by.
 
@@ -99,6 +140,7 @@ def tuning_rows(name: str) -> list[list[str]]:
         ours = c.model == "ncode"
         rows.append(
             [
+                title(c.dataset, c.variant),
                 "AutoN-CODE" if ours else "autoencoder",
                 f"{c.learning_rate:g}",
                 *((c.normalisation, f"{c.scale:g}") if ours else ("–", "–")),
@@ -142,6 +184,12 @@ def line_images(
     latent = model.latent(model.encode(x))
     start = latent.mean(0)
     return torch.stack([model.decode(start + float(share) * (latent - start)) for share in shares])
+
+
+def fallen(errors: Float[np.ndarray, "run place image"], at: int) -> Float[np.ndarray, " run"]:
+    """The share of the whole fall of the mean error along a path that lies before place number ``at``, by run."""
+    mean = errors.mean(2)
+    return (mean[:, 0] - mean[:, at]) / (mean[:, 0] - mean[:, -1])
 
 
 def formation(
