@@ -1,10 +1,11 @@
 """What convolution with kernels per sample costs, as a ratio to one kernel shared by the batch.
 
-    python benchmarks/convolution.py [--check]
+    python benchmarks/convolution.py [--check] [--device cuda [--tf32]]
 
 Rules: forward and backward, to the images and the kernels; both in one process, taking turns, so that whatever else
-the machine does hits both; one thread; processor time, not wall-clock time; warm-up discarded; the median of the
-ratios of neighbouring measurements, with its quartiles. Memory is what autograd saves for the backward pass.
+the machine does hits both; one thread; processor time, not wall-clock time, on a GPU the time until it is done;
+warm-up discarded; the median of the ratios of neighbouring measurements, with its quartiles. Memory is what autograd
+saves for the backward pass.
 
 ``--check`` fails when the 3×3 convolution at the paper's size costs more than 1.25 times the shared one.
 """
@@ -60,9 +61,12 @@ WAYS = {
 
 
 def seconds(way: Callable, x: torch.Tensor, weight: torch.Tensor, upstream: torch.Tensor) -> float:
-    start = time.process_time()
+    clock = time.perf_counter if x.is_cuda else time.process_time
+    start = clock()
     torch.autograd.grad(way(x, weight), (x, weight), upstream)
-    return time.process_time() - start
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    return clock() - start
 
 
 def saved_bytes(way: Callable, x: torch.Tensor, weight: torch.Tensor) -> int:
@@ -75,14 +79,14 @@ def saved_bytes(way: Callable, x: torch.Tensor, weight: torch.Tensor) -> int:
     return sum(kept.values())
 
 
-def ratios(case: tuple[int, int, int, int], repeats: int) -> dict[str, tuple[np.ndarray, float, float]]:
+def ratios(case: tuple[int, int, int, int], repeats: int, device: str) -> dict[str, tuple[np.ndarray, float, float]]:
     """For every way: its time over the shared convolution's, repeatedly; its median milliseconds and saved MB."""
     batch, channels, pixels, size = case
     torch.manual_seed(0)
-    x = torch.randn(batch, channels, pixels, pixels, requires_grad=True)
-    weight = (0.05 * torch.randn(batch, channels, channels, size, size)).requires_grad_()
+    x = torch.randn(batch, channels, pixels, pixels, device=device, requires_grad=True)
+    weight = (0.05 * torch.randn(batch, channels, channels, size, size, device=device)).requires_grad_()
     one = weight[0].detach().clone().requires_grad_()
-    upstream = torch.randn(batch, channels, pixels, pixels)
+    upstream = torch.randn(batch, channels, pixels, pixels, device=device)
 
     def shared(x, weight):
         return F.conv2d(x, weight, padding=size // 2)
@@ -100,11 +104,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--check", action="store_true", help="only the paper's 3×3, and fail beyond the limit")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--tf32", action="store_true", help="let cuDNN round factors to TF32, its default")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = arguments.tf32
     for case in CASES[:1] if arguments.check else CASES:
         print("batch {}, {} channels, {} pixels, kernel {}".format(*case))
-        table = ratios(case, arguments.repeats)
+        table = ratios(case, arguments.repeats, arguments.device)
         for name, (ratio, milliseconds, megabytes) in table.items():
             low, middle, high = np.quantile(ratio, (0.25, 0.5, 0.75))
             print(f"  {name:24} {middle:5.2f} [{low:.2f}, {high:.2f}] {milliseconds:8.1f} ms {megabytes:8.1f} MB saved")

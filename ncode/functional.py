@@ -61,6 +61,7 @@ def conv2d(
 
     Gradients are direct. Beyond the shared convolution's memory, a solve keeps the batch's kernels once, however many
     evaluations it takes; their gradient is accumulated at every evaluation, so the same again while it runs backward.
+    On a GPU in full float32 every evaluation keeps the images' patches, too, ``size**2`` times the images.
     """
     size = weight.shape[-1]
     if size % 2 == 0 or weight.shape[-2] != size:
@@ -90,8 +91,8 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
         raise RuntimeError(f"conv2d: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
     height, width = x.shape[2:]
     if x.is_cuda and not torch.backends.cudnn.allow_tf32:
-        # In full float32 cuDNN's grouped convolution takes seven times as long as a shared one, this two to three; with
-        # TF32 the grouped one is faster (benchmarks/convolution.py --device cuda).
+        # In full float32 cuDNN's grouped convolution takes three to seven times as long as a shared one, from 32 channels
+        # on more than twice as long as this; with TF32 it is the faster one (benchmarks/convolution.py --device cuda).
         patches = F.unfold(x, size, padding=size // 2)
         return torch.bmm(weight.flatten(2), patches).reshape(batch, outputs, height, width)
     if not x.is_cuda and outputs * inputs * size**2 * height * width > _LARGE:
