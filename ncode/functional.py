@@ -91,8 +91,8 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
         raise RuntimeError(f"conv2d: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
     height, width = x.shape[2:]
     if x.is_cuda and not torch.backends.cudnn.allow_tf32:
-        # In full float32 cuDNN's grouped convolution takes three to seven times as long as a shared one, from 32 channels
-        # on more than twice as long as this; with TF32 it is the faster one (benchmarks/convolution.py --device cuda).
+        # In full float32 cuDNN's grouped convolution takes three to seven times as long as a shared one and, from 32
+        # channels on, more than twice as long as this; with TF32 less (benchmarks/convolution.py --device cuda).
         patches = F.unfold(x, size, padding=size // 2)
         return torch.bmm(weight.flatten(2), patches).reshape(batch, outputs, height, width)
     if not x.is_cuda and outputs * inputs * size**2 * height * width > _LARGE:

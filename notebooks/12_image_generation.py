@@ -371,48 +371,25 @@ page.verdict("N17", checks, evidence, note=note, untested=LEFT_OUT)
 
 
 # %%
-def falls(runs_, fit):
-    """Whether the distance falls from 1 component to ten points each (95 %)."""
-    last = study.mixture_of(runs_, 10)
-    drop = metric(runs_, f"{fit}.{last}.distance") - metric(
-        runs_, f"{fit}.mixture-1.distance"
-    )
-    return is_below(interval(drop))
-
-
-def overfits(runs_, points):
-    """Whether the distance is lower for having seen the test images (95 %)."""
-    mixture = study.mixture_of(runs_, points)
-    unseen, seen = (
-        metric(runs_, f"{fit}.{mixture}.distance") for fit in task.FITS
-    )
-    return is_above(interval(unseen - seen))
-
-
-def copies(runs_, density):
-    """The interval of the share of samples nearer to a fitted image, over seeds."""
-    return interval(study.of_density(runs_, "both", density, "copied"))
-
-
 checks, shares = {}, []
 for name, runs_ in compared.items():
     ours = runs_["ncode"]
     for fit in task.FITS:
         checks[
             f"{name}: fitted to {fit}, the distance falls from 1 component to ten points each"
-        ] = falls(ours, fit)
-    one, ten = (overfits(ours, points) for points in (1, 10))
+        ] = study.falls(ours, fit)
+    one, ten = (study.overfits(ours, points) for points in (1, 10))
     checks |= {
         f"{name}: one point a component overfits the test images (lower distance than fitted to training)": one,
         f"{name}: ten points a component do not overfit": None
         if ten is None
         else not ten,
         f"{name}: ten points a component do not copy (at most 55 % of samples nearer to a fitted image)": is_below(
-            copies(ours, study.mixture_of(ours, 10)), 0.55
+            study.copies(ours, study.mixture_of(ours, 10)), 0.55
         ),
     }
     shares += [
-        f"{name}: {span(copies(ours, study.mixture_of(ours, points)), 2)} at {points}"
+        f"{name}: {span(study.copies(ours, study.mixture_of(ours, points)), 2)} at {points}"
         for points in (1, 10)
     ]
 page.verdict(
@@ -455,7 +432,7 @@ for name, runs_ in compared.items():
             if other != "ncode"
         ),
         f"{name}: at σ = {np.sqrt(x[-1]):g} its samples are no copies (at most 55 % nearer to a fitted image)": is_below(
-            copies(runs_["ncode"], large), 0.55
+            study.copies(runs_["ncode"], large), 0.55
         ),
     }
 page.verdict(

@@ -228,3 +228,22 @@ def test_an_evaluating_page_asks_for_the_autoencoders_of_their_own_page():
     scales = profiles.load("autoencoding", "smoke")["scales"]
     best = autoencoding_analysis.chosen(config, scales)
     assert best == config, "the choice is stable, and made on runs of another seed"
+
+
+def test_what_mixtures_do_is_asked_over_seeds():
+    def run(seed, shift):
+        # 100 points; ten a component is better by 5 on test and by 1 - shift on training embeddings.
+        metrics = {"points": 100.0}
+        for fit, ten in (("test", 5.0), ("train", 9.0 + shift)):
+            for k, distance, copied in ((1, 10.0, 0.5), (10, ten, 0.6 + shift / 10), (100, ten, 1.0)):
+                metrics |= {f"{fit}.mixture-{k}.distance": distance, f"{fit}.mixture-{k}.copied": copied}
+        return results.Recorded("", "", {"seed": seed}, metrics, {}, {})
+
+    alike, apart = [run(0, 0.0), run(1, 0.1)], [run(0, 0.0), run(1, 4.0)]
+    assert generation_analysis.falls(alike, "test") is True
+    assert generation_analysis.falls(apart, "train") is None, "by 1 on one seed, by -3 on the other"
+    assert generation_analysis.overfits(alike, 10) is True
+    assert generation_analysis.overfits(apart, 10) is None
+    assert generation_analysis.overfits(alike[:1], 10) is None, "one seed decides nothing"
+    # Mean 0.605, deviation 0.01/√2, t(0.975, 1) = 12.706.
+    assert generation_analysis.copies(alike, "mixture-10") == pytest.approx((0.605 - 0.0635, 0.605 + 0.0635), abs=1e-3)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ncode.comparison import metric
 from ncode.experiments.image_generation import FITS, name
+from ncode.statistics import interval, is_above, is_below
 
 
 def sizes(runs: Sequence, kind: str) -> list[float]:
@@ -52,6 +53,26 @@ def mixture_of(runs: Sequence, points: int) -> str:
     if abs(np.log(size / wanted)) > np.log(1.5):
         raise ValueError(f"points: no mixture has {points} a component; the nearest to {wanted:g} is of {size:g}")
     return name("mixture", size)
+
+
+def falls(runs: Sequence, fit: str) -> bool | None:
+    """Whether the distance falls from one component to ten points each (95 %, paired by seed)."""
+    last = mixture_of(runs, 10)
+    return is_below(
+        interval(of_density(runs, fit, last, "distance") - of_density(runs, fit, name("mixture", 1), "distance"))
+    )
+
+
+def overfits(runs: Sequence, points: int) -> bool | None:
+    """Whether a mixture of so many points a component scores better for being fitted to the test images (95 %)."""
+    mixture = mixture_of(runs, points)
+    seen, unseen = (of_density(runs, fit, mixture, "distance") for fit in ("test", "train"))
+    return is_above(interval(unseen - seen))
+
+
+def copies(runs: Sequence, density: str) -> tuple[float, float]:
+    """The 95 % interval over seeds of the share of samples that lie nearer to a fitted image; 1/2 is no copying."""
+    return interval(of_density(runs, "both", density, "copied"))
 
 
 def likeliest(runs: Sequence, fit: str = "train") -> str:
