@@ -15,7 +15,7 @@ LIBRARY = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix
 # Notebooks that evaluate another's runs come after it: side by side, both would train the same models.
 AFTER = dict.fromkeys(["12_image_generation", "13_latent_clustering", "14_latent_interpolation"], "11_autoencoding")
 # What notebooks show of longer runs.
-RECORDED = sorted(str(path) for path in Path("results").glob("*.json"))
+RECORDED = sorted(str(path) for path in Path("results").glob("*.*"))
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 # A published book that somebody deleted is built again, although its stamp is still there.

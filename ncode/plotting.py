@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from torch import Tensor
 
 # Okabe and Ito's palette: told apart by readers with any common form of colour blindness. Dashes tell models apart
 # in grey.
@@ -186,6 +189,15 @@ def legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
     """One legend above all panels, from one panel's entries."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=columns or len(labels))
+
+
+def pictures(axes: Axes, images: Float[Tensor, "rows columns c h w"] | Float[np.ndarray, "rows columns c h w"]) -> None:
+    """Draw rows of images, numbers between 0 and 1, as one picture."""
+    whole = torch.as_tensor(images).cpu().numpy().transpose(0, 3, 1, 4, 2)
+    rows, height, columns, width, channels = whole.shape
+    axes.imshow(whole.reshape(rows * height, columns * width, channels).squeeze(), cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
 
 
 def paths(axes: Axes, t: Sequence[float], x: np.ndarray, colours: Iterable | Mapping | str) -> None:

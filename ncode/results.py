@@ -1,22 +1,30 @@
-"""Recorded runs: what took longer than a notebook should, as small JSON files that travel with the package.
+"""Recorded runs: what took longer than a notebook should, as small files that travel with the package.
 
-A recording holds for every run its configuration, metrics, provenance and a thinned history, and no weights. In the
-repository they lie in ``results/``; an installed package carries them as ``ncode/recorded``.
+A recording holds for every run its configuration, metrics, provenance and a thinned history, and no weights. A picture
+holds what a recorded run's model made of some images, and the run's configuration and provenance. In the repository
+they lie in ``results/``; an installed package carries them as ``ncode/recorded``.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ncode.files import write_atomically
 from ncode.runs import Record
 
 LIMIT = 200_000
-"""The largest size of a recording, in bytes."""
+"""The largest size of a recording or a picture, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +108,74 @@ def history(run: Record | Recorded, points: int = 100) -> dict[str, list]:
     return run.history if isinstance(run, Recorded) else thinned(run, points)
 
 
+@dataclass(frozen=True)
+class Picture:
+    """What a recorded run's model made of some images.
+
+    Attributes:
+        images: numbers between 0 and 1, of shape (rows, columns, height, width, channels), in steps of 1/255.
+        facts: ``config`` and ``provenance`` of the run, and whatever else the picture was saved with.
+    """
+
+    images: Float[np.ndarray, "rows columns height width channels"]
+    facts: dict
+
+
+def save_picture(name: str, images: np.ndarray, run: Record, **facts: Any) -> Path:
+    """Write ``images`` as the PNG file ``name``, side by side, with what is to be known of them inside.
+
+    Args:
+        images: as of :class:`Picture`.
+        run: whose model made them.
+        facts: more to know, as plain data.
+
+    Raises:
+        ValueError: when the file would be larger than :data:`LIMIT`.
+    """
+    rows, columns, height, width, channels = images.shape
+    whole = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    text = PngInfo()
+    known = {"shape": images.shape, "config": run.config, "provenance": run.provenance, **facts}
+    text.add_text("ncode", json.dumps(known))
+    buffer = io.BytesIO()
+    pixels = np.round(255 * whole.clip(0, 1)).astype(np.uint8)
+    Image.fromarray(pixels.squeeze()).save(buffer, "PNG", pnginfo=text, optimize=True)
+    if len(buffer.getvalue()) > LIMIT:
+        raise ValueError(f"images: {name} takes {len(buffer.getvalue())} bytes, more than {LIMIT}; show fewer")
+    path = folder() / f"{name}.png"
+    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
+    return path
+
+
+def find_picture(name: str) -> Picture | None:
+    """The picture called ``name``; ``None`` where there is none yet."""
+    path = folder() / f"{name}.png"
+    if not path.exists():
+        return None
+    with Image.open(path) as image:
+        facts = json.loads(image.text["ncode"])
+        pixels = np.asarray(image) / 255
+    rows, columns, height, width, channels = facts.pop("shape")
+    images = pixels.reshape(rows, height, columns, width, channels).transpose(0, 2, 1, 3, 4)
+    return Picture(images, facts)
+
+
 def describe(name: str) -> str:
-    """What a recording consists of, as one line of Markdown: runs, seeds, time, hardware, versions, commits."""
+    """What a recording consists of, as one line of Markdown: runs, seeds, and for each machine time and commits."""
     made = load(name)
-    facts = made[0].provenance
-    minutes = sum(run.provenance["seconds"] for run in made) / 60
-    commits = ", ".join(sorted({run.provenance["commit"] for run in made}))
-    return (
-        f"- `{name}`: {len(made)} runs, {len({run.config['seed'] for run in made})} seed(s), {minutes:.0f} minutes on "
-        f"{facts['device']}, {facts['threads']} thread(s), torch {facts['versions']['torch']}, commit {commits}"
-    )
+    machines: dict[str, list[Recorded]] = {}
+    for run in made:
+        facts = run.provenance
+        machine = f"{facts['device']}, {facts['threads']} thread(s), torch {facts['versions']['torch']}"
+        machines.setdefault(machine, []).append(run)
+    parts = []
+    for machine, runs in machines.items():
+        minutes = sum(run.provenance["seconds"] for run in runs) / 60
+        commits = ", ".join(sorted({run.provenance["commit"] for run in runs}))
+        of = f"{len(runs)} of them " if len(machines) > 1 else ""
+        parts.append(f"{of}{minutes:.0f} minutes on {machine}, commit {commits}")
+    seeds = len({run.config["seed"] for run in made})
+    return f"- `{name}`: {len(made)} runs, {seeds} seed(s), {'; '.join(parts)}"
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -223,22 +223,30 @@ page.table(
 #
 # ### Reconstructions along the orbit
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit", "caption": "Fig. 7 anew, this execution: what the decoder makes of x(t) on the way from the start that all images share (left) to x(T); the last column is the image itself."}, "image": {"alt": "Eight rows of images; from left to right a common shape turns into the image at the right end."}}
-model = study.loaded(ncode[0])
-x, y = (part.cpu() for part in ready.validation)
-pick = [int((y == label).nonzero()[0]) for label in range(8)]
-times = np.linspace(0, best.horizon, 11)
-frames = torch.cat([study.orbit_images(model, x[pick], times), x[None, pick]])
-figure, axes = plotting.panels(len(frames), 8, width=0.62, height=0.62)
-for column, images in enumerate(frames):
-    heading = f"{times[column]:g}" if column < len(times) else "image"
-    axes[0, column].set_title(heading, fontsize=9)
-    for row, image in enumerate(images):
-        axes[row, column].imshow(
-            image.movedim(0, 2).squeeze(), cmap="gray", vmin=0, vmax=1
-        )
-        axes[row, column].axis("off")  # fmt: skip
-plt.show()
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit", "caption": "Fig. 7 anew, this execution: what the decoder makes of x(t) on the way from the start that all images share (left) to x(T), at the times above; the last column is the image itself."}, "image": {"alt": "Eight rows of images; from left to right a common shape turns into the image at the right end."}}
+def orbits(images, times):
+    _, axes = plotting.panels(1, width=5.6, height=5.2)
+    study.draw_orbit(axes[0, 0], images, times)
+    plt.show()
+
+
+orbits(*study.orbit_picture(ncode[0]))
+
+# %% [markdown]
+# Of the recorded models, seed 0:
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-mnist", "caption": "Fig. A.4 anew: the same for the recorded AutoN-CODE on all of MNIST, 50 epochs."}, "image": {"alt": "Eight rows of digits; from left to right a common scribble turns into the digit at the right end."}}
+drawn = {
+    name: results.find_picture(f"autoencoding_{name}_orbit")
+    for name in ("mnist", "cifar10")
+}
+if shown := drawn["mnist"]:
+    orbits(shown.images, shown.facts["times"])
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-cifar10", "caption": "Fig. A.5 anew: the same for the recorded AutoN-CODE on CIFAR-10 (JPEG copy), 20 epochs, Table A.1's networks at a quarter of their width."}, "image": {"alt": "Eight rows of small colour images; from left to right a grey haze turns into a blurred version of the image at the right end."}}
+if shown := drawn["cifar10"]:
+    orbits(shown.images, shown.facts["times"])
 
 # %% [markdown]
 # Two questions can refute that the orbit is where images form. Does $x(t)$ come closer to the image all along, or
@@ -246,6 +254,7 @@ plt.show()
 # latent to an image's own, in the plain autoencoder?
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-formation", "caption": "Squared error between the image and what is decoded along the path, mean over 500 validation images, median and range over seeds. Left: along AutoN-CODE's orbit, and beyond the horizon. Right: along the straight line from the mean latent, in both models."}, "image": {"alt": "Two panels: error against time falls steeply and is flat around T; error against the share of a straight line falls alike."}}
+x = ready.validation[0].cpu()
 t = np.linspace(0, 1.5 * best.horizon, 31)
 shares = np.linspace(0, 1, 21)
 forming = study.formation(ncode, x[:500], t)

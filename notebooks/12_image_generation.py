@@ -125,7 +125,7 @@ Markdown(
 # %% tags=["hide-input"]
 def row(axis, images, text):
     """A row of images side by side."""
-    evaluation.pictures(axis, images[None])
+    plotting.pictures(axis, images[None])
     axis.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8)
 
 

@@ -139,7 +139,7 @@ figure, axes = plotting.panels(2, 2, width=3.8, height=1.6)
 for axis, model in zip(
     axes.flat, ("ncode", "autoencoder", "control", "pixels"), strict=True
 ):
-    evaluation.pictures(axis, paths(model))
+    plotting.pictures(axis, paths(model))
     axis.set_title(label(model))
 plt.show()
 
@@ -157,7 +157,7 @@ def surface(model):
 
 figure, axes = plotting.panels(2, 1, width=3.8, height=4.0)
 for axis, model in zip(axes[0], ("ncode", "autoencoder"), strict=True):
-    evaluation.pictures(axis, surface(model))
+    plotting.pictures(axis, surface(model))
     axis.set_title(label(model))
 plt.show()
 

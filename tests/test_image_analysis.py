@@ -407,6 +407,19 @@ def test_full_size_is_planned_for_both_data_sets():
         assert name in words
 
 
+def test_what_a_gpu_took_is_said_of_the_flows_that_it_trained(monkeypatch):
+    made = [recorded(model, 0, 0.5) for model in ("gamma", "anode", "open")]
+    for run, seconds in zip(made, (1.0, 20.0, 70.0), strict=True):
+        run.provenance.update(seconds=seconds, device="a GPU")
+    name = next(iter(study.task.comparisons()))
+    monkeypatch.setattr(image_hours.results, "find", lambda asked: made if asked == name else [])
+    (line,) = image_hours.measured()
+    assert line.startswith(f"- `{name}`, as it was recorded: 20 to 70 seconds a run of 2 epochs on one a GPU")
+    for run in made:
+        run.provenance.update(device="a processor, 1 of 2 cores")
+    assert image_hours.measured() == []
+
+
 def test_the_gap_is_of_the_trained_model_and_is_asked_where_it_was_measured():
     older = recorded("anode", 0, 0.9, test_loss=0.5, train_loss=0.2)
     newer = recorded("anode", 1, 0.9, test_loss=0.5, train_loss=0.2, fitted_loss=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from ncode import record, results, runs
@@ -70,3 +71,23 @@ def test_every_committed_recording_is_readable_and_small():
         assert path.stat().st_size <= results.LIMIT
         for run in results.load(path.stem):
             assert run.provenance["commit"] and not run.provenance["commit"].endswith("-dirty")
+
+
+def test_a_picture_comes_back_with_what_is_known_of_it(folder):
+    rng = np.random.default_rng(0)
+    run = runs.Record("id", "", {"model": "ncode"}, {}, History(), {"commit": "abc"}, folder)
+    for channels in (1, 3):
+        images = rng.integers(0, 256, (2, 3, 4, 5, channels)) / 255
+        results.save_picture("shown", images, run, times=[0.0, 1.0])
+        found = results.find_picture("shown")
+        np.testing.assert_array_equal(found.images, images)
+        assert found.facts == {"config": run.config, "provenance": run.provenance, "times": [0.0, 1.0]}
+    assert results.find_picture("other") is None
+    with pytest.raises(ValueError, match="show fewer"):
+        results.save_picture("large", rng.random((40, 40, 10, 10, 3)), run)
+
+
+def test_every_committed_picture_says_what_made_it():
+    for path in results.folder().glob("*.png"):
+        assert path.stat().st_size <= results.LIMIT
+        assert not results.find_picture(path.stem).facts["provenance"]["commit"].endswith("-dirty")

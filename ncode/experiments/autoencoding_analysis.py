@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from ncode import plotting, results
 from ncode.autoencoder import Autoencoder, AutoNCODE
 from ncode.comparison import by_model, metric
 from ncode.data import title
-from ncode.experiments.autoencoding import BOTTLENECKS, COMPONENT_WISE, TUNING_SEED, Config, build, recorded, train
+from ncode.experiments.autoencoding import (
+    BOTTLENECKS,
+    COMPONENT_WISE,
+    TUNING_SEED,
+    Config,
+    build,
+    prepare,
+    recorded,
+    train,
+)
 from ncode.integrate import SolveError
 from ncode.results import Recorded
 from ncode.runs import Record, run
@@ -164,6 +176,39 @@ def orbit_images(
     return torch.stack([model.decode(state) for state in model.orbit(model.encode(x), np.asarray(t).tolist())])
 
 
+def orbit_picture(
+    record: Record, rows: int = 8, columns: int = 9
+) -> tuple[Float[np.ndarray, "rows columns h w c"], list[float]]:
+    """What a finished AutoN-CODE's decoder makes of x(t), for the first validation image of each class, and the times.
+
+    The last column is the image itself, the others are evenly spaced times from 0 to T.
+    """
+    config = Config(**record.config)
+    x, y = (part.cpu() for part in prepare(config.dataset, config.variant, config.images).validation)
+    x = x[[int((y == label).nonzero()[0]) for label in range(rows)]]
+    times = np.linspace(0, config.horizon, columns - 1).tolist()
+    frames = torch.cat([orbit_images(loaded(record), x, times), x[None]])
+    return frames.permute(1, 0, 3, 4, 2).numpy(), times
+
+
+def draw_orbit(axes: Axes, images: Float[np.ndarray, "rows columns h w c"], times: Sequence[float]) -> None:
+    """Draw what :func:`orbit_picture` gives, with the times above."""
+    plotting.pictures(axes, images.transpose(0, 1, 4, 2, 3))
+    width = images.shape[3]
+    axes.xaxis.tick_top()
+    axes.set_xticks(
+        [(k + 0.5) * width - 0.5 for k in range(len(times) + 1)], [*(f"{t:.3g}" for t in times), "image"], fontsize=8
+    )
+    axes.tick_params(length=0)
+
+
+def record_orbit(name: str) -> Path:
+    """Keep :func:`orbit_picture` of seed 0 of the recording ``name``, a finished run here (Figs. A.4 and A.5)."""
+    record = run(train, next(c for c in recorded()[name]() if (c.model, c.seed) == ("ncode", 0)))
+    images, times = orbit_picture(record)
+    return results.save_picture(f"{name}_orbit", images, record, times=times)
+
+
 @torch.no_grad()
 def bend(runs: Sequence[Record], x: Float[Tensor, "batch c h w"], points: int = 51) -> np.ndarray:
     """How far the orbit leaves the chord from x(0) to x(T), in chord lengths, mean over images: one number a run."""
@@ -204,3 +249,9 @@ def formation(
     """
     images = line_images if line else orbit_images
     return np.stack([(images(loaded(one), x, places) - x).square().flatten(2).mean(2).numpy() for one in runs])
+
+
+if __name__ == "__main__":
+    # python -m ncode.experiments.autoencoding_analysis autoencoding_mnist autoencoding_cifar10
+    for name in sys.argv[1:]:
+        print(record_orbit(name))

@@ -1,4 +1,4 @@
-"""What pages share that evaluate the autoencoders of the page on autoencoding: settings, runs, recordings, pictures."""
+"""What pages share that evaluate the autoencoders of the page on autoencoding: settings, runs, recordings."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from matplotlib.axes import Axes
-from torch import Tensor
 
 from ncode import plotting, profiles, results, runs
 from ncode.comparison import Runs, by_model
@@ -120,16 +117,6 @@ def colour(model: str) -> str:
 def band(axes: Axes, x: Sequence[float], values: np.ndarray, model: str) -> None:
     """A model's median over seeds as a line, smallest to largest as a band; ``values`` has a row a seed."""
     plotting.band(axes, x, values, COLOURS.get(model, model))
-
-
-def pictures(axes: Axes, images: Float[Tensor, "rows columns c h w"] | Float[np.ndarray, "rows columns c h w"]) -> None:
-    """Draw rows of images as one picture."""
-    whole = torch.as_tensor(images).cpu().numpy().transpose(0, 3, 1, 4, 2)
-    rows, height, columns, width, channels = whole.shape
-    whole = whole.reshape(rows * height, columns * width, channels)
-    axes.imshow(whole.squeeze(), cmap="gray", vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
 
 
 def _first(made: Runs) -> Record | Recorded:

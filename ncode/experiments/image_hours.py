@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional as F
 
-from ncode import profiles
+from ncode import profiles, results
 from ncode.data import title
 from ncode.experiments import image_classification as task
 
@@ -50,7 +50,22 @@ def plan_in_words() -> str:
         f"about **{hours(replace(config, model='open')):.0f} hours** for the open loop and one seed of {seeds}."
         for name, (config, seeds) in plans.items()
     ]
-    return "\n".join(lines) + (
-        "\n\nOne training step of an untrained model was timed here, on this machine and whatever else it did, and "
-        "multiplied. Other flows take about as long; on a GPU it was not measured."
+    return "\n".join(lines + measured()) + (
+        "\n\nHours are one training step of an untrained model, timed on this machine beside whatever else it did, and "
+        "multiplied. Other flows take about as long."
     )
+
+
+def measured() -> list[str]:
+    """What the recorded flows took that were trained elsewhere than on a processor, by recording, as Markdown."""
+    lines = []
+    for name in task.comparisons():
+        runs = [run for run in results.find(name) if run.config["model"] in task.FLOWS]
+        seconds = [run.provenance["seconds"] for run in runs if "cores" not in run.provenance["device"]]
+        if seconds:
+            epochs, device = runs[0].config["epochs"], runs[0].provenance["device"]
+            lines.append(
+                f"- `{name}`, as it was recorded: {min(seconds):.0f} to {max(seconds):.0f} seconds a run of "
+                f"{epochs} epochs on one {device} that many runs shared."
+            )
+    return lines
