@@ -64,7 +64,7 @@ def conv2d(
     On a GPU in full float32 every evaluation keeps the images' patches, too, ``size**2`` times the images.
 
     On a GPU cuDNN rounds the factors of larger kernels to TF32's ten bits, unless
-    ``torch.backends.cudnn.allow_tf32 = False``: a relative error of about 1e-3, below which no solver's tolerance reaches.
+    ``torch.backends.cudnn.allow_tf32 = False``: a relative error of about 1e-3, however tight the solver's tolerance.
     """
     size = weight.shape[-1]
     if size % 2 == 0 or weight.shape[-2] != size:

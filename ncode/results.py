@@ -59,7 +59,10 @@ def save(name: str, records: Sequence[Record], points: int = 100) -> Path:
     runs = [
         asdict(Recorded(r.id, r.experiment, r.config, r.metrics, thinned(r, points), r.provenance)) for r in records
     ]
-    text = "[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n"
+    for run in runs:
+        # JSON has no infinity and no NaN: "inf" and "nan" read as numbers again.
+        run["metrics"] = {k: v if math.isfinite(v) else str(v) for k, v in run["metrics"].items()}
+    text = "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in runs) + "\n]\n"
     if len(text.encode()) > LIMIT:
         raise ValueError(f"records: {name} takes {len(text.encode())} bytes, more than {LIMIT}; lower points")
     path = folder() / f"{name}.json"
@@ -77,7 +80,8 @@ def load(name: str) -> list[Recorded]:
     if not path.exists():
         known = ", ".join(sorted(found.stem for found in folder().glob("*.json"))) or "none"
         raise FileNotFoundError(f"no recording {name!r} in {folder()}; there are: {known}")
-    return [Recorded(**run) for run in json.loads(path.read_text())]
+    made = json.loads(path.read_text())
+    return [Recorded(**{**run, "metrics": {k: float(v) for k, v in run["metrics"].items()}}) for run in made]
 
 
 def find(name: str) -> list[Recorded]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,10 +65,28 @@ def test_recording_an_experiment_goes_on_where_it_stopped(folder, monkeypatch):
     assert results.load("small") == first
 
 
+def test_what_is_not_finite_is_strict_json_and_comes_back(folder):
+    metrics = {"a": float("inf"), "b": float("-inf"), "c": float("nan"), "d": 0.5}
+    provenance = {"commit": "abc"}
+    results.save("limits", [runs.Record("id", "", {"seed": 0}, metrics, History(), provenance, folder)])
+    (found,) = results.load("limits")
+    assert (found.metrics["a"], found.metrics["b"], found.metrics["d"]) == (float("inf"), float("-inf"), 0.5)
+    assert np.isnan(found.metrics["c"])
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads((folder / "limits.json").read_text(), parse_constant=refuse)
+
+
 def test_every_committed_recording_is_readable_and_small():
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
     found = sorted(results.folder().glob("*.json"))
     assert found
     for path in found:
+        json.loads(path.read_text(), parse_constant=refuse)
         assert path.stat().st_size <= results.LIMIT
         for run in results.load(path.stem):
             assert run.provenance["commit"] and not run.provenance["commit"].endswith("-dirty")
