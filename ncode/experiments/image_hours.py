@@ -47,7 +47,7 @@ def plan_in_words() -> str:
             plans[f"`{name}`"] = configs[0], len({config.seed for config in configs})
     lines = [
         f"- {name}: {config.epochs} epochs at {config.size}×{config.size}, k = {config.filters}, {config.method}: "
-        f"about **{hours(replace(config, model='open')):.0f} hours** for the open loop and one seed of {seeds}."
+        f"about **{hours(replace(config, model='open')):.2g} hours** for the open loop and one seed of {seeds}."
         for name, (config, seeds) in plans.items()
     ]
     return "\n".join(lines + measured()) + (
