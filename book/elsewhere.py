@@ -1,6 +1,6 @@
 """Keep what executed notebooks said on another machine or in another profile: the page on reproducing shows it.
 
-    python -m book.elsewhere h100 _build/paper/executed/01_proposition_1.ipynb ...
+    python -m book.elsewhere h100_machine _build/paper/executed/01_proposition_1.ipynb ...
 
 A notebook comes in executed and cleaned (:mod:`book.execute`); of its record of what it took and its verdicts,
 ``book/elsewhere/<name>.json`` keeps profile, seconds, provenance and each claim's word. No figure, no number of it.
@@ -38,12 +38,15 @@ def summary(path: Path) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", help="of the file: what was special there")
+    parser.add_argument("name", help="of the file: the machine")
     parser.add_argument("executed", type=Path, nargs="+", help="executed notebooks")
     chosen = parser.parse_args(arguments)
-    kept = [json.dumps(summary(path)) for path in chosen.executed]
     pages.ELSEWHERE.mkdir(exist_ok=True)
-    (pages.ELSEWHERE / f"{chosen.name}.json").write_text("[\n" + ",\n".join(kept) + "\n]\n", encoding="utf-8")
+    path = pages.ELSEWHERE / f"{chosen.name}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    # A page executed again takes its earlier self's place.
+    kept = {(one["profile"], one["notebook"]): one for one in [*known, *map(summary, chosen.executed)]}
+    path.write_text("[\n" + ",\n".join(map(json.dumps, kept.values())) + "\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

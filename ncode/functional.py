@@ -93,9 +93,8 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
     if len(x) != batch or x.shape[1] != inputs:
         raise RuntimeError(f"conv2d: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
     height, width = x.shape[2:]
-    if x.is_cuda and not torch.backends.cudnn.allow_tf32:
-        # In full float32 cuDNN's grouped convolution takes three to seven times as long as a shared one and, from 32
-        # channels on, more than twice as long as this; with TF32 less (benchmarks/convolution.py --device cuda).
+    if x.is_cuda and not _rounds_to_tf32():
+        # In full float32 cuDNN's grouped convolution is slow (benchmarks/convolution.py --device cuda).
         patches = F.unfold(x, size, padding=size // 2)
         return torch.bmm(weight.flatten(2), patches).reshape(batch, outputs, height, width)
     if not x.is_cuda and outputs * inputs * size**2 * height * width > _LARGE:
@@ -103,3 +102,10 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
         return torch.cat([F.conv2d(image, kernels, padding=size // 2) for image, kernels in pairs])
     y = F.conv2d(x.reshape(1, batch * inputs, height, width), weight.flatten(0, 1), padding=size // 2, groups=batch)
     return y.reshape(batch, outputs, height, width)
+
+
+def _rounds_to_tf32() -> bool:
+    """Whether cuDNN may round a convolution's factors to TF32."""
+    # Where PyTorch has the newer setting, reading the older one raises once the newer was set.
+    conv = getattr(torch.backends.cudnn, "conv", None)
+    return torch.backends.cudnn.allow_tf32 if conv is None else conv.fp32_precision == "tf32"

@@ -95,6 +95,10 @@ def _reachable(module: str) -> set[str]:
             continue
         seen.add(name)
         stack.extend(_imports(name))
+        # Importing a.b.c runs a.b, too; what a itself does counts for those outside it (see _imports).
+        parent = name.rpartition(".")[0]
+        if "." in parent:
+            stack.append(parent)
     return seen
 
 

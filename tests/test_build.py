@@ -288,6 +288,8 @@ class TestExecutedElsewhere:
         assert "commit `abc`" in written
         recorded.verdicts["N8"]["verdict"] = "holds"
         assert "N8 holds in part (here not)" in pages.executed_elsewhere(recorded)
+        elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
+        assert pages.executed_elsewhere(recorded).count("05_reflection") == 1, "executed again, it is listed once"
 
     def test_a_notebook_that_stopped_half_way_is_refused(self, tmp_path):
         nbformat.write(new_notebook(cells=executed().cells[:-1]), tmp_path / "05_reflection.ipynb")

@@ -13,7 +13,7 @@ from ncode import comparison, runs
 from ncode.downloads import DataError
 from ncode.experiments import image_analysis as study
 from ncode.experiments import image_curves as curves
-from ncode.experiments import image_hours
+from ncode.experiments import image_hours, image_rates
 from ncode.experiments import regularisation_analysis as variants
 from ncode.results import Recorded
 from ncode.training import History
@@ -135,6 +135,7 @@ def test_runs_are_described_by_data_and_budget():
     assert study.budget({"anode": [run]}) == "k = 16, learning rate 0.0033, falling to 0, 1 seed"
     run.config.update(method="dopri5", cosine=False, learning_rate=1e-3)
     assert study.budget({"anode": [run]}) == "k = 16, dopri5 at 0.001, learning rate 0.001, 1 seed"
+    assert study.data(run) == "CIFAR-10 (JPEG copy) 14×14, 100 images, dopri5, 2 epochs"
     made = {"anode": [run], "open": [recorded("open", 0, 0.5)], "data": [recorded("data", 0, 0.5)]}
     assert "learning rate 0.001 (ANODE); 0.003 (N-CODE, open loop · data control), 1 seed" in study.budget(made)
 
@@ -243,10 +244,10 @@ def test_the_main_recording_has_the_most_seeds_then_the_largest_images(recording
 
 def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
     found = study.recorded()
-    found[recordings[0]] = {model: runs[:2] for model, runs in found[recordings[0]].items()}
+    found[recordings[0]] = {model: [runs[0], runs[2]] for model, runs in found[recordings[0]].items()}
     sizes, by_model = study.by_size(found, "mnist")
     assert sizes == [8, 14]
-    np.testing.assert_allclose(by_model["anode"], [[50, 60], [51, 61]])
+    np.testing.assert_allclose(by_model["anode"], [[50, 60], [52, 62]])
     assert study.by_size(found, "cifar10") == ([], {})
     # Another rate is another comparison, not another size.
     faster = whole(14, seeds=3)
@@ -259,24 +260,21 @@ def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
 @pytest.fixture
 def own_rates(monkeypatch):
     """Recordings of one plan: every model's rates, the best 1e-3 for all but ANODE and γ, 1e-2 for them; then runs."""
-    plan = study.task.Config("", 0, dataset="mnist", size=14, filters=16, learning_rate=1e-2)
-    best = dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
-    name, rates = "image_classification_plan", (1e-3, 1e-2)
+    name, best = "image_classification_plan", dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
+    settings = {"dataset": "mnist", "size": 14, "filters": 16, "learning_rate": 1e-2}
 
     def run(config, loss=0.0):
         return Recorded("id", "", dataclasses.asdict(config), {"validation_loss": loss, "test_accuracy": 0.5}, {}, {})
 
-    def of(model, seed, rate, looks=10):
-        return dataclasses.replace(plan, model=model, seed=seed, learning_rate=rate, looks=looks)
-
-    models = study.task.MODELS
-    monkeypatch.setattr(study.task, "comparisons", lambda: {name: [of(m, s, 1e-2) for s in (0, 1) for m in models]})
-    tried = [of(m, study.task.RATE_SEED, rate) for rate in rates for m in models]
-    monkeypatch.setattr(study.task, "model_rates", lambda: {f"{name}_model_rates": tried})
+    compared = [study.task.Config(m, s, **settings) for s in (0, 1) for m in study.task.MODELS]
+    plans = {name: ({"own_rates": [1e-3, 1e-2]}, settings), "image_classification_other": ({}, settings)}
+    monkeypatch.setattr(study.task, "comparisons", lambda: {name: compared})
+    monkeypatch.setattr(image_rates, "comparisons", lambda: {name: compared})
+    monkeypatch.setattr(image_rates, "plans", lambda: plans)
     found = {
-        f"{name}_model_rates": [run(c, abs(c.learning_rate - best[c.model])) for c in tried],
+        f"{name}_model_rates": [run(c, abs(c.learning_rate - best[c.model])) for c in image_rates.trials(name)],
         # As often looked at as an older plan wanted.
-        name: [run(of(m, s, 1e-2, looks=20)) for s in (0, 1) for m in models],
+        name: [run(dataclasses.replace(c, looks=20)) for c in compared],
     }
     monkeypatch.setattr(study.results, "find", lambda name: found.get(name, []))
     return name, found, run
@@ -284,7 +282,8 @@ def own_rates(monkeypatch):
 
 def test_at_its_own_rate_every_model_has_its_best(own_rates):
     name, found, run = own_rates
-    needed = study.task.own_rate(name)
+    assert list(image_rates.recorded()) == [f"{name}_model_rates", f"{name}_own_rate"]
+    needed = image_rates.comparison(name)
     assert [(c.model, c.seed, c.learning_rate) for c in needed] == [
         (model, seed, 1e-3) for seed in (0, 1) for model in study.task.MODELS if model not in ("anode", "gamma")
     ]
@@ -292,20 +291,37 @@ def test_at_its_own_rate_every_model_has_its_best(own_rates):
     found[f"{name}_own_rate"] = list(map(run, needed[: len(needed) // 2]))
     (made,) = study.at_own_rates().values()
     assert {len(runs) for runs in made.values()} == {1}, "the seed that all models have"
-    rates = {model: runs[0].config["learning_rate"] for model, runs in made.items()}
-    assert rates == dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
+    assert study.rates(made) == dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
     assert list(study.beside({"own": made}, {})) == ["recorded, MNIST 14×14, 5 epochs, own rates"]
 
 
 def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
-    name, found, _ = own_rates
+    name, found, run = own_rates
     columns, rows = study.model_rates_table(name)
     assert columns == ["model", "0.001", "0.01"]
     assert [row[0] for row in rows] == [study.plotting.LABELS[model] for model in study.task.MODELS]
     assert rows[1] == [study.plotting.LABELS["anode"], "0.009", "**0.000**"]
-    found[f"{name}_model_rates"].pop()
-    assert study.task.best_rates(name) == {}
+    # A trial that is not planned takes no other's place.
+    last = found[f"{name}_model_rates"].pop()
+    found[f"{name}_model_rates"].append(run(dataclasses.replace(study.task.Config(**last.config), learning_rate=1.0)))
+    assert image_rates.best(name) == {}
     assert (study.model_rates_table(name)[1], study.at_own_rates()) == ([], {})
+    with pytest.raises(ValueError, match="not every run"):
+        image_rates.comparison(name)
+
+
+def test_a_rate_at_which_validation_failed_is_not_chosen(own_rates):
+    name, found, _ = own_rates
+    for run in found[f"{name}_model_rates"]:
+        if (run.config["model"], run.config["learning_rate"]) == ("open", 1e-3):
+            run.metrics["validation_loss"] = math.nan
+    assert image_rates.best(name)["open"] == 1e-2
+
+
+def test_two_comparisons_of_one_name_are_refused(recordings):
+    found = study.recorded()[recordings[0]]
+    with pytest.raises(ValueError, match="would be called"):
+        study.beside({"one": found, "two": found, "three": found}, {})
 
 
 def test_how_two_models_stand_says_how_many_seeds_are_missing(pairs):
@@ -409,7 +425,9 @@ def test_full_size_is_planned_for_both_data_sets():
 
 def test_what_a_gpu_took_is_said_of_the_flows_that_it_trained(monkeypatch):
     made = [recorded(model, 0, 0.5) for model in ("gamma", "anode", "open")]
-    for run, seconds in zip(made, (1.0, 20.0, 70.0), strict=True):
+    made.insert(1, recorded("anode", 1, 0.5))
+    made[1].provenance.update(seconds=1.0, device="a processor, 1 of 2 cores")
+    for run, seconds in zip((made[0], *made[2:]), (1.0, 20.0, 70.0), strict=True):
         run.provenance.update(seconds=seconds, device="a GPU")
     name = next(iter(study.task.comparisons()))
     monkeypatch.setattr(image_hours.results, "find", lambda asked: made if asked == name else [])

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -40,6 +42,19 @@ def test_kernels_per_sample_are_one_convolution_a_sample(size, channels, pixels)
 
 def test_the_large_case_is_large():
     assert 49 * 48 * 9 * 24 * 24 > functional._LARGE > 4 * 3 * 9 * 5 * 5
+
+
+@pytest.mark.parametrize(("setting", "rounds"), [("allow_tf32 = True", True), ("allow_tf32 = False", False),
+                                                ("conv.fp32_precision = 'ieee'", False)])  # fmt: skip
+def test_both_of_pytorchs_settings_of_tf32_are_read(setting, rounds):
+    if setting.startswith("conv") and not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this PyTorch has the older setting alone")
+    # In a process of its own: once the newer one is set, PyTorch refuses to read the older, and there is no way back.
+    code = (
+        f"import torch; torch.backends.cudnn.{setting}; from ncode import functional as f; print(f._rounds_to_tf32())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(rounds)
 
 
 @pytest.mark.parametrize("size", [1, 3])

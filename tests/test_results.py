@@ -106,7 +106,11 @@ def test_a_picture_comes_back_with_what_is_known_of_it(folder):
         results.save_picture("large", rng.random((40, 40, 10, 10, 3)), run)
 
 
-def test_every_committed_picture_says_what_made_it():
-    for path in results.folder().glob("*.png"):
+def test_every_committed_picture_is_of_a_committed_run():
+    found = sorted(results.folder().glob("*.png"))
+    assert found
+    for path in found:
         assert path.stat().st_size <= results.LIMIT
-        assert not results.find_picture(path.stem).facts["provenance"]["commit"].endswith("-dirty")
+        facts = results.find_picture(path.stem).facts
+        runs = results.load(path.stem.rpartition("_")[0])
+        assert (facts["config"], facts["provenance"]) in [(run.config, run.provenance) for run in runs]

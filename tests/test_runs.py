@@ -150,3 +150,17 @@ def test_a_notebooks_function_is_no_experiment(monkeypatch):
     monkeypatch.setattr(experiment, "__module__", "__main__")
     with pytest.raises(ValueError, match="not of a notebook"):
         runs.identity(experiment, Config())
+
+
+def test_what_a_subpackage_does_when_it_is_imported_counts(monkeypatch, tmp_path):
+    inner = tmp_path / "outerpackage" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "outerpackage" / "__init__.py").write_text("")
+    (inner / "__init__.py").write_text("from outerpackage import settings\n")
+    (inner / "task.py").write_text("x = 1\n")
+    (tmp_path / "outerpackage" / "settings.py").write_text("y = 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reached = provenance._reachable("outerpackage.inner.task")
+    assert reached == {"outerpackage.inner.task", "outerpackage.inner", "outerpackage.settings"}
+    # The switch that keeps experiments in full float32 on a GPU is set there.
+    assert "ncode.experiments" in provenance._reachable("ncode.experiments.image_classification")

@@ -120,14 +120,14 @@ def recorded_rows() -> list[list[str]]:
             made.setdefault(one.config["model"], []).append(one)
         for model, runs in made.items():
             config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
-            stands = "–" if model == "autoencoder" else span(against(pair[model], pair["autoencoder"]))
+            stands = "–" if model == "autoencoder" else span(against(pair[model], pair["autoencoder"]), 3)
             rows.append(
                 [
                     f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs",
                     plotting.LABELS["autoncode" if model == "ncode" else model],
                     str(len(runs)),
                     f"{runs[0].metrics['parameters']:,.0f}",
-                    fixed(nats(runs)),
+                    fixed(nats(runs), 2),
                     stands,
                     f"{metric(runs, 'test_mse').mean():.2g}",
                 ]
@@ -203,8 +203,15 @@ def draw_orbit(axes: Axes, images: Float[np.ndarray, "rows columns h w c"], time
 
 
 def record_orbit(name: str) -> Path:
-    """Keep :func:`orbit_picture` of seed 0 of the recording ``name``, a finished run here (Figs. A.4 and A.5)."""
-    record = run(train, next(c for c in recorded()[name]() if (c.model, c.seed) == ("ncode", 0)))
+    """Keep :func:`orbit_picture` of seed 0 of the recording ``name`` (Figs. A.4 and A.5).
+
+    Raises:
+        ValueError: when that run, with its weights, is not the one that is finished here.
+    """
+    config = next(c for c in recorded()[name]() if (c.model, c.seed) == ("ncode", 0))
+    record = run(train, config)
+    if record.provenance not in [one.provenance for one in results.load(name)]:
+        raise ValueError(f"name: the run of seed 0 that is finished here is not the one recorded in {name}")
     images, times = orbit_picture(record)
     return results.save_picture(f"{name}_orbit", images, record, times=times)
 

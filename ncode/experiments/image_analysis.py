@@ -15,6 +15,7 @@ from ncode.comparison import by_model as by_model
 from ncode.data import title
 from ncode.downloads import DataError
 from ncode.experiments import image_classification as task
+from ncode.experiments import image_rates
 from ncode.runs import Record
 from ncode.runs import run as finished
 from ncode.statistics import (
@@ -75,16 +76,18 @@ def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
 def at_own_rates() -> dict[str, Runs]:
     """Recorded comparisons in which each model has the learning rate that is best for it, by name.
 
-    For the comparisons whose rates were tried for every model (:func:`image_classification.best_rates`). A model's runs
+    For the comparisons whose rates were tried for every model (:mod:`ncode.experiments.image_rates`). A model's runs
     are taken from whatever recording has them; the seeds are those that all models have.
     """
-    names = [*task.comparisons(), *(f"{name.removesuffix('_model_rates')}_own_rate" for name in task.model_rates())]
-    # How often a run is looked at does not change its training.
-    made = {replace(task.Config(**run.config), looks=0): run for name in names for run in results.find(name)}
+    asked = image_rates.asked()
+    names = [*task.comparisons(), *(f"{name}_own_rate" for name in asked)]
+    made = {image_rates.unlooked(task.Config(**run.config)): run for name in names for run in results.find(name)}
     found = {}
-    for name in (one.removesuffix("_model_rates") for one in task.model_rates()):
-        best = task.best_rates(name)
-        wanted = [replace(c, learning_rate=best[c.model], looks=0) for c in task.comparisons()[name] if best]
+    for name in asked:
+        best = image_rates.best(name)
+        wanted = [
+            replace(image_rates.unlooked(c), learning_rate=best[c.model]) for c in task.comparisons()[name] if best
+        ]
         runs = by_model(made[config] for config in wanted if config in made)
         if complete(runs):
             found[f"{name}_own_rate"] = runs
@@ -97,15 +100,12 @@ def model_rates_table(name: str) -> tuple[list[str], list[list[str]]]:
     Args:
         name: of the comparison; without all its trials recorded there is no row.
     """
-    best, runs = task.best_rates(name), results.find(f"{name}_model_rates")
-    losses = {(run.config["model"], run.config["learning_rate"]): run.metrics["validation_loss"] for run in runs}
-    tried = sorted({rate for _, rate in losses})
-
-    def cell(model: str, rate: float) -> str:
-        return f"**{losses[model, rate]:.3f}**" if rate == best[model] else f"{losses[model, rate]:.3f}"
-
-    rows = [[plotting.LABELS[model], *(cell(model, rate) for rate in tried)] for model in task.MODELS if best]
-    return ["model", *(f"{rate:g}" for rate in tried)], rows
+    tried, best = image_rates.tried(name), image_rates.best(name)
+    rows = [
+        [plotting.LABELS[model], *(f"**{v:.3f}**" if rate == best[model] else f"{v:.3f}" for rate, v in of.items())]
+        for model, of in tried.items()
+    ]
+    return ["model", *(f"{rate:g}" for of in list(tried.values())[:1] for rate in of)], rows
 
 
 def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, Runs]:
@@ -121,7 +121,11 @@ def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, 
             name = data(run, kind)
             if len(set(rates(made).values())) > 1:
                 name = f"{name}, own rates"
-            found[f"{name}, rate {run.config['learning_rate']:g}" if name in found else name] = made
+            if name in found:
+                name = f"{name}, rate {run.config['learning_rate']:g}"
+            if name in found:
+                raise ValueError(f"two comparisons would be called {name!r}")
+            found[name] = made
     return found
 
 
@@ -154,9 +158,15 @@ def by_size(recorded: Mapping[str, Runs], dataset: str) -> tuple[list[int], dict
         if config.dataset == dataset:
             alike.setdefault(replace(config, size=0, looks=0, seed=0), {})[config.size] = made
     found = max(alike.values(), key=len, default={})
-    sizes, seeds = sorted(found), min((len(made["anode"]) for made in found.values()), default=0)
+    sizes = sorted(found)
+    seeds = [{run.config["seed"] for run in found[size]["anode"]} for size in sizes]
+    common = set.intersection(*seeds) if seeds else set()
+    kept = {
+        size: {model: [run for run in runs if run.config["seed"] in common] for model, runs in found[size].items()}
+        for size in sizes
+    }
     return sizes, {
-        model: 100 * np.stack([metric(found[size][model][:seeds], "test_accuracy") for size in sizes], axis=1)
+        model: 100 * np.stack([metric(kept[size][model], "test_accuracy") for size in sizes], axis=1)
         for model in task.MODELS
         if sizes
     }
@@ -216,7 +226,9 @@ def data(run, kind: str = "") -> str:
     config = run.config
     of = title(config["dataset"], config["variant"])
     few = f", {config['images']} images" if config["images"] else ""
-    return f"{kind}{', ' if kind else ''}{of} {config['size']}×{config['size']}{few}, {config['epochs']} epochs"
+    # Older recordings have no such field.
+    solved = f", {config['method']}" if config.get("method", "rk4") != "rk4" else ""
+    return f"{kind}{', ' if kind else ''}{of} {config['size']}×{config['size']}{few}{solved}, {config['epochs']} epochs"
 
 
 def budget(made: Runs) -> str:

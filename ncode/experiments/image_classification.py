@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ncode import data, profiles, results
+from ncode import data, profiles
 from ncode.cost import Running, Terminal, control_deviation, jacobian, kinetic, path_cost
 from ncode.fields import activation_function
 from ncode.flows import NCODE, AugmentedNeuralODE, Flow, NeuralODE
@@ -289,10 +289,8 @@ def comparisons() -> dict[str, list[Config]]:
     All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
     """
     return {
-        f"image_classification_{name}": [
-            Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in MODELS
-        ]
-        for name, (plan, settings) in _plans().items()
+        name: [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in MODELS]
+        for name, (plan, settings) in plans().items()
     }
 
 
@@ -300,7 +298,7 @@ def rates() -> list[Config]:
     """The baseline ANODE at several learning rates, on a seed of its own: what every plan's rate is chosen by."""
     return [
         Config("anode", RATE_SEED, **{**settings, "learning_rate": rate})
-        for plan, settings in _plans().values()
+        for plan, settings in plans().values()
         for rate in plan.get("rates", ())
     ]
 
@@ -308,69 +306,26 @@ def rates() -> list[Config]:
 def wide() -> dict[str, list[Config]]:
     """Recordings of :data:`WIDE` beside those of :func:`comparisons` whose plan asks for them."""
     return {
-        f"image_classification_{name}_{WIDE}": [Config(WIDE, seed, **settings) for seed in range(plan["seeds"])]
-        for name, (plan, settings) in _plans().items()
+        f"{name}_{WIDE}": [Config(WIDE, seed, **settings) for seed in range(plan["seeds"])]
+        for name, (plan, settings) in plans().items()
         if plan.get(WIDE)
     }
 
 
-def model_rates() -> dict[str, list[Config]]:
-    """Every model at several learning rates, on :data:`RATE_SEED`, for the comparisons whose plan asks for it.
-
-    All models have the same number of trials. The recording is called as the comparison, with ``_model_rates``.
-    """
-    return {
-        f"image_classification_{name}_model_rates": [
-            Config(model, RATE_SEED, **{**settings, "learning_rate": rate})
-            for rate in plan["own_rates"]
-            for model in MODELS
-        ]
-        for name, (plan, settings) in _plans().items()
-        if "own_rates" in plan
-    }
-
-
-def best_rates(name: str) -> dict[str, float]:
-    """For every model the learning rate with the lowest validation loss in a recording of :func:`model_rates`.
-
-    Empty where the recording is not there, or lacks a run.
-    """
-    tried: dict[str, dict[float, float]] = {}
-    for one in results.find(f"{name}_model_rates"):
-        losses = tried.setdefault(one.config["model"], {})
-        losses[one.config["learning_rate"]] = one.metrics["validation_loss"]
-    planned = model_rates()[f"{name}_model_rates"]
-    if sum(map(len, tried.values())) < len(planned):
-        return {}
-    return {model: min(losses, key=losses.get) for model, losses in tried.items()}
-
-
-def own_rate(name: str) -> list[Config]:
-    """What a comparison with a learning rate for each model needs beyond the one at a common rate.
-
-    All models, on every seed, whose :func:`best_rates` is not the common one; whole seeds first.
-    """
-    best = best_rates(name)
-    return [replace(c, learning_rate=best[c.model]) for c in comparisons()[name] if best[c.model] != c.learning_rate]
-
-
 def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The recordings behind the book, by name; those at models' own rates read the recording of the rates."""
+    """The recordings behind the book, by name."""
     made = {name: functools.partial(list, configs) for name, configs in (comparisons() | wide()).items()}
-    for name, configs in model_rates().items():
-        comparison = name.removesuffix("_model_rates")
-        made |= {
-            name: functools.partial(list, configs),
-            f"{comparison}_own_rate": functools.partial(own_rate, comparison),
-        }
     return {"image_classification_rates": rates, **made}
 
 
-def _plans() -> dict[str, tuple[dict, dict]]:
-    """By name, a plan of ``profiles.toml`` and what of it belongs to the configuration."""
-    plans = profiles.load("image_classification_recorded", "paper")
+def plans() -> dict[str, tuple[dict, dict]]:
+    """By a comparison's name its plan in ``profiles.toml``, and what of that belongs to the configuration."""
+    made = profiles.load("image_classification_recorded", "paper")
     own = ("seeds", "rates", "own_rates", WIDE)
-    return {name: (plan, {k: v for k, v in plan.items() if k not in own}) for name, plan in plans.items()}
+    return {
+        f"image_classification_{name}": (plan, {k: v for k, v in plan.items() if k not in own})
+        for name, plan in made.items()
+    }
 
 
 def _loss(model: Classifier, batch: tuple[Tensor, ...], config: Config) -> tuple[Tensor, dict[str, float]]:

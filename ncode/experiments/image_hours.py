@@ -52,7 +52,7 @@ def plan_in_words() -> str:
     ]
     return "\n".join(lines + measured()) + (
         "\n\nHours are one training step of an untrained model, timed on this machine beside whatever else it did, and "
-        "multiplied. Other flows take about as long."
+        "multiplied."
     )
 
 
@@ -60,9 +60,13 @@ def measured() -> list[str]:
     """What the recorded flows took that were trained elsewhere than on a processor, by recording, as Markdown."""
     lines = []
     for name in task.comparisons():
-        runs = [run for run in results.find(name) if run.config["model"] in task.FLOWS]
-        seconds = [run.provenance["seconds"] for run in runs if "cores" not in run.provenance["device"]]
-        if seconds:
+        runs = [
+            run
+            for run in results.find(name)
+            if run.config["model"] in task.FLOWS and "cores" not in run.provenance["device"]
+        ]
+        if runs:
+            seconds = [run.provenance["seconds"] for run in runs]
             epochs, device = runs[0].config["epochs"], runs[0].provenance["device"]
             lines.append(
                 f"- `{name}`, as it was recorded: {min(seconds):.0f} to {max(seconds):.0f} seconds a run of "
