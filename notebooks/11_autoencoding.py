@@ -503,7 +503,7 @@ page.verdict(
 #   train in minutes; on CIFAR-10 the convolutions are narrower than Table A.1's.
 # - The loss is the cross-entropy of grey levels, or a Gaussian likelihood with the best-fitting variance on colour images;
 #   both are in nats, and the paper's is not stated. Learning rate, batch and seeds are not stated either.
-# - CelebA: the architecture is tested by shape on synthetic images; its recordings need the authors' archive.
+# - CelebA: its plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
 #
 # What the `paper` profile would take:
 

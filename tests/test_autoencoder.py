@@ -54,6 +54,27 @@ def test_full_width_is_table_a1s():
     assert [layer.out_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)] == [512, 256, 128]
 
 
+def test_the_plan_for_celeba_trains_and_is_scored_on_images_of_its_shape(monkeypatch, tmp_path):
+    def load(dataset, variant):
+        def images(n):
+            return data.Images(torch.randint(256, (n, 3, 64, 64), dtype=torch.uint8), torch.zeros(n, dtype=torch.long))
+
+        return data.Splits("synthetic", images(24), images(10), images(10), ("face",))
+
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    monkeypatch.setattr(task.data, "load", load)
+    task.prepare.cache_clear()
+    try:
+        for planned in task.recorded()["autoencoding_celeba"]()[:4]:
+            assert (planned.dataset, planned.width) == ("celeba", 1.0)
+            config = dataclasses.replace(planned, width=1 / 64, epochs=2, batch=8, looks=1)
+            metrics = run(task.train, config).metrics
+            assert np.isfinite([metrics["test_nats"], metrics["validation_nats"]]).all()
+            assert metrics["failures"] == 0
+    finally:
+        task.prepare.cache_clear()
+
+
 @pytest.mark.parametrize(("k", "m"), [(1, 1), (2, 5), (3, 3), (2, 25)])
 def test_entries_are_scattered_evenly(k, m):
     places = linear_flow.dense(torch.ones(1, k, m), scattered(k, m))[0]
