@@ -173,7 +173,7 @@ for one in tuned.values():
     records += [*one.finished, *filter(None, one.tuning.values())]
 
 # %% [markdown]
-# **Recorded runs**: all of MNIST, 50 epochs, longer than a page may take. A recording that was cut short has fewer
+# **Recorded runs**: all of MNIST, and CIFAR-10 (JPEG copy), longer than a page may take. A recording that was cut short has fewer
 # seeds, the same for all models that are compared.
 
 # %% tags=["hide-input"]
