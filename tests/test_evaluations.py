@@ -212,7 +212,7 @@ def test_rows_of_images_are_one_picture(channels):
     images = torch.zeros(2, 3, channels, 4, 5)
     images[1, 2, :, 3, 4] = 1
     _, axes = plotting.panels(1)
-    evaluation.pictures(axes[0, 0], images)
+    plotting.pictures(axes[0, 0], images)
     shown = axes[0, 0].images[0].get_array()
     assert shown.shape == ((8, 15) if channels == 1 else (8, 15, 3))
     assert np.argwhere(np.asarray(shown).reshape(8, 15, -1)[..., 0] == 1).tolist() == [[7, 14]]
