@@ -276,11 +276,10 @@ untested = {
     for name in planned
     if name not in done or profile != "paper"
 }
-untested |= {
-    f"{name}, at equal parameters": "The wide NODE's recording."
-    for name in weighed
-    if name not in asked
-}
+if lacking := [name for name in weighed if name not in asked]:
+    untested[f"at equal parameters: {'; '.join(lacking)}"] = (
+        "The wide NODE's recordings."
+    )
 
 # %%
 if profile == "paper" or checks:
