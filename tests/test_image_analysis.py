@@ -301,11 +301,12 @@ def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
     assert columns == ["model", "0.001", "0.01"]
     assert [row[0] for row in rows] == [study.plotting.LABELS[model] for model in study.task.MODELS]
     assert rows[1] == [study.plotting.LABELS["anode"], "0.009", "**0.000**"]
+    assert study.close_call(name).startswith("ANODE's two best rates, 0.01 and 0.001, differ by 0.0090")
     # A trial that is not planned takes no other's place.
     last = found[f"{name}_model_rates"].pop()
     found[f"{name}_model_rates"].append(run(dataclasses.replace(study.task.Config(**last.config), learning_rate=1.0)))
     assert image_rates.best(name) == {}
-    assert (study.model_rates_table(name)[1], study.at_own_rates()) == ([], {})
+    assert (study.model_rates_table(name)[1], study.at_own_rates(), study.close_call(name)) == ([], {}, "")
     with pytest.raises(ValueError, match="not every run"):
         image_rates.comparison(name)
 

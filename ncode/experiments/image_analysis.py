@@ -108,6 +108,18 @@ def model_rates_table(name: str) -> tuple[list[str], list[list[str]]]:
     return ["model", *(f"{rate:g}" for of in list(tried.values())[:1] for rate in of)], rows
 
 
+def close_call(name: str, model: str = "anode") -> str:
+    """How near the choice of a model's own rate was, as a sentence; empty where not all trials are recorded."""
+    losses = image_rates.tried(name).get(model)
+    if not losses:
+        return ""
+    (first, best), (second, next_) = sorted(losses.items(), key=lambda item: item[1])[:2]
+    return (
+        f"{plotting.LABELS[model]}'s two best rates, {first:g} and {second:g}, differ by {next_ - best:.4f} in the validation "
+        "loss of the one run that chose between them: what is decided at own rates hangs on such choices."
+    )
+
+
 def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, Runs]:
     """Recordings and the runs of this execution, by what they are (see :func:`data`).
 
