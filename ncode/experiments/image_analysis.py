@@ -115,8 +115,8 @@ def close_call(name: str, model: str = "anode") -> str:
         return ""
     (first, best), (second, next_) = sorted(losses.items(), key=lambda item: item[1])[:2]
     return (
-        f"{plotting.LABELS[model]}'s two best rates, {first:g} and {second:g}, differ by {next_ - best:.4f} in the validation "
-        "loss of the one run that chose between them: what is decided at own rates hangs on such choices."
+        f"{plotting.LABELS[model]}'s two best rates, {first:g} and {second:g}, differ by {next_ - best:.4f} in the "
+        "validation loss of the one run that chose between them: what is decided at own rates hangs on such choices."
     )
 
 
