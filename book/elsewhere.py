@@ -30,8 +30,7 @@ def summary(path: Path) -> dict:
     took = recorded.took[path.stem]
     return {
         "notebook": path.stem,
-        **{name: took[name] for name in ("profile", "seconds", "training_seconds", "seeds", "provenance")},
-        "runs": len(took["runs"]),
+        **{name: took[name] for name in ("profile", "seconds", "provenance")},
         "verdicts": {claim: shown["verdict"] for claim, shown in sorted(recorded.verdicts.items())},
     }
 

@@ -29,7 +29,6 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
 import math
-from itertools import pairwise
 
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
@@ -197,19 +196,14 @@ else:
     print("Not recorded yet at more than one size.")
 
 # %% tags=["hide-input"]
-said = []
-for (small, before), (large, after) in pairwise(enumerate(sizes)):
-    rises = [
-        plotting.LABELS[model]
-        for model, values in reached.items()
-        if (values[:, large] < values[:, small]).all()
-    ]
-    if rises:
-        said.append(
-            f"From {before} to {after} pixels a side the test error *rises* on every seed for {' · '.join(rises)}: at "
-            "these budgets larger images are not easier. Whether that is the learning rate's doing was not tested."
-        )
-Markdown(" ".join(said))
+Markdown(
+    " ".join(
+        f"From {before} to {after} pixels a side the test error *rises* on every seed for "
+        f"{' · '.join(plotting.LABELS[model] for model in models)}: at these budgets larger images are not easier. "
+        "Whether that is the learning rate's doing was not tested."
+        for before, after, models in study.harder(sizes, reached)
+    )
+)
 
 # %% [markdown]
 # **What an image's own kernels look like.** We take the open loop's 3×3 kernels of ten images, subtract their mean

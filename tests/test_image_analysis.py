@@ -257,6 +257,16 @@ def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
     np.testing.assert_allclose(again[1]["anode"], by_model["anode"])
 
 
+def test_a_size_is_harder_where_accuracy_falls_on_every_seed():
+    reached = {
+        "anode": np.array([[90.0, 95.0, 94.0], [91.0, 96.0, 95.5]]),
+        "open": np.array([[90.0, 95.0, 96.0], [91.0, 96.0, 95.5]]),
+    }
+    assert study.harder([8, 14, 28], reached) == [(14, 28, ["anode"])]
+    assert study.harder([8, 14], {model: values[:, :2] for model, values in reached.items()}) == []
+    assert study.harder([], {}) == []
+
+
 @pytest.fixture
 def own_rates(monkeypatch):
     """Recordings of one plan: every model's rates, the best 1e-3 for all but ANODE and γ, 1e-2 for them; then runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -182,6 +183,20 @@ def by_size(recorded: Mapping[str, Runs], dataset: str) -> tuple[list[int], dict
         for model in task.MODELS
         if sizes
     }
+
+
+def harder(sizes: Sequence[int], reached: Mapping[str, np.ndarray]) -> list[tuple[int, int, list[str]]]:
+    """From which size to the next the test accuracy falls on every seed, and for which models.
+
+    Args:
+        sizes, reached: as of :func:`by_size`.
+    """
+    found = []
+    for k, (before, after) in enumerate(pairwise(sizes)):
+        models = [model for model, values in reached.items() if (values[:, k + 1] < values[:, k]).all()]
+        if models:
+            found.append((before, after, models))
+    return found
 
 
 def gain(runs: Runs, a: str, b: str, name: str = "test_accuracy", scale: float = 100.0) -> tuple[float, float]:
