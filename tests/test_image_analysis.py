@@ -233,8 +233,10 @@ def test_the_wide_node_stands_beside_the_others_where_it_has_their_seeds(recordi
     assert study.task.WIDE not in large
 
 
-def test_the_main_recording_has_the_most_seeds_then_the_largest_images(recordings):
+def test_the_main_recording_has_the_most_models_then_seeds_then_the_largest_images(recordings):
     small, large = recordings
+    # Only the smaller images have the wide NODE's runs.
+    assert study.task.WIDE in study.main(study.recorded(wide=True), "mnist")
     found = study.recorded()
     assert study.main(found, "mnist") is found[large]
     found[large] = {model: runs[:2] for model, runs in found[large].items()}

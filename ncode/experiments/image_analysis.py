@@ -155,9 +155,9 @@ def budgets(compared: Mapping[str, Runs]) -> str:
 
 
 def main(recorded: Mapping[str, Runs], dataset: str) -> Runs | None:
-    """Of the recordings on a data set the one with the most seeds and, of these, the largest images; if any."""
+    """Of the recordings on a data set the one with the most models, then seeds, then the largest images; if any."""
     found = [made for made in recorded.values() if made["anode"][0].config["dataset"] == dataset]
-    return max(found, key=lambda made: (len(made["anode"]), made["anode"][0].config["size"]), default=None)
+    return max(found, key=lambda made: (len(made), len(made["anode"]), made["anode"][0].config["size"]), default=None)
 
 
 def by_size(recorded: Mapping[str, Runs], dataset: str) -> tuple[list[int], dict[str, np.ndarray]]:
