@@ -200,6 +200,24 @@ def pictures(axes: Axes, images: Float[Tensor, "rows columns c h w"] | Float[np.
     axes.grid(False)
 
 
+def strips(rows: Mapping[str, Float[np.ndarray, "rows columns c h w"]]) -> Figure:
+    """Draw rows of images below one another, with their names at the left."""
+    figure, axes = panels(1, len(rows), width=6.4, height=0.5)
+    for axis, (text, images) in zip(axes[:, 0], rows.items(), strict=True):
+        pictures(axis, images)
+        axis.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8)
+    return figure
+
+
+def mosaic(blocks: Mapping[str, Float[np.ndarray, "rows columns c h w"]], width: float, height: float) -> Figure:
+    """Draw blocks of images, two side by side, with their names above; a block's size in inches."""
+    figure, axes = panels(2, -(-len(blocks) // 2), width=width, height=height)
+    for axis, (text, images) in zip(axes.flat, blocks.items(), strict=False):
+        pictures(axis, images)
+        axis.set_title(text)
+    return figure
+
+
 def paths(axes: Axes, t: Sequence[float], x: np.ndarray, colours: Iterable | Mapping | str) -> None:
     """Paths of a scalar state against time: ``x`` is (time, batch); one colour a path, or one for all."""
     colours = [colours] * x.shape[1] if isinstance(colours, str) else list(colours)

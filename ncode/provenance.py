@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -20,11 +21,12 @@ PACKAGES = ("torch", "torchdiffeq", "numpy", "scikit-learn")
 
 
 def here() -> dict:
-    """Commit, versions, device and threads of this process."""
+    """Commit, versions, device, its type and threads of this process."""
     return {
         "commit": commit(),
         "versions": {"python": platform.python_version(), **versions()},
         "device": device_name(),
+        "device_type": "cuda" if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
     }
 
@@ -72,6 +74,12 @@ def device_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def on_gpu(facts: Mapping) -> bool:
+    """Whether the run of that provenance was made on a GPU."""
+    # Older recordings do not say; the device's name tells of the machines that they were made on.
+    return facts.get("device_type", "cpu" if "cores" in facts["device"] else "cuda") == "cuda"
 
 
 def code_fingerprint(module: str) -> str:

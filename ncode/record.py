@@ -12,6 +12,9 @@ import os
 
 from ncode import results, runs
 
+SHOWN = 20
+"""Metrics of a run that are worth a line; of more, their number is told."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run what the experiment's ``recorded()`` lists, and write one file for each recording."""
@@ -27,7 +30,9 @@ def main(arguments: list[str] | None = None) -> None:
         for k, config in enumerate(configs):
             records.append(runs.run(experiment.train, config))
             path = results.save(name, records)
-            print(f"{name} {k + 1}/{len(configs)}: {records[-1].metrics} -> {path}", flush=True)
+            facts = records[-1]
+            made = f"{facts.metrics}" if len(facts.metrics) <= SHOWN else f"{len(facts.metrics)} metrics"
+            print(f"{name} {k + 1}/{len(configs)}: {made}, {facts.provenance['seconds']:.0f} s -> {path}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Recorded runs: what took longer than a notebook should, as small files that travel with the package.
 
 A recording holds for every run its configuration, metrics, provenance and a thinned history, and no weights. A picture
-holds what a recorded run's model made of some images, and the run's configuration and provenance. In the repository
+holds what recorded runs' models made of some images, and the runs' configurations and provenance. In the repository
 they lie in ``results/``; an installed package carries them as ``ncode/recorded``.
 """
 
@@ -114,32 +114,34 @@ def history(run: Record | Recorded, points: int = 100) -> dict[str, list]:
 
 @dataclass(frozen=True)
 class Picture:
-    """What a recorded run's model made of some images.
+    """What recorded runs' models made of some images.
 
     Attributes:
-        images: numbers between 0 and 1, of shape (rows, columns, height, width, channels), in steps of 1/255.
-        facts: ``config`` and ``provenance`` of the run, and whatever else the picture was saved with.
+        images: numbers between 0 and 1, of shape (rows, columns, channels, height, width), in steps of 1/255.
+        facts: ``runs``, for each its ``id``, ``config`` and ``provenance``, and whatever else the picture was saved
+            with.
     """
 
-    images: Float[np.ndarray, "rows columns height width channels"]
+    images: Float[np.ndarray, "rows columns channels height width"]
     facts: dict
 
 
-def save_picture(name: str, images: np.ndarray, run: Record, **facts: Any) -> Path:
+def save_picture(name: str, images: np.ndarray, runs: Sequence[Record], **facts: Any) -> Path:
     """Write ``images`` as the PNG file ``name``, side by side, with what is to be known of them inside.
 
     Args:
         images: as of :class:`Picture`.
-        run: whose model made them.
+        runs: whose models made them.
         facts: more to know, as plain data.
 
     Raises:
         ValueError: when the file would be larger than :data:`LIMIT`.
     """
-    rows, columns, height, width, channels = images.shape
-    whole = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    rows, columns, channels, height, width = images.shape
+    whole = images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
     text = PngInfo()
-    known = {"shape": images.shape, "config": run.config, "provenance": run.provenance, **facts}
+    of = [{"id": run.id, "config": run.config, "provenance": run.provenance} for run in runs]
+    known = {"shape": images.shape, "runs": of, **facts}
     text.add_text("ncode", json.dumps(known))
     buffer = io.BytesIO()
     pixels = np.round(255 * whole.clip(0, 1)).astype(np.uint8)
@@ -159,8 +161,8 @@ def find_picture(name: str) -> Picture | None:
     with Image.open(path) as image:
         facts = json.loads(image.text["ncode"])
         pixels = np.asarray(image) / 255
-    rows, columns, height, width, channels = facts.pop("shape")
-    images = pixels.reshape(rows, height, columns, width, channels).transpose(0, 2, 1, 3, 4)
+    rows, columns, channels, height, width = facts.pop("shape")
+    images = pixels.reshape(rows, height, columns, width, channels).transpose(0, 2, 4, 1, 3)
     return Picture(images, facts)
 
 

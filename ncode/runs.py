@@ -128,7 +128,7 @@ def run(function: Callable[[Any, Path], Result], config: Any, folder: Path | Non
         folder: of all records; :func:`root` where none is given.
     """
     id_ = identity(function, config)
-    here = (folder or root()) / _name(function).rpartition(".")[2].replace(":", ".") / id_
+    here = _place(_name(function), id_, folder)
     if (here / "record.json").exists():
         return load(here)
     here.mkdir(parents=True, exist_ok=True)
@@ -157,6 +157,19 @@ def run(function: Callable[[Any, Path], Result], config: Any, folder: Path | Non
     return load(here)
 
 
+def finished(experiment: str, id_: str, folder: Path | None = None) -> Record:
+    """The finished run of that id, whatever code there is now: the run with its weights that a recording is of.
+
+    Args:
+        experiment, id_: as a record or a recording's run names them.
+        folder: of all records; :func:`root` where none is given.
+
+    Raises:
+        FileNotFoundError: when it is not finished here.
+    """
+    return load(_place(experiment, id_, folder))
+
+
 def load(folder: Path) -> Record:
     """The finished run that lies in ``folder``.
 
@@ -173,6 +186,10 @@ def _keep(folder: Path, result: Result) -> None:
         tensors |= {f"model.{name}": value for name, value in result.model.state_dict().items()}
     if tensors:
         save_tensors(folder / "weights.safetensors", tensors)
+
+
+def _place(experiment: str, id_: str, folder: Path | None) -> Path:
+    return (folder or root()) / experiment.rpartition(".")[2].replace(":", ".") / id_
 
 
 def _name(function: Callable) -> str:

@@ -41,6 +41,7 @@ from ncode.autoencoder import ARCHITECTURES, NORMALISATIONS
 from ncode.downloads import DataError
 from ncode.experiments import autoencoding as task
 from ncode.experiments import autoencoding_analysis as study
+from ncode.experiments import pictures
 from ncode.experiments.autoencoding_analysis import against, nats
 from ncode.page import Page
 from ncode.statistics import difference_interval, fixed, is_above, is_below, span
@@ -234,19 +235,16 @@ def orbits(images, times):
 
 orbits(*study.orbit_picture(ncode[0]))
 
-# %% [markdown]
-# Of the recorded models, seed 0:
+# %% tags=["hide-input"]
+ORBITS = ("autoencoding_mnist_orbit", "autoencoding_cifar10_orbit")
+Markdown(pictures.introduced(*ORBITS))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-mnist", "caption": "Fig. A.4 anew: the same for the recorded AutoN-CODE on all of MNIST, 50 epochs."}, "image": {"alt": "Eight rows of digits; from left to right a common scribble turns into the digit at the right end."}}
-drawn = {
-    name: results.find_picture(f"autoencoding_{name}_orbit")
-    for name in ("mnist", "cifar10")
-}
-if shown := drawn["mnist"]:
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-mnist", "caption": "Fig. A.4 anew: the same for the recorded AutoN-CODE on all of MNIST."}, "image": {"alt": "Eight rows of digits; from left to right a common scribble turns into the digit at the right end."}}
+if shown := results.find_picture(ORBITS[0]):
     orbits(shown.images, shown.facts["times"])
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-cifar10", "caption": "Fig. A.5 anew: the same for the recorded AutoN-CODE on CIFAR-10 (JPEG copy), 20 epochs, Table A.1's networks at a quarter of their width."}, "image": {"alt": "Eight rows of small colour images; from left to right a grey haze turns into a blurred version of the image at the right end."}}
-if shown := drawn["cifar10"]:
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-cifar10", "caption": "Fig. A.5 anew: the same for the recorded AutoN-CODE on CIFAR-10 (JPEG copy)."}, "image": {"alt": "Eight rows of small colour images; from left to right a grey haze turns into a blurred version of the image at the right end."}}
+if shown := results.find_picture(ORBITS[1]):
     orbits(shown.images, shown.facts["times"])
 
 # %% [markdown]

@@ -34,7 +34,7 @@ from IPython.display import Markdown
 
 from ncode import comparison, paper, plotting, runs
 from ncode.comparison import below, difference, metric
-from ncode.experiments import evaluation
+from ncode.experiments import evaluation, pictures
 from ncode.experiments import generation_analysis as study
 from ncode.experiments import image_generation as task
 from ncode.experiments.evaluation import band, colour, label
@@ -122,26 +122,27 @@ Markdown(
 # ### Samples
 
 
-# %% tags=["hide-input"]
-def row(axis, images, text):
-    """A row of images side by side."""
-    plotting.pictures(axis, images[None])
-    axis.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8)
-
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples", "caption": "Fig. 8 anew, on digits: samples from mixtures with more and more components, fitted to test embeddings. In the last row of each model there is one component for every test image, and samples are reconstructions."}, "image": {"alt": "Rows of generated digits for the autoencoder, AutoN-CODE and the variational autoencoder."}}
-rows = [
-    (model, size)
-    for model in ("autoencoder", "ncode", "vae")
-    for size in study.sizes(records[model], "mixture")
-    if size in (1, 10, 100, points)
-]
-figure, axes = plotting.panels(1, len(rows) + 1, width=6.4, height=0.5)
-for axis, (model, size) in zip(axes[:, 0], rows, strict=False):
-    shown = records[model][0].array(f"test.{task.name('mixture', size)}.samples")
-    row(axis, shown, f"{label(model)}, {size:g}")
-row(axes[-1, 0], records["vae"][0].array("prior.samples"), "VAE, its prior")
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples", "caption": "Fig. 8 anew, this execution: samples from mixtures with more and more components, fitted to test embeddings. In the last row of each model there is one component for every test image, and samples are reconstructions."}, "image": {"alt": "Rows of generated digits for the autoencoder, AutoN-CODE and the variational autoencoder."}}
+first = {model: records[model][0] for model in study.SAMPLED}
+plotting.strips(study.samples(first))
 plt.show()
+
+# %% tags=["hide-input"]
+Markdown(
+    pictures.introduced(
+        "image_generation_mnist_samples", "image_generation_cifar10_samples"
+    )
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples-mnist", "caption": "The same, recorded, all of MNIST."}, "image": {"alt": "Rows of generated digits; with more components they look more like digits."}}
+if shown := pictures.find("image_generation_mnist_samples"):
+    plotting.strips(shown)
+    plt.show()
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples-cifar10", "caption": "The same, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Rows of small generated colour images; blurred shapes, with more components more like the images."}}
+if shown := pictures.find("image_generation_cifar10_samples"):
+    plotting.strips(shown)
+    plt.show()
 
 # %% [markdown]
 # ### How many components?
@@ -191,31 +192,18 @@ if "cifar10" in recorded:
     plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-neighbours", "caption": "Fig. A.8 anew: AutoN-CODE's samples, above, and below each the nearest image that the mixture was fitted to, as the decoder gives it."}, "image": {"alt": "Pairs of rows of digits: samples and their nearest neighbours, for three numbers of components."}}
-shown = [
-    task.name("mixture", size)
-    for size in study.sizes(records["ncode"], "mixture")
-    if size in (10, 100, points)
-]
-
-
-def pairs(model, densities):
-    _, axes = plotting.panels(1, 2 * len(densities), width=6.4, height=0.5)
-    for k, density in enumerate(densities):
-        for axis, what in zip(
-            axes[2 * k :, 0], ("samples", "nearest"), strict=False
-        ):
-            images = records[model][0].array(f"test.{density}.{what}")
-            row(
-                axis,
-                images,
-                f"{density}, {what}".replace("mixture-", "components: ").replace(
-                    "kernel-", "variance: "
-                ),
-            )
-
-
-pairs("ncode", shown)
+of = records["ncode"]
+plotting.strips(
+    study.nearest(
+        of[0], [study.mixture_of(of, points) for points in study.POINTS]
+    )
+)
 plt.show()
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-neighbours-cifar10", "caption": "The same for the recorded AutoN-CODE on CIFAR-10 (JPEG copy)."}, "image": {"alt": "Pairs of rows of small colour images: samples and their nearest neighbours, for three numbers of components."}}
+if shown := pictures.find("image_generation_cifar10_nearest"):
+    plotting.strips(shown)
+    plt.show()
 
 # %% tags=["hide-input"]
 chosen = {model: study.likeliest(runs_) for model, runs_ in records.items()}
@@ -249,7 +237,8 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-kernel-neighbours", "caption": "AutoN-CODE's samples from kernels of the smallest and the largest variance, and below each sample the nearest image that has a kernel. A variance of 4 is σ = 2."}, "image": {"alt": "Pairs of rows of digits: samples and their nearest neighbours, for two variances."}}
 variances = study.sizes(records["ncode"], "kernel")
-pairs("ncode", [task.name("kernel", v) for v in (variances[0], variances[-1])])
+ends = [task.name("kernel", v) for v in (variances[0], variances[-1])]
+plotting.strips(study.nearest(records["ncode"][0], ends))
 plt.show()
 
 # %% [markdown]

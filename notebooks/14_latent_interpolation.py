@@ -30,14 +30,15 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from IPython.display import Markdown
 
 from ncode import comparison, plotting, runs
 from ncode.comparison import below, difference, metric
-from ncode.experiments import autoencoding, evaluation
+from ncode.experiments import evaluation, pictures
+from ncode.experiments import interpolation_analysis as study
 from ncode.experiments import latent_interpolation as task
 from ncode.experiments.evaluation import band, colour
+from ncode.experiments.interpolation_analysis import label
 from ncode.page import Page
 from ncode.statistics import interval, is_below, span, spread
 
@@ -104,62 +105,36 @@ Markdown(
 #
 # The pairs below are the first of those that are measured; none was chosen.
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines", "caption": "Fig. A.12 anew, its linear panels, with two controls: straight lines between pairs of test images, in AutoN-CODE's x(T), in the plain autoencoder's code, in AutoN-CODE's control, and in the pixels. This execution."}, "image": {"alt": "Four blocks of four rows; each row turns one digit into another."}}
+first_runs = {model: runs_[0] for model, runs_ in records.items()}
+plotting.mosaic(study.lines(first_runs), width=3.8, height=1.6)
+plt.show()
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-square", "caption": "Fig. A.12's two-dimensional panel anew: the bilinear surface between four test images, for AutoN-CODE and the plain autoencoder. This execution."}, "image": {"alt": "Two squares of eight by eight digits that change from corner to corner."}}
+plotting.mosaic(study.squares(first_runs), width=3.8, height=4.0)
+plt.show()
 
 # %% tags=["hide-input"]
-def label(model):
-    return (
-        "cross-fade of pixels" if model == "pixels" else evaluation.label(model)
-    )
-
-
-ready = autoencoding.prepare(
-    *(
-        records["ncode"][0].config[name]
-        for name in ("dataset", "variant", "images")
+Markdown(
+    pictures.introduced(
+        "latent_interpolation_mnist_lines", "latent_interpolation_cifar10_lines"
     )
 )
-first, second = task.pairs(ready.test[1])
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines-mnist", "caption": "Lines, recorded, all of MNIST."}, "image": {"alt": "Four blocks of two rows; each row turns one digit into another."}}
+if shown := pictures.find("latent_interpolation_mnist_lines"):
+    plotting.mosaic(shown, width=3.8, height=0.9)
+    plt.show()
 
-@torch.no_grad()
-def paths(model, pairs=4, steps=11):
-    """Images on the lines between the first pairs: (pairs, steps, 1, height, width)."""
-    line = task.Line(task.Config(**records[model][0].config))
-    start, end = (
-        line.ends(ready.test[0][rows[:pairs]]) for rows in (first, second)
-    )
-    points = [
-        torch.lerp(start, end, t) for t in torch.linspace(0, 1, steps).tolist()
-    ]
-    return torch.stack([line.images(z) for z in points], dim=1)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines-cifar10", "caption": "Lines, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Four blocks of two rows of small colour images; each row turns one blurred image into another."}}
+if shown := pictures.find("latent_interpolation_cifar10_lines"):
+    plotting.mosaic(shown, width=3.8, height=0.9)
+    plt.show()
 
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines", "caption": "Fig. A.12 anew, its linear panels, with two controls: straight lines between pairs of test images, in AutoN-CODE's x(T), in its control, in the plain autoencoder's code, and in the pixels."}, "image": {"alt": "Four blocks of four rows; each row turns one digit into another."}}
-figure, axes = plotting.panels(2, 2, width=3.8, height=1.6)
-for axis, model in zip(
-    axes.flat, ("ncode", "autoencoder", "control", "pixels"), strict=True
-):
-    plotting.pictures(axis, paths(model))
-    axis.set_title(label(model))
-plt.show()
-
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-square", "caption": "Fig. A.12's two-dimensional panel anew: the bilinear surface between four test images, for AutoN-CODE and the plain autoencoder."}, "image": {"alt": "Two squares of eight by eight digits that change from corner to corner."}}
-@torch.no_grad()
-def surface(model):
-    line = task.Line(task.Config(**records[model][0].config))
-    corners = line.ends(
-        ready.test[0][torch.stack([first[:2], second[:2]], 1).flatten()]
-    )
-    points = task.square(corners.split(1))
-    return line.images(points.flatten(0, 2)).unflatten(0, points.shape[:2])
-
-
-figure, axes = plotting.panels(2, 1, width=3.8, height=4.0)
-for axis, model in zip(axes[0], ("ncode", "autoencoder"), strict=True):
-    plotting.pictures(axis, surface(model))
-    axis.set_title(label(model))
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-square-cifar10", "caption": "Squares, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Two squares of eight by eight small colour images that change from corner to corner."}}
+if shown := pictures.find("latent_interpolation_cifar10_squares"):
+    plotting.mosaic(shown, width=3.8, height=4.0)
+    plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-smoothness", "caption": "Left: speed of the features along the lines, mean over pairs, in units of a straight path's; median and range over seeds. Right: path length over a straight path's, against the Fréchet distance of images half-way: smooth is left, real is below. A dot a seed; the grey line is the floor of real images."}, "image": {"alt": "Left, a curve for each model over t. Right, dots for each model in a plane of two measures."}}
 figure, axes = plotting.panels(2, 1, width=3.8, height=3.0)

@@ -255,14 +255,14 @@ def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_ima
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
     record = run(task.train, task.Config("ncode", 0, images=500, width=0.1, epochs=1, looks=1))
     images, times = study.orbit_picture(record, rows=3, columns=4)
-    assert images.shape == (3, 4, 28, 28, 1)
+    assert images.shape == (3, 4, 1, 28, 28)
     assert times == pytest.approx([0, 5, 10])
-    np.testing.assert_allclose(images[:, 0], np.broadcast_to(images[0, 0], (3, 28, 28, 1)), atol=1e-6)
+    np.testing.assert_allclose(images[:, 0], np.broadcast_to(images[0, 0], (3, 1, 28, 28)), atol=1e-6)
     x, y = task.prepare("digits", images=500).validation
     of_class = torch.stack([x[y == label][0] for label in range(3)])
-    np.testing.assert_array_equal(images[:, 3, ..., 0], of_class[:, 0].cpu())
+    np.testing.assert_array_equal(images[:, 3], of_class.cpu())
     ends = study.loaded(record)(of_class.cpu()).detach()
-    np.testing.assert_allclose(images[:, 2, ..., 0], ends[:, 0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(images[:, 2], ends, rtol=1e-3, atol=1e-5)
     figure, axes = plt.subplots()
     study.draw_orbit(axes, images, times)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "5", "10", "image"]

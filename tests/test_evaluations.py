@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from ncode import comparison, plotting, profiles, results, runs
-from ncode.experiments import autoencoding, autoencoding_analysis, evaluation, generation_analysis, latents
+from ncode.experiments import (
+    autoencoding,
+    autoencoding_analysis,
+    evaluation,
+    generation_analysis,
+    interpolation_analysis,
+    latents,
+    pictures,
+)
 from ncode.experiments import image_generation as generation
 from ncode.experiments import latent_clustering as clustering
 from ncode.experiments import latent_interpolation as interpolation
@@ -247,3 +255,77 @@ def test_what_mixtures_do_is_asked_over_seeds():
     assert generation_analysis.overfits(alike[:1], 10) is None, "one seed decides nothing"
     # Mean 0.605, deviation 0.01/√2, t(0.975, 1) = 12.706.
     assert generation_analysis.copies(alike, "mixture-10") == pytest.approx((0.605 - 0.0635, 0.605 + 0.0635), abs=1e-3)
+
+
+@pytest.fixture
+def recordings(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "folder", lambda: tmp_path)
+    return tmp_path
+
+
+def test_pictures_are_of_the_finished_runs_behind_a_recording(recordings):
+    models = (*interpolation_analysis.LINES, "vae")
+    base = interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
+    of = {model: runs.run(interpolation.train, dataclasses.replace(base, model=model)) for model in models}
+    results.save("latent_interpolation_small", list(of.values()))
+    assert pictures.find("latent_interpolation_small_lines") == {}
+    assert "no picture yet" in pictures.introduced("latent_interpolation_small_lines")
+    pictures.main(["latent_interpolation_small"])
+    found = pictures.find("latent_interpolation_small_lines")
+    assert list(found) == ["AutoN-CODE", "autoencoder", "AutoN-CODE, control", "cross-fade of pixels"]
+    for images, model in zip(found.values(), interpolation_analysis.LINES, strict=True):
+        kept = of[model].array("lines")[: pictures.LINES]
+        np.testing.assert_allclose(images, kept, atol=0.5 / 255 + 1e-6)
+    squares = pictures.find("latent_interpolation_small_squares")
+    np.testing.assert_allclose(squares["AutoN-CODE"], of["ncode"].array("square"), atol=0.5 / 255 + 1e-6)
+    assert "2 epochs, 0.1 of the width, seed 0" in pictures.introduced("latent_interpolation_small_lines")
+    (recordings / "latent_interpolation_small.json").write_text(
+        (recordings / "latent_interpolation_small.json").read_text().replace(of["ncode"].id, "elsewhere")
+    )
+    with pytest.raises(FileNotFoundError):
+        pictures.main(["latent_interpolation_small"])
+
+
+def test_kept_lines_and_squares_join_the_images_that_were_measured():
+    config = interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
+    kept = runs.run(interpolation.train, config)
+    ready = autoencoding.prepare(config.dataset, config.variant, config.images)
+    first, second = interpolation.pairs(ready.test[1])
+    ends = [ready.test[0][rows[: interpolation.SHOWN]].cpu().numpy() for rows in (first, second)]
+    between = kept.array("lines")
+    assert between.shape[:2] == (interpolation.SHOWN, interpolation.STEPS)
+    np.testing.assert_allclose(between[:, 0], ends[0])
+    np.testing.assert_allclose(between[:, -1], ends[1])
+    np.testing.assert_allclose(between[:, 5], (ends[0] + ends[1]) / 2, atol=1e-6)
+    square = kept.array("square")
+    for corner, image in zip(
+        (square[0, 0], square[0, -1], square[-1, 0], square[-1, -1]), (*ends[0][:2], *ends[1][:2]), strict=True
+    ):
+        np.testing.assert_allclose(corner, image)
+
+
+def test_samples_and_neighbours_are_named_by_what_they_are_of(recordings):
+    def run(model):
+        config = generation.Config(model, 0, **SMALL, components=(1, 10, 100, 5000), variances=(1.0,))
+        return runs.run(generation.train, config)
+
+    of = {model: run(model) for model in generation_analysis.SAMPLED}
+    rows = generation_analysis.samples(of)
+    assert len(rows) == 13
+    np.testing.assert_array_equal(rows["AutoN-CODE, 100"][0], of["ncode"].array("test.mixture-100.samples"))
+    np.testing.assert_array_equal(rows["VAE, its prior"][0], of["vae"].array("prior.samples"))
+    near = generation_analysis.nearest(of["ncode"], ["mixture-10", "kernel-1"])
+    assert list(near) == [
+        "components: 10, samples",
+        "components: 10, nearest",
+        "variance: 1, samples",
+        "variance: 1, nearest",
+    ]
+    np.testing.assert_array_equal(near["variance: 1, nearest"][0], of["ncode"].array("test.kernel-1.nearest"))
+    results.save("image_generation_small", list(of.values()))
+    pictures.main(["image_generation_small"])
+    kept = pictures.find("image_generation_small_samples")
+    np.testing.assert_allclose(
+        kept["AutoN-CODE, 100"], rows["AutoN-CODE, 100"][:, : pictures.COLUMNS], atol=0.5 / 255 + 1e-6
+    )
+    assert len(pictures.find("image_generation_small_nearest")) == 6

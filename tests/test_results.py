@@ -96,21 +96,24 @@ def test_a_picture_comes_back_with_what_is_known_of_it(folder):
     rng = np.random.default_rng(0)
     run = runs.Record("id", "", {"model": "ncode"}, {}, History(), {"commit": "abc"}, folder)
     for channels in (1, 3):
-        images = rng.integers(0, 256, (2, 3, 4, 5, channels)) / 255
-        results.save_picture("shown", images, run, times=[0.0, 1.0])
+        images = rng.integers(0, 256, (2, 3, channels, 4, 5)) / 255
+        results.save_picture("shown", images, [run], times=[0.0, 1.0])
         found = results.find_picture("shown")
         np.testing.assert_array_equal(found.images, images)
-        assert found.facts == {"config": run.config, "provenance": run.provenance, "times": [0.0, 1.0]}
+        of = {"id": "id", "config": run.config, "provenance": run.provenance}
+        assert found.facts == {"runs": [of], "times": [0.0, 1.0]}
     assert results.find_picture("other") is None
     with pytest.raises(ValueError, match="show fewer"):
-        results.save_picture("large", rng.random((40, 40, 10, 10, 3)), run)
+        results.save_picture("large", rng.random((40, 40, 3, 10, 10)), [run])
 
 
-def test_every_committed_picture_is_of_a_committed_run():
+def test_every_committed_picture_is_of_committed_runs():
     found = sorted(results.folder().glob("*.png"))
     assert found
     for path in found:
         assert path.stat().st_size <= results.LIMIT
         facts = results.find_picture(path.stem).facts
-        runs = results.load(path.stem.rpartition("_")[0])
-        assert (facts["config"], facts["provenance"]) in [(run.config, run.provenance) for run in runs]
+        recorded = results.load(path.stem.rpartition("_")[0])
+        assert facts["runs"]
+        for run in facts["runs"]:
+            assert run in [{"id": r.id, "config": r.config, "provenance": r.provenance} for r in recorded]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -178,7 +176,7 @@ def orbit_images(
 
 def orbit_picture(
     record: Record, rows: int = 8, columns: int = 9
-) -> tuple[Float[np.ndarray, "rows columns h w c"], list[float]]:
+) -> tuple[Float[np.ndarray, "rows columns c h w"], list[float]]:
     """What a finished AutoN-CODE's decoder makes of x(t), for the first validation image of each class, and the times.
 
     The last column is the image itself, the others are evenly spaced times from 0 to T.
@@ -188,32 +186,18 @@ def orbit_picture(
     x = x[[int((y == label).nonzero()[0]) for label in range(rows)]]
     times = np.linspace(0, config.horizon, columns - 1).tolist()
     frames = torch.cat([orbit_images(loaded(record), x, times), x[None]])
-    return frames.permute(1, 0, 3, 4, 2).numpy(), times
+    return frames.transpose(0, 1).numpy(), times
 
 
-def draw_orbit(axes: Axes, images: Float[np.ndarray, "rows columns h w c"], times: Sequence[float]) -> None:
+def draw_orbit(axes: Axes, images: Float[np.ndarray, "rows columns c h w"], times: Sequence[float]) -> None:
     """Draw what :func:`orbit_picture` gives, with the times above."""
-    plotting.pictures(axes, images.transpose(0, 1, 4, 2, 3))
-    width = images.shape[3]
+    plotting.pictures(axes, images)
+    width = images.shape[4]
     axes.xaxis.tick_top()
     axes.set_xticks(
         [(k + 0.5) * width - 0.5 for k in range(len(times) + 1)], [*(f"{t:.3g}" for t in times), "image"], fontsize=8
     )
     axes.tick_params(length=0)
-
-
-def record_orbit(name: str) -> Path:
-    """Keep :func:`orbit_picture` of seed 0 of the recording ``name`` (Figs. A.4 and A.5).
-
-    Raises:
-        ValueError: when that run, with its weights, is not the one that is finished here.
-    """
-    config = next(c for c in recorded()[name]() if (c.model, c.seed) == ("ncode", 0))
-    record = run(train, config)
-    if record.provenance not in [one.provenance for one in results.load(name)]:
-        raise ValueError(f"name: the run of seed 0 that is finished here is not the one recorded in {name}")
-    images, times = orbit_picture(record)
-    return results.save_picture(f"{name}_orbit", images, record, times=times)
 
 
 @torch.no_grad()
@@ -256,9 +240,3 @@ def formation(
     """
     images = line_images if line else orbit_images
     return np.stack([(images(loaded(one), x, places) - x).square().flatten(2).mean(2).numpy() for one in runs])
-
-
-if __name__ == "__main__":
-    # python -m ncode.experiments.autoencoding_analysis autoencoding_mnist autoencoding_cifar10
-    for name in sys.argv[1:]:
-        print(record_orbit(name))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ncode.comparison import metric
+from ncode.experiments.evaluation import label
 from ncode.experiments.image_generation import FITS, name
+from ncode.runs import Record
 from ncode.statistics import interval, is_above, is_below
+
+SAMPLED = ("autoencoder", "ncode", "vae")
+"""The models whose samples are shown (Fig. 8)."""
+
+POINTS = (100, 10, 1)
+"""Points a component of the mixtures whose samples are shown: with 10,000 embeddings 100, 1000 and 10,000
+components."""
 
 
 def sizes(runs: Sequence, kind: str) -> list[float]:
@@ -53,6 +62,36 @@ def mixture_of(runs: Sequence, points: int) -> str:
     if abs(np.log(size / wanted)) > np.log(1.5):
         raise ValueError(f"points: no mixture has {points} a component; the nearest to {wanted:g} is of {size:g}")
     return name("mixture", size)
+
+
+def samples(runs: Mapping[str, Record]) -> dict[str, np.ndarray]:
+    """Samples of mixtures fitted to test embeddings and of the VAE's prior, a row for each (Fig. 8).
+
+    Args:
+        runs: one for each of :data:`SAMPLED`.
+    """
+    rows = {}
+    for model in SAMPLED:
+        for density in [name("mixture", 1), *(mixture_of([runs[model]], points) for points in POINTS)]:
+            drawn = runs[model].array(f"test.{density}.samples")
+            rows[f"{label(model)}, {density.removeprefix('mixture-')}"] = drawn[None]
+    rows["VAE, its prior"] = runs["vae"].array("prior.samples")[None]
+    return rows
+
+
+def nearest(run: Record, densities: Iterable[str]) -> dict[str, np.ndarray]:
+    """Samples, and the nearest images that a density was fitted to, as the decoder gives them, in rows (Fig. A.8).
+
+    Args:
+        densities: by name, such as ``"mixture-100"``.
+    """
+    rows = {}
+    for density in densities:
+        kind, _, size = density.partition("-")
+        text = f"{'components' if kind == 'mixture' else 'variance'}: {size}"
+        for what in ("samples", "nearest"):
+            rows[f"{text}, {what}"] = run.array(f"test.{density}.{what}")[None]
+    return rows
 
 
 def falls(runs: Sequence, fit: str) -> bool | None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ncode import profiles, results
 from ncode.data import title
 from ncode.experiments import image_classification as task
+from ncode.provenance import on_gpu
 
 TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000, "svhn": 68_257, "imagenet64": 95_000}
 """Of the full data sets, without validation's; of ImageNet the 200 classes that ANODE's authors use (Tiny ImageNet)."""
@@ -57,14 +58,10 @@ def plan_in_words() -> str:
 
 
 def measured() -> list[str]:
-    """What the recorded flows took that were trained elsewhere than on a processor, by recording, as Markdown."""
+    """What the recorded flows took that were trained on a GPU, by recording, as Markdown."""
     lines = []
     for name in task.comparisons():
-        runs = [
-            run
-            for run in results.find(name)
-            if run.config["model"] in task.FLOWS and "cores" not in run.provenance["device"]
-        ]
+        runs = [run for run in results.find(name) if run.config["model"] in task.FLOWS and on_gpu(run.provenance)]
         if runs:
             seconds = [run.provenance["seconds"] for run in runs]
             epochs, device = runs[0].config["epochs"], runs[0].provenance["device"]

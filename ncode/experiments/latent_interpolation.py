@@ -32,6 +32,9 @@ NO_MODEL = ("pixels", "control")
 SIDE = 8
 """Images along either side of a two-dimensional interpolation."""
 
+SHOWN, STEPS = 4, 11
+"""Lines, the first that are measured, and images on each, that a run keeps."""
+
 CHUNK = 250
 
 
@@ -84,8 +87,9 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         fastest a path gets over its mean speed, median over pairs; ``jump`` (see :func:`jump`); ``square_peak``, the
         largest change between neighbours on a square over the mean change, median over squares; ``half_way``, the
         Fréchet distance of images half-way between as many pairs as there are test images (or training images, where
-        fewer); ``ends``, that of the pairs' own first images as the model gives them; ``floor``, of real images. Array:
-        ``speed``, mean over pairs at every time.
+        fewer); ``ends``, that of the pairs' own first images as the model gives them; ``floor``, of real images.
+        Arrays: ``speed``, mean over pairs at the times ``t``; images on the first ``lines``, (pair, place, channel,
+        row, column), and on the first ``square``, (side, side, channel, row, column).
     """
     ready, network = autoencoding.prepare(config.dataset, config.variant, config.images), latents.judge(config)
     line = Line(config)
@@ -97,6 +101,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         half_way, ends = (
             reference.score(_features(network, line, points)) for points in (torch.lerp(start, end, 0.5), start)
         )
+        arrays = shown(line, start, end)
     path = metrics.perceptual_path(
         metrics.linear(lambda z: network(line.images(z))), start[: config.pairs], end[: config.pairs], config.times
     )
@@ -111,13 +116,29 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "ends": ends.distance,
         "floor": reference.floor,
     }
-    return Result(found, arrays={"speed": speed.mean(1), "t": torch.tensor(path.t)}, data=fingerprint(ready.train[0]))
+    arrays |= {"speed": speed.mean(1), "t": torch.tensor(path.t)}
+    return Result(found, arrays=arrays, data=fingerprint(ready.train[0]))
 
 
-def square(corners: Sequence[Tensor], side: int = SIDE) -> Tensor:
+def shown(line: Line, start: Tensor, end: Tensor) -> dict[str, Tensor]:
+    """The images on the first lines and on the first square, as a run keeps them."""
+    places = torch.linspace(0, 1, STEPS).tolist()
+    lines = [line.images(torch.lerp(start[:SHOWN], end[:SHOWN], t)) for t in places]
+    points = square(corners(start[:2], end[:2]))
+    images = line.images(points.flatten(0, 2)).unflatten(0, points.shape[:2])
+    return {"lines": torch.stack(lines, dim=1).cpu(), "square": images.cpu()}
+
+
+def corners(start: Tensor, end: Tensor) -> list[Tensor]:
+    """The corners of squares (see :func:`square`): of every two lines, both starts, then both ends."""
+    half = len(start) // 2
+    return [part[: 2 * half][k::2] for part in (start, end) for k in (0, 1)]
+
+
+def square(four: Sequence[Tensor], side: int = SIDE) -> Tensor:
     """Points on the bilinear surface between four corners: (side, side, …), the first two along the first row."""
     t = torch.linspace(0, 1, side).tolist()
-    edges = [[torch.lerp(a, b, s) for s in t] for a, b in (corners[:2], corners[2:])]
+    edges = [[torch.lerp(a, b, s) for s in t] for a, b in (four[:2], four[2:])]
     return torch.stack([torch.stack([torch.lerp(a, b, s) for a, b in zip(*edges, strict=True)]) for s in t])
 
 
@@ -134,8 +155,7 @@ def jump(network: Callable[[Tensor], Tensor], line: Line, start: Tensor, end: Te
 
 def square_peak(network: Callable[[Tensor], Tensor], line: Line, start: Tensor, end: Tensor) -> float:
     """The largest change of features between neighbours on a square over the mean change, median over squares."""
-    half = len(start) // 2
-    points = square([part[: 2 * half][k::2] for part in (start, end) for k in (0, 1)])
+    points = square(corners(start, end))
     features = torch.tensor(_features(network, line, points.flatten(0, 2))).unflatten(0, points.shape[:3])
     steps = torch.cat([features.diff(dim=d).norm(dim=-1).flatten(0, 1) for d in (0, 1)])
     return (steps.amax(0) / steps.mean(0)).median().item()
