@@ -659,17 +659,6 @@ page.verdict(
 # %%
 pictures = comparison.several(images.beside(images.recorded(wide=True), {}))
 WIDE = images.task.WIDE
-
-
-def grown(runs_):
-    """NODE's evaluations at the last look over those at the first."""
-    nfe = np.array(
-        [results.history(run)["evaluations"]["nfe_adaptive"] for run in runs_],
-        dtype=float,
-    )
-    return analysis.ratio(nfe[:, -1], nfe[:, 0])
-
-
 image_checks = {}
 for name, found in pictures.items():
     for model in ("node", WIDE):
@@ -680,7 +669,7 @@ for name, found in pictures.items():
                     images.evaluations_ratio(found, model, "anode"), 1.0
                 ),
                 f"{who}: its evaluations grow from the first look to the last": is_above(
-                    grown(found[model]), 1.0
+                    images.evaluations_growth(found[model]), 1.0
                 ),
             }
 image_runs = [

@@ -208,6 +208,24 @@ def recordings(monkeypatch):
     return small, large
 
 
+def test_recordings_stand_data_set_by_data_set_and_from_small_to_large(monkeypatch):
+    names = list(study.task.comparisons())[:3]
+    found = {name: whole(size, seeds=1) for name, size in zip(names, (28, 14, 14), strict=True)}
+    for run in found[names[1]]:
+        run.config["dataset"] = "cifar10"
+    monkeypatch.setattr(study.results, "find", lambda name: found.get(name, []))
+    assert list(study.recorded()) == [names[2], names[0], names[1]]
+
+
+def test_evaluations_grow_from_the_first_look_to_the_last():
+    runs = [recorded("node", seed, 0.5) for seed in range(3)]
+    assert study.evaluations_growth(runs) == pytest.approx((26 / 14, 26 / 14))
+    runs[0].history["evaluations"]["nfe_adaptive"] = [14.0, 14.0]
+    low, high = study.evaluations_growth(runs)
+    assert low * high == pytest.approx((26 / 14) ** (4 / 3))
+    assert low < 1 < high
+
+
 def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
     found = study.recorded()
     assert list(found) == list(recordings)

@@ -56,7 +56,7 @@ def runs_on(sets: Mapping[str, Mapping], missing: Iterable[str]) -> str:
 def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
     """The recordings of all models, by name and model, of the seeds on which every model is trained.
 
-    A recording without such a seed is left out.
+    Data set by data set, from the smallest images to the largest; a recording without such a seed is left out.
 
     Args:
         wide: with the wide NODE's runs, where they were recorded on all these seeds.
@@ -71,7 +71,13 @@ def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
         if beside.keys() >= set(seeds):
             made[task.WIDE] = [beside[seed] for seed in seeds]
         found[name] = made
-    return found
+    datasets = list(dict.fromkeys(made["anode"][0].config["dataset"] for made in found.values()))
+
+    def place(name: str) -> tuple[int, int]:
+        config = found[name]["anode"][0].config
+        return datasets.index(config["dataset"]), config["size"]
+
+    return {name: found[name] for name in sorted(found, key=place)}
 
 
 def at_own_rates() -> dict[str, Runs]:
@@ -287,6 +293,12 @@ def generalisation_gap(runs: Iterable) -> np.ndarray:
 def evaluations_ratio(runs: Runs, a: str, b: str) -> tuple[float, float]:
     """The 95 % interval of the geometric mean of model a's evaluations of an adaptive solve over model b's."""
     return ratio_interval(metric(runs[a], "nfe_adaptive"), metric(runs[b], "nfe_adaptive"))
+
+
+def evaluations_growth(runs: Sequence) -> tuple[float, float]:
+    """The 95 % interval of the geometric mean of evaluations of an adaptive solve at the last look over the first."""
+    looked = [results.history(run)["evaluations"]["nfe_adaptive"] for run in runs]
+    return ratio_interval(np.array([nfe[-1] for nfe in looked]), np.array([nfe[0] for nfe in looked]))
 
 
 def best_rate(runs: Iterable) -> float:
