@@ -216,18 +216,25 @@ def recorded() -> dict[str, Callable[[], list[Config]]]:
     return made
 
 
-PLANNED = ("seeds", "models", "tuning")
+PLANNED = ("seeds", "models", "normalisations", "tuning")
 """What of a plan is no field of a configuration."""
 
 
-def tuning(settings: dict, rates: Sequence[float], scales: Sequence[float], epochs: int) -> list[Config]:
+def tuning(
+    settings: dict,
+    rates: Sequence[float],
+    scales: Sequence[float],
+    epochs: int,
+    normalisations: Sequence[str] = COMPONENT_WISE,
+) -> list[Config]:
     """What a comparison's learning rate and AutoN-CODE's normalisation and scale are chosen by, on validation images.
 
-    The rate is the plain autoencoder's, for all models; at that rate AutoN-CODE is trained with every reading of
-    "component-wise", at every scale.
+    The rate is the plain autoencoder's, for all models; at that rate AutoN-CODE is trained with every normalisation,
+    at every scale.
 
     Args:
         settings: of the comparison; its normalisation and scale are varied.
+        rates: none where another tuning has chosen the rate.
         epochs: of each of these runs.
     """
     settings = {**settings, "epochs": epochs, "looks": 1}
@@ -235,11 +242,18 @@ def tuning(settings: dict, rates: Sequence[float], scales: Sequence[float], epoc
     plain = [Config("autoencoder", TUNING_SEED, **{**bare, "learning_rate": rate}) for rate in rates]
     return plain + [
         Config("ncode", TUNING_SEED, **{**settings, "normalisation": normalisation, "scale": scale})
-        for normalisation in COMPONENT_WISE
+        for normalisation in normalisations
         for scale in scales
     ]
 
 
 def _comparison(plan: dict, settings: dict) -> list[Config]:
-    models = plan.get("models", MODELS)
-    return [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in models]
+    seeds, models = range(plan["seeds"]), plan.get("models", MODELS)
+    if "normalisations" not in plan:
+        return [Config(model, seed, **settings) for seed in seeds for model in models]
+    # AutoN-CODE with each normalisation, at the scale that is best for it.
+    return [
+        Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
+        for seed in seeds
+        for normalisation, scale in plan["normalisations"].items()
+    ]
