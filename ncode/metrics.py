@@ -80,13 +80,13 @@ class Reference:
         test: features of the test images: what the distance is to.
         real: features of other real images, for the floor.
         size: how many samples every score is made of; at most as many as ``real``.
-        components: to project to, at most the features' dimension.
+        components: to project to, at most the features' dimension; ``None`` to project to none, as FID asks.
 
     Raises:
         ValueError: when there are not enough real images for a floor of ``size``.
     """
 
-    def __init__(self, test: Points, real: Points, size: int, components: int = COMPONENTS):
+    def __init__(self, test: Points, real: Points, size: int, components: int | None = COMPONENTS):
         if len(real) < size:
             raise ValueError(f"size: {size} samples need as many real images for their floor; there are {len(real)}")
         self.size = size

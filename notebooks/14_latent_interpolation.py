@@ -89,12 +89,7 @@ compared = comparison.several(named)
 
 # %% tags=["hide-input"]
 floor = metric(records["ncode"], "floor")[0]
-right = f"{100 * judge[0].metrics['test_accuracy']:.1f} %" if judge else ""
-who = (
-    f"a classifier of digits that is right on {right} of the test images"
-    if judge
-    else "EfficientNet-Lite0"
-)
+who = evaluation.judged_by(records, task.Config)
 Markdown(
     f"{plan.missing} The features are those of {who}; as many training images have a distance of {floor:.2f} from the "
     f"test images.{evaluation.not_recorded(task.recorded())}"

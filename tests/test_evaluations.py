@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncode import comparison, plotting, profiles, results, runs
+from ncode import comparison, features, plotting, profiles, results, runs
 from ncode.experiments import (
     autoencoding,
     autoencoding_analysis,
@@ -59,6 +59,38 @@ def test_digits_are_judged_by_their_classifier_and_colours_by_efficientnet():
     assert latents.judge(latents.Config("ncode", 0, **SMALL)).name == "digit classifier"
     pytest.importorskip("efficientnet_lite_pytorch")
     assert latents.judge(latents.Config("ncode", 0, dataset="cifar10")).name == "EfficientNet-Lite0"
+
+
+def test_an_fid_is_asked_for_by_name_and_projects_nothing(monkeypatch):
+    wide = features.Features("InceptionV3", torch.nn.Flatten(), lambda network, x: network(x), fid=True)
+    monkeypatch.setattr(features, "inception_v3", lambda: wide)
+    images = torch.rand(500, 3, 8, 8)
+    labels = torch.zeros(500, dtype=torch.long)
+
+    class Ready:
+        train, test = (images[:250], labels[:250]), (images[250:], labels[250:])
+
+    monkeypatch.setattr(autoencoding, "prepare", lambda *_: Ready)
+    for cached in (latents._imagenet, latents._real_features):
+        cached.cache_clear()
+    config = latents.Config("ncode", 0, dataset="cifar10", inception=True)
+    assert latents.judge(config) is wide
+    reference = latents.reference(config, 250)
+    assert reference.project(images[:5].flatten(1).numpy()).shape == (5, 192)
+    with pytest.raises(ValueError, match="derivative"):
+        interpolation.train(interpolation.Config("ncode", 0, dataset="cifar10", inception=True))
+    for cached in (latents._imagenet, latents._real_features):
+        cached.cache_clear()
+
+
+def test_a_judge_that_cannot_be_had_is_said(monkeypatch):
+    def missing():
+        raise features.FeatureError("no weights here")
+
+    monkeypatch.setattr(features, "inception_v3", missing)
+    plan = evaluation.plan("smoke", {"inception": True, "pairs": 7})
+    assert plan.settings["inception"] is False
+    assert plan.missing == "EfficientNet-Lite0 judges. no weights here"
 
 
 @pytest.fixture(scope="module")
@@ -240,11 +272,13 @@ def test_an_evaluating_page_asks_for_the_autoencoders_of_their_own_page():
 
 def test_what_mixtures_do_is_asked_over_seeds():
     def run(seed, shift):
-        # 100 points; ten a component is better by 5 on test and by 1 - shift on training embeddings.
+        # 100 points; ten a component is better by 5 on test and by 1 - shift on training embeddings, and unseen
+        # embeddings are less likely by 1 + shift.
         metrics = {"points": 100.0}
         for fit, ten in (("test", 5.0), ("train", 9.0 + shift)):
             for k, distance, copied in ((1, 10.0, 0.5), (10, ten, 0.6 + shift / 10), (100, ten, 1.0)):
                 metrics |= {f"{fit}.mixture-{k}.distance": distance, f"{fit}.mixture-{k}.copied": copied}
+                metrics[f"{fit}.mixture-{k}.likelihood"] = -20.0 - (1 + shift) * (k == 10)
         return results.Recorded("", "", {"seed": seed}, metrics, {}, {})
 
     alike, apart = [run(0, 0.0), run(1, 0.1)], [run(0, 0.0), run(1, 4.0)]
@@ -252,6 +286,7 @@ def test_what_mixtures_do_is_asked_over_seeds():
     assert generation_analysis.falls(apart, "train") is None, "by 1 on one seed, by -3 on the other"
     assert generation_analysis.overfits(alike, 10) is True
     assert generation_analysis.overfits(apart, 10) is None
+    assert generation_analysis.overfits(alike, 1) is False, "a hundred components are better than ten"
     assert generation_analysis.overfits(alike[:1], 10) is None, "one seed decides nothing"
     # Mean 0.605, deviation 0.01/√2, t(0.975, 1) = 12.706.
     assert generation_analysis.copies(alike, "mixture-10") == pytest.approx((0.605 - 0.0635, 0.605 + 0.0635), abs=1e-3)

@@ -38,6 +38,12 @@ def test_efficientnet_gives_its_pooled_features():
     assert network.distance == "Fréchet distance (EfficientNet-Lite0)"
 
 
+def test_a_networks_weights_move_with_it():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    for network in (features.efficientnet(), features.digit_features(features.DigitNetwork())):
+        assert {p.device.type for p in network.to("meta").parameters()} == {"meta"}
+
+
 def test_its_weights_come_from_the_package_not_from_chance():
     pytest.importorskip("efficientnet_lite_pytorch")
     x = torch.rand(2, 3, 64, 64)
@@ -78,11 +84,11 @@ def test_weights_that_cannot_be_downloaded_are_no_fid(monkeypatch):
 
 
 def test_only_inception_is_called_fid(monkeypatch):
-    class Extractor:
+    class Extractor(torch.nn.Module):
         def __init__(self, *_):
-            pass
+            super().__init__()
 
-        def __call__(self, x):
+        def forward(self, x):
             assert x.dtype == torch.uint8 and x.shape[1] == 3
             return (x.float().mean((2, 3)),)
 

@@ -7,7 +7,7 @@ import torch
 from models import KINDS, build
 from torch.nn import functional as F
 
-from ncode import Solver, functional
+from ncode import Solver, features, functional
 from ncode.autoencoder import scattered
 from ncode.cost import kinetic, path_cost
 from ncode.experiments import image_classification
@@ -143,3 +143,12 @@ def test_experiments_convolve_in_full_float32():
         exact = functional.conv2d(x.double(), kernels.double())
         # 144 terms of unit size: float32 loses 1e-6 of their sum's deviation of 12, TF32 would lose 1e-3 of it.
         torch.testing.assert_close(functional.conv2d(x, kernels).double(), exact, rtol=0, atol=1e-4)
+
+
+def test_efficientnet_judges_there_as_here():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    network, x = features.efficientnet(), torch.rand(4, 3, 32, 32)
+    ours = features.extract(network, x)
+    theirs = features.extract(network.to(GPU), x.to(GPU))
+    # Convolutions may round to TF32.
+    assert abs(theirs - ours).max() < 1e-2 * abs(ours).max()

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ncode import plotting, profiles, results, runs
+from ncode import features, plotting, profiles, results, runs
 from ncode.comparison import Runs, by_model
 from ncode.data import title
 from ncode.downloads import DataError
 from ncode.experiments import autoencoding, digit_features, latents
 from ncode.experiments.autoencoding_analysis import chosen
+from ncode.features import FeatureError
 from ncode.results import Recorded
 from ncode.runs import Record
 
@@ -31,7 +32,7 @@ class Plan:
     Attributes:
         seeds: how many; those of the autoencoders.
         settings: the autoencoders', with the normalisation and scale that their page chose, and the page's own.
-        missing: what to say where the data cannot be had and digits take their place.
+        missing: what to say where data or judge cannot be had, and what takes their place.
     """
 
     seeds: int
@@ -42,7 +43,8 @@ class Plan:
 def plan(profile: str, own: Mapping) -> Plan:
     """The autoencoders' settings in ``profile``, as their own page uses them, and a page's own settings.
 
-    So the same models are found, whichever page runs first.
+    So the same models are found, whichever page runs first. Where InceptionV3 is to judge and its weights cannot be
+    had, EfficientNet-Lite0 does, and the plan says so.
     """
     planned = profiles.load("autoencoding", profile)
     known = {field.name for field in dataclasses.fields(autoencoding.Config)}
@@ -52,9 +54,16 @@ def plan(profile: str, own: Mapping) -> Plan:
     except DataError as error:
         settings |= WITHOUT_DOWNLOAD
         missing = f"The data cannot be had here; digits take their place. {error}"
+    own = dict(own)
+    if own.get("inception"):
+        try:
+            features.inception_v3()
+        except FeatureError as error:
+            own["inception"] = False
+            missing = f"{missing} EfficientNet-Lite0 judges. {error}".strip()
     best = chosen(autoencoding.Config("ncode", 0, **settings), planned["scales"])
     settings |= {"normalisation": best.normalisation, "scale": best.scale}
-    return Plan(planned["seeds"], settings | dict(own), missing)
+    return Plan(planned["seeds"], settings | own, missing)
 
 
 def autoencoders(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
@@ -65,12 +74,20 @@ def autoencoders(evaluations: Runs, config: type[latents.Config]) -> list[Record
 
 
 def judge(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
-    """The run of the classifier of digits that judged; none where EfficientNet-Lite0 did."""
+    """The run of the classifier of digits that judged; none where another network did."""
     one = config(**next(iter(evaluations.values()))[0].config)
     if one.dataset not in latents.DIGITS:
         return []
     wanted = digit_features.Config(one.dataset, one.variant, epochs=one.judge_epochs)
     return [runs.run(digit_features.train, wanted)]
+
+
+def judged_by(evaluations: Runs, config: type[latents.Config]) -> str:
+    """In words, whose features live evaluations are in."""
+    for of_digits in judge(evaluations, config):
+        right = 100 * of_digits.metrics["test_accuracy"]
+        return f"a classifier of digits that is right on {right:.1f} % of the test images"
+    return "InceptionV3" if _first(evaluations).config["inception"] else "EfficientNet-Lite0"
 
 
 def sets(live: Runs, recordings: Iterable[str], needed: Iterable[str] = ()) -> dict[str, Runs]:

@@ -17,7 +17,7 @@ from ncode import metrics
 from ncode.experiments import latents
 from ncode.experiments.latents import Trained
 from ncode.features import extract
-from ncode.metrics import Points, Reference
+from ncode.metrics import Points
 from ncode.runs import Result
 
 MODELS = ("autoencoder", "ncode", "double", "vae")
@@ -40,7 +40,7 @@ class Config(latents.Config):
     Attributes:
         samples: how many are scored for every density; 0 for as many as densities are fitted to.
         components: of the mixtures.
-        variances: of the kernels, in units of the embeddings' mean variance.
+        variances: of the kernels, in units of the square of the embeddings' mean standard deviation.
         starts: of every mixture; the one with the largest likelihood counts.
     """
 
@@ -64,10 +64,9 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     """
     trained = Trained(config)
     ready, network = trained.ready, latents.judge(config)
-    test, real = latents.real_features(config)
     points = latents.points(config)
     size = config.samples or points
-    reference = Reference(test, real, size)
+    reference = latents.reference(config, size)
     embedded = {
         "train": trained.embed(ready.train[0][:points]),
         "test": trained.embed(ready.test[0][:points]),

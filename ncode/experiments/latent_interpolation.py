@@ -19,7 +19,6 @@ from ncode import metrics
 from ncode.experiments import autoencoding, latents
 from ncode.experiments.latents import Trained
 from ncode.features import extract
-from ncode.metrics import Reference
 from ncode.runs import Result, fingerprint
 
 MODELS = ("pixels", "autoencoder", "ncode", "control", "vae")
@@ -90,11 +89,15 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         fewer); ``ends``, that of the pairs' own first images as the model gives them; ``floor``, of real images.
         Arrays: ``speed``, mean over pairs at the times ``t``; images on the first ``lines``, (pair, place, channel,
         row, column), and on the first ``square``, (side, side, channel, row, column).
+
+    Raises:
+        ValueError: with InceptionV3 as the judge, whose features have no derivative.
     """
+    if config.inception:
+        raise ValueError("inception: takes bytes, and path lengths need the features' derivative")
     ready, network = autoencoding.prepare(config.dataset, config.variant, config.images), latents.judge(config)
     line = Line(config)
-    test, real = latents.real_features(config)
-    reference = Reference(test, real, size=latents.points(config))
+    reference = latents.reference(config, size=latents.points(config))
     first, second = (rows[: reference.size] for rows in pairs(ready.test[1]))
     with torch.no_grad():
         start, end = (line.ends(ready.test[0][rows]) for rows in (first, second))

@@ -18,10 +18,10 @@ from ncode import features, profiles, runs
 from ncode.autoencoder import ARCHITECTURES, Autoencoder
 from ncode.experiments import autoencoding, digit_features
 from ncode.features import Features, extract
-from ncode.metrics import Points
+from ncode.metrics import COMPONENTS, Points, Reference
 
 DIGITS = ("digits", "mnist")
-"""Data sets that the classifier of digits judges; EfficientNet-Lite0 judges the others."""
+"""Data sets that the classifier of digits judges; networks trained on ImageNet judge the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +30,11 @@ class Config(autoencoding.Config):
 
     Attributes:
         judge_epochs: of the classifier of digits.
+        inception: whether InceptionV3 judges colour images, whose distance is FID, instead of EfficientNet-Lite0.
     """
 
     judge_epochs: int = 12
+    inception: bool = False
 
 
 class Trained:
@@ -84,7 +86,7 @@ def size(config: Config) -> int:
 def judge(config: Config) -> Features:
     """The feature network for the configuration's data set; a classifier of digits is trained where it is not yet."""
     if config.dataset not in DIGITS:
-        return _efficientnet()
+        return _imagenet(config.inception)
     return _digit_judge(digit_features.Config(config.dataset, config.variant, epochs=config.judge_epochs))
 
 
@@ -96,8 +98,9 @@ def _digit_judge(config: digit_features.Config) -> Features:
 
 
 @functools.lru_cache(maxsize=1)
-def _efficientnet() -> Features:
-    return features.efficientnet().to(autoencoding.Prepared.device)
+def _imagenet(inception: bool) -> Features:
+    network = features.inception_v3() if inception else features.efficientnet()
+    return network.to(autoencoding.Prepared.device)
 
 
 def points(config: Config) -> int:
@@ -106,16 +109,25 @@ def points(config: Config) -> int:
     return min(len(ready.test[0]), len(ready.train[0]))
 
 
-def real_features(config: Config) -> tuple[Points, Points]:
-    """The judge's features of the test images, and of :func:`points` training images."""
-    return _real_features(config.dataset, config.variant, config.images, config.judge_epochs)
+def reference(config: Config, size: int) -> Reference:
+    """What ``size`` images are scored against: the judge's features of the test images.
+
+    Its floor is that of as many of the first :func:`points` training images. An FID's features are not projected.
+    """
+    test, real, fid = _real_features(
+        config.dataset, config.variant, config.images, config.judge_epochs, config.inception
+    )
+    return Reference(test, real, size, None if fid else COMPONENTS)
 
 
 @functools.lru_cache(maxsize=1)
-def _real_features(dataset: str, variant: str, images: int, judge_epochs: int) -> tuple[Points, Points]:
+def _real_features(
+    dataset: str, variant: str, images: int, judge_epochs: int, inception: bool
+) -> tuple[Points, Points, bool]:
     ready = autoencoding.prepare(dataset, variant, images)
-    network = judge(Config("", 0, dataset, variant, judge_epochs=judge_epochs))
-    return extract(network, ready.test[0]), extract(network, ready.train[0][: len(ready.test[0])])
+    network = judge(Config("", 0, dataset, variant, judge_epochs=judge_epochs, inception=inception))
+    test, train = ready.test[0], ready.train[0]
+    return extract(network, test), extract(network, train[: len(test)]), network.fid
 
 
 def recorded(
