@@ -226,7 +226,7 @@ def test_the_splits_are_floats_between_0_and_1():
     assert torch.equal(y, data.load("digits").train.y)
 
 
-def test_a_scale_is_chosen_on_validation_and_a_failed_training_is_none(tmp_path, monkeypatch):
+def test_a_scale_is_chosen_on_validation_and_a_failed_training_does_not_count(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
     base = dataclasses.replace(SMALL, epochs=1, normalisation="none")
     found = study.tuned(base, [0.1, 1e6], seeds=1)
@@ -234,7 +234,16 @@ def test_a_scale_is_chosen_on_validation_and_a_failed_training_is_none(tmp_path,
     assert found.tried[1e6] == float("inf")
     assert found.scale == 0.1
     assert [record.config["seed"] for record in found.finished] == [0]
-    assert study.attempt(dataclasses.replace(base, scale=1e6)) is None
+    beyond = study.attempt(dataclasses.replace(base, scale=1e6))
+    assert beyond.metrics["test_nats"] == float("inf")
+    assert study.Tuned({}, 1e6, [beyond, None, *found.records]).finished == found.finished
+
+
+def test_an_image_out_of_range_makes_the_loss_infinite():
+    model = task.build(dataclasses.replace(SMALL, normalisation="none", scale=1e6)).eval()
+    with torch.no_grad():
+        found = task.reconstruction(model, torch.rand(4, 1, 28, 28))
+    assert found == {"nats": float("inf"), "mse": float("inf")}
 
 
 def test_paths_begin_at_the_shared_start_and_end_at_the_reconstruction(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from ncode.autoencoder import (
     VariationalAutoencoder,
     networks,
 )
+from ncode.integrate import SolveError
 from ncode.runs import Result, fingerprint
 from ncode.training import Batches, cosine, fit
 
@@ -192,10 +194,16 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
 
 
 def reconstruction(model: Autoencoder, x: Tensor, batch: int = 500) -> dict[str, float]:
-    """How well ``model`` gives images back: ``nats`` an image by its likelihood, and ``mse`` a pixel."""
+    """How well ``model`` gives images back: ``nats`` an image by its likelihood, and ``mse`` a pixel.
+
+    Both are infinite where the flow carries one of the images out of the floating-point range.
+    """
     nats, mse = 0.0, 0.0
     for part in x.split(batch):
-        logits = model.decoder(model.latent(model.encode(part)))
+        try:
+            logits = model.decoder(model.latent(model.encode(part)))
+        except SolveError:
+            return {"nats": math.inf, "mse": math.inf}
         nats += model.negative_log_likelihood(logits, part).item() * len(part)
         mse += (torch.sigmoid(logits) - part).square().mean().item() * len(part)
     return {"nats": nats / len(x), "mse": mse / len(x)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,6 @@ from ncode.experiments.autoencoding import (
     recorded,
     train,
 )
-from ncode.integrate import SolveError
 from ncode.results import Recorded
 from ncode.runs import Record, run
 from ncode.statistics import difference_interval, fixed, span
@@ -54,14 +54,15 @@ class Tuned:
 
     @property
     def finished(self) -> list[Record]:
-        return [record for record in self.records if record is not None]
+        """The runs of the comparison that end with a finite test loss."""
+        return [record for record in self.records if record and math.isfinite(record.metrics["test_nats"])]
 
 
 def attempt(config: Config) -> Record | None:
-    """The run's record; ``None`` where training could not go on, or its result cannot be evaluated."""
+    """The run's record; ``None`` where training could not go on."""
     try:
         return run(train, config)
-    except (TrainingError, SolveError):
+    except TrainingError:
         return None
 
 
@@ -198,45 +199,3 @@ def draw_orbit(axes: Axes, images: Float[np.ndarray, "rows columns c h w"], time
         [(k + 0.5) * width - 0.5 for k in range(len(times) + 1)], [*(f"{t:.3g}" for t in times), "image"], fontsize=8
     )
     axes.tick_params(length=0)
-
-
-@torch.no_grad()
-def bend(runs: Sequence[Record], x: Float[Tensor, "batch c h w"], points: int = 51) -> np.ndarray:
-    """How far the orbit leaves the chord from x(0) to x(T), in chord lengths, mean over images: one number a run."""
-    found = []
-    for model in map(loaded, runs):
-        path = model.orbit(model.encode(x), np.linspace(0, model.horizon, points).tolist()) - model.x0
-        chord = path[-1] / path[-1].norm(dim=1, keepdim=True)
-        off = path - (path * chord).sum(2, keepdim=True) * chord
-        found.append((off.norm(dim=2).amax(0) / path[-1].norm(dim=1)).mean().item())
-    return np.array(found)
-
-
-@torch.no_grad()
-def line_images(
-    model: Autoencoder, x: Float[Tensor, "batch c h w"], shares: Sequence[float] | np.ndarray
-) -> Float[Tensor, "time batch c h w"]:
-    """The control experiment: what the decoder makes of the straight line from the mean latent to an image's."""
-    latent = model.latent(model.encode(x))
-    start = latent.mean(0)
-    return torch.stack([model.decode(start + float(share) * (latent - start)) for share in shares])
-
-
-def fallen(errors: Float[np.ndarray, "run place image"], at: int) -> Float[np.ndarray, " run"]:
-    """The share of the whole fall of the mean error along a path that lies before place number ``at``, by run."""
-    mean = errors.mean(2)
-    return (mean[:, 0] - mean[:, at]) / (mean[:, 0] - mean[:, -1])
-
-
-def formation(
-    runs: Sequence[Record], x: Float[Tensor, "batch c h w"], places: Sequence[float] | np.ndarray, line: bool = False
-) -> np.ndarray:
-    """Squared error of a pixel between an image and what is decoded along its path: (run, place, image).
-
-    Args:
-        runs: finished runs, of AutoN-CODE where ``line`` is not set.
-        places: times of the orbit, or shares of the straight line.
-        line: follow the straight line from the mean latent instead of the orbit.
-    """
-    images = line_images if line else orbit_images
-    return np.stack([(images(loaded(one), x, places) - x).square().flatten(2).mean(2).numpy() for one in runs])

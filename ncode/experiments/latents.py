@@ -72,7 +72,7 @@ class Trained:
             return torch.cat([self.model.decode(part) for part in latents.split(500)])
 
 
-def autoencoder_config(config: Config) -> autoencoding.Config:
+def autoencoder_config(config: autoencoding.Config) -> autoencoding.Config:
     """The configuration of the autoencoder that an evaluation is of."""
     fields = dataclasses.fields(autoencoding.Config)
     return autoencoding.Config(**{field.name: getattr(config, field.name) for field in fields})
@@ -131,7 +131,7 @@ def _real_features(
 
 
 def recorded(
-    section: str, config: type[Config], models: Sequence[str], without: Sequence[str] = ()
+    section: str, config: type[autoencoding.Config], models: Sequence[str], without: Sequence[str] = ()
 ) -> dict[str, Callable[[], list]]:
     """The evaluations of recorded autoencoders, by name: one for every table of ``<section>_recorded``.
 
@@ -145,7 +145,7 @@ def recorded(
         without: of the models, those that are no autoencoder.
     """
 
-    def configs(name: str, plan: dict) -> list[Config]:
+    def configs(name: str, plan: dict) -> list:
         bases = autoencoding.recorded()[f"autoencoding_{name}"]()
         shared = {k: v for k, v in dataclasses.asdict(bases[0]).items() if k not in ("model", "seed")}
         made = {base.model for base in bases} | set(without)
