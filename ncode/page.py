@@ -228,14 +228,18 @@ class Page:
         records: Sequence = (),
         note: str = "",
         untested: Mapping[str, str] | None = None,
+        tuning: Sequence = (),
     ) -> Verdict:
-        """The verdict on ``claim`` that ``checks`` give; ``records`` are the runs they rest on."""
+        """The verdict on ``claim`` that ``checks`` give; ``records`` are the runs they rest on.
+
+        Runs of ``tuning`` are named with them, but their seed is no repetition and does not count.
+        """
         return Verdict(
             claim,
             checks,
             profile=self.profile,
             seeds=len({record.config["seed"] for record in records}),
-            runs=[record.id for record in records],
+            runs=[record.id for record in (*records, *tuning)],
             note=note,
             untested=untested or {},
         )

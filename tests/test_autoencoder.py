@@ -1,6 +1,7 @@
 """AutoN-CODE and its rivals: one interface, Table A.1's shapes, what normalises the control, whole training runs."""
 
 import dataclasses
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +13,7 @@ from ncode import autoencoder, data, linear_flow, results
 from ncode.autoencoder import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
 from ncode.experiments import autoencoding as task
 from ncode.experiments import autoencoding_analysis as study
+from ncode.experiments import orbits
 from ncode.runs import Record, run
 from ncode.training import History
 
@@ -251,13 +253,72 @@ def test_paths_begin_at_the_shared_start_and_end_at_the_reconstruction(tmp_path,
     (record,) = study.sweep(dataclasses.replace(SMALL, epochs=1), 1)
     model, x = study.loaded(record), torch.rand(5, 1, 28, 28)
     orbit = study.orbit_images(model, x, [0.0, 10.0])
-    line = study.line_images(model, x, [0.0, 1.0])
+    line = orbits.line_images(model, x, [0.0, 1.0])
     for images in (orbit, line):
         torch.testing.assert_close(images[0], images[0, :1].expand_as(x))
         torch.testing.assert_close(images[1], model(x).detach(), rtol=1e-4, atol=1e-5)
-    errors = study.formation([record], x, [0.0, 10.0])
-    assert errors.shape == (1, 2, 5)
-    assert errors[0, 1] == pytest.approx((model(x) - x).square().flatten(1).mean(1).tolist(), rel=1e-3)
+    errors = orbits.errors(study.orbit_images, model, x, [0.0, 10.0])
+    assert errors.shape == (2, 5)
+    assert errors[1] == pytest.approx((model(x) - x).square().flatten(1).mean(1).tolist(), rel=1e-3)
+
+
+def test_what_a_path_has_left_behind_half_way():
+    error = np.array([[5.0, 3.0], [1.0, 1.0], [0.5, 0.5], [0.0, 0.0], [0.0, 0.0]])
+    assert orbits.halves("line", error) == {
+        "line_start": 4.0, "line_half": 0.5, "line_end": 0.0, "line_fallen": 3.5 / 4
+    }  # fmt: skip
+
+
+def test_an_orbit_is_followed_to_its_end_and_beyond(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    settings = {**dataclasses.asdict(SMALL), "epochs": 2, "followed": 50}
+    ours = run(orbits.train, orbits.Config(**settings))
+    assert ours.metrics["orbit_start"] == pytest.approx(ours.array("orbit")[0], rel=1e-5)
+    # 21 of 31 places lie on [0, T].
+    assert ours.metrics["orbit_end"] == pytest.approx(ours.array("orbit")[20], rel=1e-5)
+    assert ours.array("t")[20] == pytest.approx(SMALL.horizon)
+    assert ours.metrics["orbit_end"] == pytest.approx(ours.metrics["line_end"], rel=1e-3), "both end at x(T)"
+    plain = run(orbits.train, orbits.Config(**{**settings, "model": "autoencoder"}))
+    assert "line_fallen" in plain.metrics and "bend" not in plain.metrics
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_images_that_never_change_have_not_formed(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+
+    def flat(model, x, t):
+        return torch.zeros(len(t), *x.shape)
+
+    monkeypatch.setattr(orbits, "orbit_images", flat)
+    settings = {**dataclasses.asdict(SMALL), "epochs": 1, "followed": 50}
+    result = orbits.train(orbits.Config(**settings))
+    assert (result.metrics["formed"], result.metrics["orbit_falls"]) == (0, 0)
+
+
+def test_a_model_that_gives_the_mean_image_has_learnt_nothing():
+    ready = task.prepare("digits", images=500)
+    config = dataclasses.asdict(dataclasses.replace(SMALL, images=500))
+    mean = (ready.validation[0] - ready.train[0].mean(0)).square().mean().item()
+
+    def record(mse):
+        return Record("", "", config, {"validation_mse": mse}, History(), {}, Path())
+
+    assert study.learns(record(0.5 * mean))
+    assert not study.learns(record(0.99 * mean))
+    assert not study.learns(record(float("inf")))
+    assert not study.learns(None)
+
+
+def test_recorded_normalisations_are_compared_on_the_seeds_that_all_have(monkeypatch):
+    def recording(name):
+        made = {"autoencoding_mnist": [("row", 0), ("row", 1)], "autoencoding_mnist_normalisations": [("none", 1)]}
+        configs = [{"model": "ncode", "normalisation": n, "seed": seed} for n, seed in made.get(name, [])]
+        configs += [{"model": "vae", "normalisation": "row", "seed": 0}] * (name == "autoencoding_mnist")
+        return [results.Recorded("", "", config, {}, {}, {}) for config in configs]
+
+    monkeypatch.setattr(study.results, "find", recording)
+    found = study.recorded_normalisations()
+    assert {name: [one.config["seed"] for one in of] for name, of in found.items()} == {"row": [1], "none": [1]}
 
 
 def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_image(tmp_path, monkeypatch):
@@ -291,14 +352,12 @@ def test_recorded_models_are_compared_on_the_seeds_that_all_have(monkeypatch):
     }
 
 
-def test_a_half_circle_bends_by_half_its_chord(monkeypatch, tmp_path):
+def test_a_half_circle_bends_by_half_its_chord():
     # A rotation by π carries (1, 0) to (-1, 0).
     model = AutoNCODE(nn.Flatten(), nn.Identity(), 2, entries=1, normalisation="none", scale=1.0, horizon=torch.pi)
     model.x0 = torch.tensor([1.0, 0.0])
     model.columns = torch.tensor([[1, 0]])
-    monkeypatch.setattr(study, "loaded", lambda record: model)
-    record = Record("", "", {}, {}, History(), {}, tmp_path)
-    assert study.bend([record], torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)) == pytest.approx([0.5], rel=1e-5)
+    assert orbits.bend(model, torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)) == pytest.approx(0.5, rel=1e-5)
 
 
 def test_a_rate_is_chosen_by_the_plain_autoencoder_and_a_scale_by_the_component_wise_readings():
@@ -346,12 +405,6 @@ def test_a_difference_wants_the_same_seeds():
     low, high = study.against(runs((0, 5.0), (1, 6.0)), runs((1, 9.0), (0, 6.0)))
     assert (low, high) == pytest.approx((-2 - 12.706, -2 + 12.706), abs=1e-2)
     assert np.isnan(study.against(runs((0, 5.0), (1, 6.0)), runs((0, 5.0), (2, 6.0)))).all()
-
-
-def test_what_has_fallen_is_a_share_of_the_mean_errors_fall():
-    # Means over images 6, 4, 2 and 8, 2, 4.
-    errors = np.array([[[5.0, 7.0], [4.0, 4.0], [2.0, 2.0]], [[8.0, 8.0], [1.0, 3.0], [4.0, 4.0]]])
-    np.testing.assert_allclose(study.fallen(errors, 1), [0.5, 1.5])
 
 
 def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):

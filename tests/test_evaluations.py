@@ -14,6 +14,7 @@ from ncode.experiments import (
     generation_analysis,
     interpolation_analysis,
     latents,
+    orbits,
     pictures,
 )
 from ncode.experiments import image_generation as generation
@@ -212,7 +213,7 @@ def test_control_and_state_lines_share_their_ends(lines):
     assert lines["control"]["length"] != pytest.approx(lines["ncode"]["length"], rel=1e-3)
 
 
-@pytest.mark.parametrize("task", [generation, clustering, interpolation])
+@pytest.mark.parametrize("task", [generation, clustering, interpolation, orbits])
 def test_recordings_evaluate_whole_seeds_first(task):
     for configs in (make() for make in task.recorded().values()):
         assert configs == sorted(configs, key=lambda config: config.seed)

@@ -95,6 +95,30 @@ def recorded_bottlenecks() -> dict[str, list[Recorded]]:
     return {model: runs for model, runs in found.items() if runs}
 
 
+def recorded_normalisations() -> dict[str, list[Recorded]]:
+    """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
+    names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
+    made = [one for name in names for one in results.find(name) if one.config["model"] == "ncode"]
+    found: dict[str, dict[int, Recorded]] = {}
+    for one in made:
+        found.setdefault(one.config["normalisation"], {})[one.config["seed"]] = one
+    whole = set.intersection(*map(set, found.values())) if found else set()
+    return {name: [of_seed[seed] for seed in sorted(whole)] for name, of_seed in found.items()}
+
+
+LEARNT = 0.9
+"""The largest squared error of a model that has learnt something, as a share of the mean training image's."""
+
+
+def learns(record: Record | None) -> bool:
+    """Whether a training came to its end, and to reconstructions that are not the mean training image."""
+    if record is None:
+        return False
+    ready = prepare(*(record.config[name] for name in ("dataset", "variant", "images")))
+    mean = (ready.validation[0] - ready.train[0].mean(0)).square().mean().item()
+    return record.metrics["validation_mse"] < LEARNT * mean
+
+
 def nats(runs: Sequence) -> np.ndarray:
     """Test loss in nats an image, by seed."""
     return metric(runs, "test_nats")
@@ -112,7 +136,7 @@ def recorded_rows() -> list[list[str]]:
     """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
     rows = []
     for name in recorded():
-        if name.endswith(("_tuning", "_bottlenecks")):
+        if name.endswith(("_tuning", "_bottlenecks", "_normalisations")):
             continue
         made: dict[str, list[Recorded]] = {}
         for one in results.find(name):
