@@ -433,7 +433,7 @@ for name, runs_ in compared.items():
             is_above(interval(step)) for step in np.diff(values, axis=1).T
         ),
         **{
-            f"{name}: at the smallest variance AutoN-CODE's is below the {label(other)}'s": below(
+            f"{name}: at the smallest variance AutoN-CODE below: {label(other)}": below(
                 runs_, "ncode", other, f"test.{small}.distance"
             )
             for other in runs_
