@@ -397,6 +397,21 @@ def test_the_recorded_comparison_uses_what_its_tuning_found_best(name):
     assert (ours.normalisation, ours.scale) == (used["ncode"].normalisation, used["ncode"].scale)
 
 
+def test_the_recorded_normalisations_are_each_at_the_scale_that_its_tuning_found_best():
+    tried: dict[str, dict[float, float]] = {}
+    for name in ("autoencoding_mnist_tuning", "autoencoding_mnist_normalisations_tuning"):
+        for one in results.load(name):
+            if one.config["model"] == "ncode":
+                of = tried.setdefault(one.config["normalisation"], {})
+                of[one.config["scale"]] = one.metrics["validation_nats"]
+    assert all(set(of) == set(tried["none"]) for of in tried.values()), "equal trials"
+    planned = {one.normalisation: one for one in task.recorded()["autoencoding_mnist_normalisations"]()}
+    assert set(planned) >= {"none", *task.COMPONENT_WISE} - {"row"}
+    for name, one in planned.items():
+        assert one.scale == min(tried[name], key=tried[name].get)
+        assert one.learning_rate == task.recorded()["autoencoding_mnist"]()[0].learning_rate
+
+
 def test_a_difference_wants_the_same_seeds():
     def runs(*seeds):
         return [results.Recorded("", "", {"seed": seed}, {"test_nats": loss}, {}, {}) for seed, loss in seeds]
