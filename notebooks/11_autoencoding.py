@@ -276,7 +276,7 @@ ours, plain = followed["ncode"], followed["autoencoder"]
 records += ours + plain
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-formation", "caption": "Squared error between the image and what is decoded along the path, mean over validation images, median and range over seeds, this execution. Left: along AutoN-CODE's orbit, and beyond the horizon. Right: along the straight line from the mean latent, in both models."}, "image": {"alt": "Two panels: error against time falls steeply and is flat around T; error against the share of a straight line falls alike."}}
-figure, axes = plotting.panels(2, width=3.7, height=2.7)
+figure, axes = plotting.panels(2, width=3.7, height=2.7, sharey=True)
 left, right = axes[0]
 errors = np.array([run.array("orbit") for run in ours])
 plotting.band(left, ours[0].array("t"), errors, "autoncode")
@@ -285,11 +285,7 @@ left.set(xlabel="time $t$", ylabel="squared error a pixel")
 for name, of in (("autoncode", ours), ("autoencoder", plain)):
     errors = np.array([run.array("line") for run in of])
     plotting.band(right, of[0].array("shares"), errors, name)
-right.set(
-    xlabel="share of the straight line",
-    ylabel="squared error a pixel",
-    ylim=left.get_ylim(),
-)
+right.set(xlabel="share of the straight line")
 plotting.legend(figure, right)
 plt.show()
 
