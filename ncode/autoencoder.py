@@ -198,12 +198,12 @@ class AutoNCODE(Autoencoder):
         encoder: from images to k·latent numbers, the code.
         decoder: from ``latent`` numbers.
         latent: m, the flow's dimension.
-        entries: k.
+        entries: k, the number in every row and column.
         normalisation: from the code to θ's entries, all of the scale ``scale``: ``"none"``; ``"tanh"`` of every
             entry; ``"row"`` divides each row by its Euclidean norm, ``"sample"`` all entries by their root mean
             square; ``"batch"`` standardises every entry over the batch, as batch normalisation does.
         scale: of the entries.
-        horizon: T.
+        horizon: T, where the flow ends.
         redraw: draw x(0) anew for every batch of training, so that no code can count on it; in evaluation mode it is
             always the one drawn first.
         likelihood: see :class:`Autoencoder`.
@@ -340,7 +340,7 @@ class SparseAutoencoder(Autoencoder):
 
     Args:
         encoder, decoder, likelihood: see :class:`Autoencoder`.
-        activity: ρ.
+        activity: ρ, the share of inputs for which a unit should be on.
         weight: β, in nats.
     """
 
