@@ -38,7 +38,8 @@ class Architecture:
         channels, size: of the images.
         encoder: channels of the encoder's convolutions, each of stride 2, with batch normalisation and ReLU.
         decoder: channels of the decoder's transposed convolutions of stride 2; a convolution of stride 1 ends it.
-        kernel: of all of them.
+        kernel: side of all kernels but the decoder's last, which is 3 where this is 4: an even one cannot keep the
+            size at stride 1.
         latent: what the decoder is given.
     """
 
@@ -116,7 +117,6 @@ def _decoder(architecture: Architecture, channels: int, filters: Sequence[int], 
     for out in filters:
         layers += [nn.ConvTranspose2d(channels, out, kernel, 2, padding, extra), nn.BatchNorm2d(out), nn.ReLU()]
         channels = out
-    # At stride 1 an even kernel cannot keep the size: one less.
     last = kernel - 1 + kernel % 2
     return nn.Sequential(*layers, nn.Conv2d(channels, architecture.channels, last, padding=last // 2))
 
@@ -145,7 +145,9 @@ class Autoencoder(nn.Module):
         encoder, decoder: see :func:`networks`.
         likelihood: ``"bernoulli"``, the cross-entropy of grey levels read as probabilities; or ``"gaussian"``, with
             the one variance for all pixels that fits the batch best, so that D/2·log(2πe·MSE) nats are the loss of
-            an image of D numbers (Rybkin et al. 2021) and no weight has to be chosen.
+            an image of D numbers (Rybkin et al. 2021) and no weight has to be chosen. Images outside [0, 1] give
+            the first a plausible value that is no likelihood; nothing checks for them, since that would cost every
+            step of training a look at the batch.
 
     Raises:
         ValueError: when there is no such likelihood.
@@ -196,13 +198,14 @@ class AutoNCODE(Autoencoder):
         encoder: from images to k·latent numbers, the code.
         decoder: from ``latent`` numbers.
         latent: m, the flow's dimension.
-        entries: k.
+        entries: k, the number in every row and column.
         normalisation: from the code to θ's entries, all of the scale ``scale``: ``"none"``; ``"tanh"`` of every
             entry; ``"row"`` divides each row by its Euclidean norm, ``"sample"`` all entries by their root mean
             square; ``"batch"`` standardises every entry over the batch, as batch normalisation does.
         scale: of the entries.
-        horizon: T.
-        redraw: draw x(0) anew for every batch of training: the control experiment.
+        horizon: T, where the flow ends.
+        redraw: draw x(0) anew for every batch of training, so that no code can count on it; in evaluation mode it is
+            always the one drawn first.
         likelihood: see :class:`Autoencoder`.
 
     Raises:
@@ -235,8 +238,16 @@ class AutoNCODE(Autoencoder):
         self.register_buffer("columns", scattered(entries, latent))
 
     def control(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch k m"]:
-        """θ's entries: what :func:`ncode.linear_flow.sparse_linear_flow` is given."""
-        entries = code.unflatten(1, self.shape)
+        """θ's entries: what :func:`ncode.linear_flow.sparse_linear_flow` is given.
+
+        Raises:
+            ValueError: when a code has not k·m numbers.
+        """
+        size = math.prod(self.shape)
+        if tuple(code.shape[1:]) != (size,):
+            raise ValueError(f"encoder: must give {size} numbers an image, not {', '.join(map(str, code.shape[1:]))}")
+        # Under autocast the encoder gives another type than x(0)'s.
+        entries = code.unflatten(1, self.shape).to(self.x0.dtype)
         if self.normalisation == "tanh":
             entries = entries.tanh()
         elif self.normalisation == "row":
@@ -329,7 +340,7 @@ class SparseAutoencoder(Autoencoder):
 
     Args:
         encoder, decoder, likelihood: see :class:`Autoencoder`.
-        activity: ρ.
+        activity: ρ, the share of inputs for which a unit should be on.
         weight: β, in nats.
     """
 

@@ -183,7 +183,7 @@ class AugmentedNeuralODE(Flow):
 
     Args:
         field: in d + p dimensions, along the state's first dimension (features, or channels of an image).
-        augment: p.
+        augment: p, the number of zeros.
         project: return x's d dimensions; otherwise all d + p, for a readout that sees the augmented state: only then
             has x(T) another shape than x(0).
         solver: see :class:`Flow`.

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ncode.integrate import SolveError
 
 Times = Sequence[float] | Tensor
+
+LARGEST = 1e14
+"""‖θ‖T up to which x(T) has correct digits: rounding θ in float64 turns exp(Tθ) by as much as 1e-16·‖θ‖T."""
 
 
 def linear_flow(
@@ -28,15 +30,20 @@ def linear_flow(
     """x(t) of x' = θx at the times ``t``, for a full matrix θ per sample.
 
     Args:
-        matrix: θ.
-        x0: x(0), shared or per sample.
-        t: times, not decreasing, from 0 on.
+        matrix: the matrices θ.
+        x0: the start x(0), shared or per sample, of the same type and on the same device.
+        t: times, not decreasing, from 0 on; they get no gradient.
         way: ``"action"`` or ``"squaring"``; by default, the faster one.
 
     Raises:
-        SolveError: when x(t) or a gradient leaves the floating-point range, or θ is not finite.
-        ValueError: when ``t`` is empty, decreases or begins before 0.
+        SolveError: when x(t), or exp(tθ) on the way to it, or a gradient leaves the floating-point range, or ‖θ‖T is
+            not finite or above :data:`LARGEST`.
+        ValueError: when an argument has a wrong shape, type or device, the batch is empty, ``x0`` is not finite, or
+            ``t`` is empty, decreases, begins before 0, is not finite or needs a gradient.
     """
+    if matrix.dim() != 3 or matrix.shape[1] != matrix.shape[2]:
+        raise ValueError(f"matrix: must have shape (batch, m, m), not {tuple(matrix.shape)}")
+    _check("matrix", matrix)
     m = matrix.shape[-1]
     rows = torch.arange(m, device=matrix.device)
     # Diagonals, wrapped around, are permutations: a full matrix is a sparse one with m entries a row.
@@ -54,19 +61,30 @@ def sparse_linear_flow(
     """x(t) of x' = θx for a θ with k entries in every row and every column: θ[i, columns[j, i]] = entries[j, i].
 
     Args:
-        entries: of θ, per sample.
+        entries: those of θ, per sample.
         columns: every one of its k rows is a permutation of 0 … m-1, and no two agree anywhere.
-        x0, t, way, and what is raised: as for :func:`linear_flow`.
+        x0, t, way: as for :func:`linear_flow`.
+
+    Raises:
+        SolveError, ValueError: as :func:`linear_flow`.
     """
+    if entries.dim() != 3 or entries.shape[1:] != columns.shape:
+        wanted = ", ".join(["batch", *map(str, columns.shape)])
+        raise ValueError(f"entries: must have shape ({wanted}), as columns has it, not {tuple(entries.shape)}")
+    _check("entries", entries)
+    batch, k, m = entries.shape
+    if tuple(x0.shape) not in ((m,), (batch, m)):
+        raise ValueError(f"x0: must have shape {(m,)} or {(batch, m)}, not {tuple(x0.shape)}")
+    if (x0.dtype, x0.device) != (entries.dtype, entries.device):
+        raise ValueError(f"x0: is {x0.dtype} on {x0.device}, θ {entries.dtype} on {entries.device}")
     times = _times(t)
-    _, k, m = entries.shape
-    norm = _norm(entries, columns) * times[-1]
+    norm = _norm(entries, columns, times[-1])
     if way not in ("", "action", "squaring"):
         raise ValueError(f"way: {way!r} is neither 'action' nor 'squaring'")
     precise = entries.dtype == torch.float64
-    start = x0.double().expand(len(entries), m)
-    theta = _watched(entries)
-    if (way or faster(len(entries), k, m, norm, len(times))) == "squaring":
+    start = _watched(x0, "x(0)").expand(batch, m)
+    theta = _watched(entries, "θ")
+    if (way or faster(batch, k, m, norm, len(times))) == "squaring":
         x = _by_squaring(dense(theta, columns), start, times)
     else:
         steps, terms = plan(norm, precise)
@@ -75,7 +93,7 @@ def sparse_linear_flow(
         x = x.transpose(1, 2)
     x = x.to(entries.dtype)
     if not torch.isfinite(x).all():
-        raise _overflow(x, times)
+        raise _failure(x, x0, times)
     return x
 
 
@@ -114,47 +132,74 @@ def faster(batch: int, k: int, m: int, norm: float, times: int) -> str:
     return "action" if action <= products * (10_000 + batch * m**3 * 0.03) else "squaring"
 
 
+def _check(name: str, theta: Tensor) -> None:
+    if not theta.is_floating_point():
+        raise ValueError(f"{name}: must be a floating-point tensor, not {theta.dtype}")
+    if not theta.numel():
+        raise ValueError(f"{name}: the batch is empty")
+
+
 def _times(t: Times) -> list[float]:
-    times = [float(moment) for moment in t]
+    if any(isinstance(part, Tensor) and part.requires_grad for part in (t, *(t if isinstance(t, Sequence) else ()))):
+        raise ValueError("t: times get no gradient here; detach them")
+    vector = torch.as_tensor(t, dtype=torch.float64)
+    if vector.dim() != 1:
+        raise ValueError(f"t: must be a vector of times, not of shape {tuple(vector.shape)}")
+    times = vector.tolist()
     if not times or times[0] < 0 or any(b < a for a, b in itertools.pairwise(times)):
         raise ValueError("t: must be times from 0 on, at least one, not decreasing")
+    if not all(map(math.isfinite, times)):
+        raise ValueError("t: times must be finite")
     return times
 
 
-def _norm(entries: Tensor, columns: Tensor) -> float:
-    """The largest ‖θ‖ of the batch, in the smaller of the two norms that are sums of absolute entries.
+def _norm(entries: Tensor, columns: Tensor, horizon: float) -> float:
+    """The largest ‖θ‖T of the batch, in the smaller of the two norms that are sums of absolute entries.
 
     Raises:
-        SolveError: when it is not finite.
+        SolveError: when it is not finite or above :data:`LARGEST`.
     """
     size = entries.detach().abs().double()
     by_column = torch.zeros_like(size[:, 0]).index_add(1, columns.flatten(), size.flatten(1))
     norms = torch.minimum(size.sum(1).amax(1), by_column.amax(1))
-    norm = norms.max().item()
-    if not math.isfinite(norm):
-        raise SolveError("non-finite values", int((~norms.isfinite()).nonzero()[0]), 0.0, 0, math.nan)
+    norm = norms.max().item() * horizon
+    if not norm <= LARGEST:  # NaN is not.
+        sample = int(torch.nan_to_num(norms, nan=math.inf).argmax())
+        raise _error(f"‖θ‖T = {norm:.3g} (sample {sample}): float64 has no digits of exp(Tθ) above {LARGEST:g}", sample)
     return norm
 
 
-def _watched(entries: Tensor) -> Tensor:
-    """θ's entries in float64, where a gradient that does not fit into their own type is an error."""
-    theta = entries.double()
-    if theta.requires_grad:
-        largest = torch.finfo(entries.dtype).max
+def _watched(tensor: Tensor, name: str) -> Tensor:
+    """``tensor`` in float64, where a gradient that does not fit into its own type is an error."""
+    double = tensor.double()
+    # The hook must not stay on the caller's own tensor.
+    double = double.view_as(double) if double is tensor else double
+    if double.requires_grad:
+        largest = torch.finfo(tensor.dtype).max
 
         def check(gradient: Tensor | None) -> None:
             if gradient is None:
                 return
-            fits = gradient.abs() <= largest  # NaN does not.
+            fits = gradient.detach().abs() <= largest  # NaN does not.
             if not fits.all():
-                raise SolveError("non-finite values", int((~fits).nonzero()[0, 0]), 0.0, 0, math.inf)
+                sample = int((~fits).nonzero()[0, 0]) if tensor.dim() > 1 else None
+                who = "shared by all samples" if sample is None else f"sample {sample}"
+                raise _error(f"the gradient of {name} left the range of {tensor.dtype} ({who})", sample)
 
-        theta = theta.clone() if theta is entries else theta
-        theta.register_hook(check)
-    return theta
+        double.register_hook(check)
+    return double
 
 
-def _overflow(x: Tensor, times: list[float]) -> SolveError:
+def _error(what: str, sample: int | None) -> SolveError:
+    error = SolveError("non-finite values", sample, 0.0, 0, math.nan)
+    # The solvers' message is about a path.
+    error.args = (f"{error.reason}: {what}",)
+    return error
+
+
+def _failure(x: Tensor, x0: Tensor, times: list[float]) -> Exception:
+    if not torch.isfinite(x0).all():
+        return ValueError("x0: must be finite")
     bad = (~torch.isfinite(x)).any(2)
     moment, sample = (int(i) for i in bad.nonzero()[0])
     return SolveError("non-finite values", sample, times[moment], 0, math.inf)
@@ -199,24 +244,22 @@ class _Action(torch.autograd.Function):
         h = times[-1] / steps
         scaled = entries * h
         ends, rows = _weights(times, steps, terms, entries)
-        powers, found, x = [], [], x0.contiguous()
-        for weights in rows:
-            v = [x]
-            for _ in range(terms - 1):
-                v.append(_product(scaled, columns, v[-1]))
-            v = torch.stack(v)
-            powers.append(v)
-            found.append(torch.tensordot(weights, v, 1))
-            x = torch.tensordot(ends, v, 1)
-        ctx.save_for_backward(scaled, columns, ends, *rows, *powers)
+        found, powers = _series(scaled, columns, x0, ends, rows)
+        ctx.save_for_backward(entries, x0, scaled, columns, ends, *rows, *powers)
         ctx.steps, ctx.h = steps, h
-        return torch.cat(found)
+        return found
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, upstream):
-        scaled, columns, ends, *saved = ctx.saved_tensors
+        entries, x0, scaled, columns, ends, *saved = ctx.saved_tensors
         rows, powers = saved[: ctx.steps], saved[ctx.steps :]
+        if torch.is_grad_enabled():
+            # The gradient's own derivative is wanted, which what follows does not have: plain autograd, then.
+            found, _ = _series(entries * ctx.h, columns, x0, ends, rows)
+            wanted = [i for i in range(2) if ctx.needs_input_grad[i]]
+            inputs = [(entries, x0)[i] for i in wanted]
+            gradients = dict(zip(wanted, torch.autograd.grad(found, inputs, upstream, create_graph=True), strict=True))
+            return gradients.get(0), gradients.get(1), None, None, None, None
         inverse = columns.argsort(1)
         transposed = torch.stack([e[i] for e, i in zip(scaled, inverse, strict=True)])
         upstream = upstream.split([len(weights) for weights in rows])
@@ -232,6 +275,22 @@ class _Action(torch.autograd.Function):
             for j, column in enumerate(columns):
                 gradient[j] += (u[1:] * v[:-1].index_select(1, column)).sum(0)
         return gradient * ctx.h, adjoint, None, None, None, None
+
+
+def _series(
+    scaled: Tensor, columns: Tensor, x0: Tensor, ends: Tensor, rows: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """x at all times, and the terms (hθ)^j x of every step, from hθ and the weights of :func:`_weights`."""
+    powers, found, x = [], [], x0.contiguous()
+    for weights in rows:
+        v = [x]
+        for _ in range(len(ends) - 1):
+            v.append(_product(scaled, columns, v[-1]))
+        v = torch.stack(v)
+        powers.append(v)
+        found.append(torch.tensordot(weights, v, 1))
+        x = torch.tensordot(ends, v, 1)
+    return torch.cat(found), powers
 
 
 def _product(entries: Tensor, columns: Tensor, x: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ class Task:
     """What an episode is made of.
 
     Args:
-        bits: n.
-        patterns: m.
+        bits: n, the length of a pattern.
+        patterns: m, how many an episode has.
         degraded: p, the share of the query's bits that are set to zero.
         shows: how often each pattern is shown.
         duration: of a presentation, and of the query.
@@ -107,7 +107,7 @@ class HebbianNCODE(nn.Module):
         task: sizes and durations.
         spread: standard deviation of μ's initial entries, whose mean is 0.
         learn_mu, learn_theta0: which parameters are trained; θ0 starts at 0.
-        leak: λ.
+        leak: λ, the rate of decay.
         clamp: hold every bit that the stimulus knows at its value; only unknown bits of the query then move.
         method: ``"euler"``, ``"midpoint"`` or ``"rk4"`` in the exact low-rank form of :mod:`ncode.plastic`, or any
             adaptive method of :class:`~ncode.integrate.Solver` on the tuple (x, θ).

@@ -52,7 +52,7 @@ def flow(
         duration: length of the interval.
         method: ``"euler"``, ``"midpoint"`` or ``"rk4"`` (torchdiffeq's, the 3/8 rule).
         steps: equal steps over the interval.
-        leak: λ.
+        leak: λ, the rate of decay.
         free: 1 where a unit moves, 0 where it is clamped; all move where none is given.
         move_theta: whether θ at the end is wanted; without it, ``theta`` itself comes back.
 

@@ -117,6 +117,20 @@ def test_the_latent_is_the_end_of_the_orbit_and_the_orbit_starts_where_all_do():
     torch.testing.assert_close(orbit[1], exact.float())
 
 
+def test_an_encoder_that_gives_too_few_numbers_is_named():
+    model = AutoNCODE(*networks(ARCHITECTURES["mnist"], 1 / 64, 49, 25), 25)
+    with pytest.raises(ValueError, match="encoder: must give 50 numbers an image, not 49"):
+        model.loss(torch.rand(2, 1, 28, 28))
+
+
+def test_the_flow_is_solved_under_autocast():
+    model = task.build(SMALL)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = model.loss(torch.rand(4, 1, 28, 28))
+    loss.backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
 def test_the_start_is_redrawn_in_training_only():
     model = task.build(dataclasses.replace(SMALL, redraw=True))
     code = torch.randn(2, 8)

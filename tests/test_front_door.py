@@ -1,5 +1,6 @@
 """What a newcomer relies on: one list of dependencies, one address, notebooks in step."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -107,6 +108,40 @@ def test_nothing_comes_from_a_content_network():
     assert [
         path.name for path in [*files, ROOT / "_config.yml"] if hosts.search(path.read_text(encoding="utf-8"))
     ] == []
+
+
+def described(sections: str) -> list[tuple[str, ast.FunctionDef | ast.ClassDef, str]]:
+    """Where, of what, and the first line of everything that docstrings list under ``sections``."""
+    found = []
+    for path in sorted((ROOT / "ncode").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                for body in re.findall(rf"^(?:{sections}):\n((?: .*\n|\n)+)", f"{ast.get_docstring(node)}\n", re.M):
+                    found += [
+                        (f"{path.name}: {node.name}", node, line) for line in re.findall(r"^ {4}(\S.*)", body, re.M)
+                    ]
+    return found
+
+
+def parameters(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
+    """Of a function, or of a class by its fields or its ``__init__``; none where it has its base's."""
+    if isinstance(node, ast.ClassDef):
+        fields = {line.target.id for line in node.body if isinstance(line, ast.AnnAssign)}
+        return fields.union(*(parameters(line) for line in node.body if getattr(line, "name", "") == "__init__"))
+    return {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)}
+
+
+def test_described_arguments_have_their_names():
+    """What else stands before the colon becomes a heading on the API page."""
+    entries = [(where, parameters(node), line.split(":")[0].split(", ")) for where, node, line in described("Args")]
+    assert len(entries) > 200
+    assert [(where, names) for where, real, names in entries if real and not real.issuperset(names)] == []
+
+
+def test_no_description_is_a_lists_marker():
+    """Sphinx reads "T." as the first point of an empty list."""
+    entries = described("Args|Attributes|Returns|Raises")
+    assert [(where, line) for where, _, line in entries if re.search(r"(^|: )\w[.)]( |$)", line)] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

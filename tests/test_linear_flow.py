@@ -100,6 +100,51 @@ def test_gradcheck(way):
     assert torch.autograd.gradcheck(flow, (entries.requires_grad_(), x0))
 
 
+@both
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_a_gradient_penalty_has_the_matrix_exponentials_gradient(way, shape):
+    times = [0.0, 0.4, 1.1]
+    entries, columns, _ = sparse(2, 2, 3, 0.7, torch.float64)
+    x0 = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    inputs = (entries.requires_grad_(), x0)
+
+    def exact(entries, x0):
+        matrix = linear_flow.dense(entries, columns)
+        return torch.stack([(torch.matrix_exp(t * matrix) @ x0.expand(2, 3).unsqueeze(2)).squeeze(2) for t in times])
+
+    def flow(entries, x0):
+        return sparse_linear_flow(entries, columns, x0, times, way)
+
+    def gradients(flow):
+        loss = flow(*inputs).sin().sum()
+        penalty = sum(g.square().sum() for g in torch.autograd.grad(loss, inputs, create_graph=True))
+        return torch.autograd.grad(loss + penalty, inputs)
+
+    # Float64's rounding, with a condition of about ten at ‖1.1θ‖ ≈ 2, twice.
+    torch.testing.assert_close(gradients(flow), gradients(exact), rtol=1e-11, atol=1e-11)
+    assert torch.autograd.gradgradcheck(flow, inputs)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_gradient_penalty_of_one_argument_alone(which):
+    entries, columns, x0 = sparse(2, 2, 3, 0.7, torch.float64)
+    inputs = [entries, x0]
+    inputs[which] = inputs[which].requires_grad_()
+
+    def flow(one):
+        given = [one if i == which else tensor for i, tensor in enumerate(inputs)]
+        return sparse_linear_flow(given[0], columns, given[1], [0.5, 1.0], "action").square()
+
+    assert torch.autograd.gradgradcheck(flow, inputs[which])
+
+
+def test_a_matrix_that_needs_a_gradient_is_solved_without_one(float64):
+    entries = torch.ones(1, 1, 2, requires_grad=True)
+    with torch.no_grad():
+        x = sparse_linear_flow(entries, torch.tensor([[0, 1]]), torch.ones(2), [1.0])
+    torch.testing.assert_close(x, torch.full((1, 1, 2), math.e))
+
+
 def test_both_ways_have_the_same_gradient_in_float32():
     entries, columns, x0 = sparse(4, 2, 25, 0.4)
     entries.requires_grad_()
@@ -142,8 +187,18 @@ def test_a_gradient_that_overflows_is_an_error(way):
     # x(1) is e^80, a float32; its gradient, multiplied by 1e30, is none.
     theta = torch.full((1, 1, 1), 80.0, requires_grad=True)
     x = linear_flow.linear_flow(theta, torch.ones(1), [1.0], way)
-    with pytest.raises(SolveError):
+    with pytest.raises(SolveError, match=r"gradient of θ .*sample 0"):
         (x.double() * 1e280).sum().backward()
+
+
+@both
+@pytest.mark.parametrize(("shape", "sample"), [((1,), None), ((2, 1), 1)])
+def test_a_gradient_of_the_start_that_overflows_is_an_error(way, shape, sample):
+    theta, x0 = torch.tensor([1.0, 80.0]).reshape(2, 1, 1), torch.ones(shape, requires_grad=True)
+    x = linear_flow.linear_flow(theta, x0, [1.0], way)
+    with pytest.raises(SolveError, match=r"gradient of x\(0\)") as raised:
+        (x * 1e30).sum().backward()
+    assert raised.value.sample == sample
 
 
 def test_a_matrix_that_is_not_finite_is_an_error():
@@ -153,10 +208,65 @@ def test_a_matrix_that_is_not_finite_is_an_error():
         linear_flow.linear_flow(theta, torch.ones(2), [1.0])
 
 
-@pytest.mark.parametrize("t", [[], [-1.0, 1.0], [1.0, 0.5]])
-def test_times_that_make_no_sense_are_refused(t):
-    with pytest.raises(ValueError, match="t:"):
+@pytest.mark.parametrize(("size", "horizon"), [(1e16, 1.0), (1e20, 1.0), (1e308, 1.0), (1e308, 10.0)])
+def test_a_matrix_too_large_for_float64_is_no_path_that_left_the_range(size, horizon):
+    # |x| stays 1. At 1e16 squaring would give 0.3 or 26, and no error.
+    theta = torch.zeros(2, 2, 2, dtype=torch.float64)
+    theta[1] = size * torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    with pytest.raises(SolveError, match=r"‖θ‖T = .*sample 1") as raised:
+        linear_flow.linear_flow(theta, torch.tensor([1.0, 0.0], dtype=torch.float64), [horizon])
+    assert "path" not in str(raised.value)
+
+
+def test_up_to_there_the_length_is_kept():
+    theta = 0.9 * linear_flow.LARGEST * torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
+    x = linear_flow.linear_flow(theta, torch.tensor([1.0, 0.0]), [1.0])
+    # Rounding of 1e-16 in the first of 47 squarings, doubled by each.
+    assert x.norm().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        ([], "at least one"),
+        ([-1.0, 1.0], "from 0 on"),
+        ([1.0, 0.5], "not decreasing"),
+        ([1.0, math.nan], "finite"),
+        ([math.inf], "finite"),
+        (torch.tensor(1.0), r"vector of times, not of shape \(\)"),
+        (1.0, "vector of times"),
+        (torch.ones(1, 1), "vector of times"),
+        (torch.ones(1, requires_grad=True), "gradient"),
+        ([0.0, torch.tensor(1.0, requires_grad=True)], "gradient"),
+    ],
+)
+def test_times_that_make_no_sense_are_refused(t, message, unchecked):
+    with pytest.raises(ValueError, match=f"^t: .*{message}"):
         linear_flow.linear_flow(torch.zeros(1, 2, 2), torch.ones(2), t)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "x0", "message"),
+    [
+        (torch.ones(1, 2, 2, dtype=torch.int64), torch.ones(2), "matrix: must be a floating-point tensor"),
+        (torch.eye(2), torch.ones(2), r"matrix: must have shape \(batch, m, m\), not \(2, 2\)"),
+        (torch.ones(1, 2, 3), torch.ones(3), "matrix: must have shape"),
+        (torch.ones(0, 2, 2), torch.ones(2), "matrix: the batch is empty"),
+        (torch.ones(3, 2, 2), torch.ones(3), r"x0: must have shape \(2,\) or \(3, 2\), not \(3,\)"),
+        (torch.ones(3, 2, 2), torch.ones(1, 2), "x0: must have shape"),
+        (torch.ones(1, 2, 2), torch.ones(2, dtype=torch.float64), "x0: is torch.float64 on cpu, θ torch.float32"),
+        (torch.ones(1, 2, 2), torch.tensor([1.0, math.nan]), "x0: must be finite"),
+    ],
+)
+def test_what_is_no_problem_is_refused(matrix, x0, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        linear_flow.linear_flow(matrix, x0, [1.0])
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3, 3), (0, 2, 3)])
+def test_entries_that_do_not_fit_their_columns_are_refused(shape, unchecked):
+    with pytest.raises(ValueError, match=r"^entries: "):
+        sparse_linear_flow(torch.ones(shape), scattered(2, 3), torch.ones(3), [1.0])
 
 
 def test_an_unknown_way_is_refused():

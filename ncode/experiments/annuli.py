@@ -43,7 +43,7 @@ class Config:
         learning_rate: Adam's, at the start; it falls to zero along a cosine.
         clip: largest norm of the gradient; beyond it, it is scaled down.
         tolerance: rtol and atol of dopri5.
-        horizon: T.
+        horizon: T, where the flow ends.
         test_points: fresh points that accuracy and cross-entropy are measured on.
         evaluate_every: iterations between two looks at the test points.
     """

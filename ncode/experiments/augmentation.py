@@ -42,8 +42,8 @@ class Config:
 
     Attributes:
         task: ``"flip"``, g(±1) = ∓1; ``"shells"``; or ``"labels"``, points of a cube with random labels.
-        dim: d.
-        augment: p; 0 for the plain neural ODE.
+        dim: d, the dimension of the data.
+        augment: p, the number of zeros added; 0 for the plain neural ODE.
         seed: of data, initialisation and batches.
         epochs: of training.
         shells: inner and outer radius of each shell, from the inside; mapped to -1 and +1 in turn.
@@ -83,7 +83,7 @@ class Regressor(nn.Module):
     """The flow on [x, 0], and a linear readout of all its d + p dimensions, as in the paper's code.
 
     Args:
-        flow: it.
+        flow: on the augmented state.
         dim: d + p.
         readout: without one the first dimension of x(T) is the output: on the line a readout with the weight -1 would
             flip the order by itself.

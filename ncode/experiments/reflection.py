@@ -33,7 +33,7 @@ class Config:
         hidden, control_hidden: widths of the field's and of the controller's hidden layers.
         learning_rate: Adam's.
         tolerance: rtol and atol of dopri5.
-        horizon: T.
+        horizon: T, where the flow ends.
     """
 
     model: str

@@ -144,7 +144,7 @@ class Contractive(Field):
     """x' = Wx + tanh(x) - λx: paths approach each other by e^(-λt), and leave each other as fast backward.
 
     Args:
-        rate: λ.
+        rate: λ, of the contraction.
     """
 
     def __init__(self, rate: float):
