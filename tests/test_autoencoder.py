@@ -6,11 +6,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import synthetic
 import torch
 from torch import nn
 
 from ncode import autoencoder, data, linear_flow, results
 from ncode.autoencoder import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
+from ncode.downloads import checksum
 from ncode.experiments import autoencoding as task
 from ncode.experiments import autoencoding_analysis as study
 from ncode.experiments import orbits
@@ -56,15 +58,11 @@ def test_full_width_is_table_a1s():
     assert [layer.out_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)] == [512, 256, 128]
 
 
-def test_the_plan_for_celeba_trains_and_is_scored_on_images_of_its_shape(monkeypatch, tmp_path):
-    def load(dataset, variant):
-        def images(n):
-            return data.Images(torch.randint(256, (n, 3, 64, 64), dtype=torch.uint8), torch.zeros(n, dtype=torch.long))
-
-        return data.Splits("synthetic", images(24), images(10), images(10), ("face",))
-
-    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
-    monkeypatch.setattr(task.data, "load", load)
+def test_the_plan_for_celeba_trains_and_is_scored_on_files_in_its_layout(monkeypatch, tmp_path):
+    folder = synthetic.celeba(tmp_path, 24, 10, 10)
+    monkeypatch.setattr(data, "CELEBA", {name: checksum(folder / name) for name in data.CELEBA})
+    monkeypatch.setenv("NCODE_DATA", str(tmp_path))
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
     task.prepare.cache_clear()
     try:
         for planned in task.recorded()["autoencoding_celeba"]()[:4]:

@@ -2,22 +2,22 @@
 
 import errno
 import gzip
-import io
 import struct
 import tarfile
 import zipfile
 
 import numpy as np
 import pytest
+import synthetic
 import torch
 from PIL import Image
 from scipy.io import savemat
+from synthetic import encoded, pixels
 
 from ncode import data, image_files
 from ncode.downloads import DataError, checksum
 from ncode.experiments import image_classification as task
 
-RANDOM = np.random.default_rng(0)
 TRAIN, TEST, HELD_OUT = 30, 10, 5
 
 
@@ -37,10 +37,6 @@ def no_network(monkeypatch):
         raise OSError("no network in tests")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
-
-
-def pixels(n, *shape):
-    return RANDOM.integers(0, 256, (n, *shape), dtype=np.uint8)
 
 
 def labels(n):
@@ -97,22 +93,9 @@ def svhn(tmp_path, monkeypatch):
     return official
 
 
-def encoded(width, height, kind="PNG"):
-    out = io.BytesIO()
-    Image.fromarray(pixels(1, height, width, 3)[0]).save(out, kind)
-    return out.getvalue()
-
-
 @pytest.fixture
 def celeba(tmp_path, monkeypatch):
-    folder = tmp_path / "celeba"
-    folder.mkdir()
-    parts = [0] * 4 + [1] * 2 + [2] * 3
-    with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
-        for i in range(len(parts)):
-            archive.writestr(f"img_align_celeba/{i + 1:06}.jpg", encoded(178, 218, "JPEG"))
-    rows = "".join(f"{i + 1:06}.jpg {part}\n" for i, part in enumerate(parts))
-    (folder / "list_eval_partition.txt").write_text(rows)
+    folder = synthetic.celeba(tmp_path, 4, 2, 3)
     monkeypatch.setattr(data, "CELEBA", {name: checksum(folder / name) for name in data.CELEBA})
     return folder
 
