@@ -52,12 +52,17 @@ class Flow(nn.Module):
         field: the vector field f(t, x, θ).
         solver: how its initial value problem is solved.
 
+    Raises:
+        ValueError: when ``field`` is no :class:`~ncode.fields.Field`.
+
     Attributes:
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
     def __init__(self, field: Field, solver: Solver | None = None):
         super().__init__()
+        if not isinstance(field, Field):
+            raise ValueError(f"field: must be an ncode.Field, not {type(field).__name__}")
         self.field = field
         self.solver = solver or Solver()
         self.nfe = NFE()
@@ -78,7 +83,9 @@ class Flow(nn.Module):
 
         Raises:
             SolveError: when the solve fails.
-            ValueError: when ``x0`` has the wrong shape, dtype or device, is empty or not finite.
+            ValueError: when ``x0`` has the wrong shape, dtype or device, is empty or not finite; when the first
+                velocity that the field gives has another shape or dtype than the state, or the field changes it in
+                place.
         """
         path, _ = self._path(x0, [0.0, self.solver.horizon])
         return path[0][-1]
@@ -131,8 +138,9 @@ class Flow(nn.Module):
                 # A controller's doing and not the caller's: in training it costs a step, as later in the solve.
                 bad = int((~torch.isfinite(part.flatten(1)).all(1)).nonzero()[0])
                 raise SolveError("non-finite values", bad, float(t[0]), 0, math.inf)
+        names = [*("field", "g")[: len(state) - costs], *["running"] * costs]
         try:
-            path, self.nfe = solve(f, state, t, self.solver, [*captured, *self.field.parameters()], costs)
+            path, self.nfe = solve(f, state, t, self.solver, [*captured, *self.field.parameters()], costs, names)
         except SolveError as error:
             self.nfe = NFE(forward=error.nfe)
             raise
@@ -244,8 +252,9 @@ class NCODE(Flow):
     Args:
         field: whose parameters are steered; it hands them over (see :meth:`ncode.fields.Field.release`).
         gamma: γ, from x(0) (batch, …) to θ(0) (batch, m): :class:`~ncode.control.OpenLoop`,
-            :class:`~ncode.control.DataControl` or any module of these shapes.
-        g: from (t, x, θ) to θ' (batch, m): :class:`~ncode.control.ClosedLoop` or any module of these shapes.
+            :class:`~ncode.control.DataControl` or any module or function of these shapes.
+        g: from (t, x, θ) to θ' (batch, m): :class:`~ncode.control.ClosedLoop` or any module or function of these
+            shapes. A function's parameters are no parameters of the model.
         steer: which of the field's parameters, by name or shell pattern. The others stay the field's own.
         solver: see :class:`Flow`.
 
@@ -257,8 +266,8 @@ class NCODE(Flow):
     def __init__(
         self,
         field: Field,
-        gamma: nn.Module | None = None,
-        g: nn.Module | None = None,
+        gamma: Callable[[Tensor], Tensor] | None = None,
+        g: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
         steer: str | Iterable[str] = "*",
         solver: Solver | None = None,
     ):
@@ -304,7 +313,8 @@ class NCODE(Flow):
             x, theta = z
             return self.field(t, x, self.field.unpack(theta)), self.g(t, x, theta)
 
-        return Problem(coupled, (x0, theta0), tuple(self.g.parameters()), control=lambda z: z[1])
+        captured = tuple(self.g.parameters()) if isinstance(self.g, nn.Module) else ()
+        return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1])
 
     def _control(self, path, problem):
         if self.g is None:
