@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.control import OpenLoop
-from ncode.fields import Field
+from ncode.fields import Field, Reads
 from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State
 from ncode.solve import solve
 
@@ -260,7 +260,9 @@ class NCODE(Flow):
 
     Raises:
         ValueError: when there is neither γ nor g, ``steer`` matches nothing, another model's controller owns some of
-            the field, or γ gives another number of control variables. The field is then as it was.
+            the field, a steered parameter is tied to another, or γ gives another number of control variables. The
+            field is then as it was. At the end of the first solve over the whole horizon, when the field has not read
+            a parameter that is steered.
     """
 
     def __init__(
@@ -281,6 +283,8 @@ class NCODE(Flow):
             gamma.must_give(field.size(steer))
         start = field.release(steer)
         self.owned = tuple(field.steered)
+        # A slot has no value that could be missed.
+        self.unread = set(field.steered) - set(field.slots)
         self.m = len(start)
         self.gamma, self.g = gamma, g
         if isinstance(gamma, OpenLoop):
@@ -304,17 +308,35 @@ class NCODE(Flow):
     def problem(self, x0):
         theta0 = self.initial_control(x0)
         if self.g is None:
-            values = self.field.unpack(theta0)
+            values = self._unpack(theta0)
             return Problem(
                 lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0
             )
 
         def coupled(t, z):
             x, theta = z
-            return self.field(t, x, self.field.unpack(theta)), self.g(t, x, theta)
+            return self.field(t, x, self._unpack(theta)), self.g(t, x, theta)
 
         captured = tuple(self.g.parameters()) if isinstance(self.g, nn.Module) else ()
         return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1])
+
+    def solve(self, f, state, t, captured, costs=0):
+        try:
+            path = super().solve(f, state, t, captured, costs)
+        except (AttributeError, TypeError) as error:
+            # A parameter that was handed over is None to the module that had it.
+            if self.unread and "NoneType" in str(error):
+                raise ValueError(_not_read(self.unread)) from error
+            raise
+        # Some may be read only later than a short solve gets.
+        if self.unread and float(abs(t[-1] - t[0])) > 0.999 * abs(self.solver.horizon):
+            raise ValueError(_not_read(self.unread))
+        return path
+
+    # No closer type: in the tests a checked one would read a value itself.
+    def _unpack(self, theta: Tensor) -> dict:
+        values = self.field.unpack(theta)
+        return Reads(values, self.unread) if self.unread else values
 
     def _control(self, path, problem):
         if self.g is None:
@@ -325,6 +347,13 @@ class NCODE(Flow):
 
 def _taken(names: Iterable[str]) -> str:
     return f"field: {', '.join(names)} already belongs to another model's controller: give every model its own field"
+
+
+def _not_read(names: Iterable[str]) -> str:
+    return (
+        f"field: does not read {', '.join(sorted(names))}, which is steered: forward must take it with "
+        "self.value(name, theta) and apply it with ncode.functional, since a module called as it is knows only its own"
+    )
 
 
 def _no_slots(field: Field) -> None:
