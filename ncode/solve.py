@@ -34,7 +34,8 @@ def solve(
         solver: how.
         parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
             without being named. Name what f reaches only later, and what has a history of its own, such as a control
-            θ = γ(x(0)), so that the adjoint stops there.
+            θ = γ(x(0)), so that the adjoint stops there. A tensor first reached later and not named is an error of
+            the backward pass, where f reaches it at the start of a stretch between checkpoints.
         costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
