@@ -97,6 +97,7 @@ class Backward:
     ):
         self.f, self.solver, self.nfe, self.parts = f, solver, nfe, parts
         self.parameters, self.first_step = tuple(parameters), first_step
+        self.known = edges(parameters)
         self.quadratures = [torch.zeros_like(p) for p in parameters]
         self.missed: list[tuple[float, int, float]] = []
         self.reached: set[int] = set()
@@ -155,7 +156,7 @@ class Backward:
         """State, adjoint and quadratures at ``end``, and the length of the last step that was proposed."""
         n = self.parts
         self.evaluated = True
-        system = _System(self.f, self.parameters, self.reached, self.solver, start, end, adjoint, n)
+        system = _System(self.f, self.parameters, self.known, self.reached, self.solver, start, end, adjoint, n)
         initial = (*start.state[:n], *(a / s for a, s in zip(adjoint, system.scale, strict=False)))
         # A state that runs away makes the field ever steeper: such an attempt is cut short.
         limit = self.nfe.backward + 4 * self.nfe.forward + 200 if self.solver.refine else None
@@ -185,8 +186,8 @@ class _System:
     It looks on as the solver takes its steps, and sums ∫(a ∂f/∂μ + ∂ℓ/∂μ)dt from their stages.
     """
 
-    def __init__(self, f, parameters, reached: set[int], solver, start: Node, end: Node, adjoint, parts: int):
-        self.f, self.parameters, self.parts = f, parameters, parts
+    def __init__(self, f, parameters, known, reached: set[int], solver, start: Node, end: Node, adjoint, parts: int):
+        self.f, self.parameters, self.known, self.parts = f, parameters, known, parts
         self.costs, self.rest = adjoint[parts:], start.state[parts:]
         self.weights, self.adaptive = stage_weights(solver.method), solver.adaptive
         self.quadratures = [torch.zeros_like(p) for p in parameters]
@@ -226,7 +227,7 @@ class _System:
 
     def _must_be_known(self, velocity: State, z: State, t: Tensor) -> None:
         """Raise a ``RuntimeError`` where f reaches a leaf that no gradient is asked of."""
-        leaves, _ = walk(edges(velocity), edges((*z, *self.parameters)))
+        leaves, _ = walk(edges(velocity), self.known | edges(z))
         if leaves:
             raise RuntimeError(
                 f"f reaches a tensor of shape {tuple(leaves[0].shape)} at t = {float(t):.6g} that it does not reach at "

@@ -31,6 +31,14 @@ class Field(nn.Module):
     with the batch as its first dimension, one value a sample; :mod:`ncode.functional` applies either. A module such as
     ``nn.Linear``, called as it is, knows only its own parameters and cannot be steered.
 
+    The velocity must be a function of (t, x, θ) alone, of x's shape and dtype, and leave x as it is. Layers that are
+    more than that do something else here than in a network. *Dropout* draws a new mask at every evaluation: the field
+    is random, an adaptive solver finds errors that no step is small enough for and takes thousands of them, and the
+    adjoint, which would differentiate other masks than the loss has seen, refuses it; draw one mask a solve instead,
+    as a slot or in γ. *Batch normalisation* in training couples the samples of a batch, so that a path depends on its
+    neighbours, and counts every evaluation into its running statistics, rejected steps included. Other state that the
+    field keeps may change between solves, but under the adjoint not before the backward pass.
+
     Args:
         shape: the shape of one sample's state x.
         slots: inputs that only a controller can fill, as ``{name: shape}``: they have no value of the field's own.

@@ -351,7 +351,7 @@ def _taken(names: Iterable[str]) -> str:
 
 def _not_read(names: Iterable[str]) -> str:
     return (
-        f"field: does not read {', '.join(sorted(names))}, which is steered: forward must take it with "
+        f"field: never reads the steered {', '.join(sorted(names))}: forward must take such a parameter with "
         "self.value(name, theta) and apply it with ncode.functional, since a module called as it is knows only its own"
     )
 

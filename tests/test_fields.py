@@ -210,7 +210,7 @@ def test_a_steered_parameter_that_the_field_never_reads_is_named(steer, missing,
     control = {"gamma": OpenLoop(2, m)} if loop == "open" else {"g": ClosedLoop(2, m)}
     model = NCODE(field, **control, steer=steer, solver=Solver(gradients=gradients))
     for _ in range(2):
-        with pytest.raises(ValueError, match=f"field: does not read {missing}, which is steered.*self.value"):
+        with pytest.raises(ValueError, match=f"field: never reads the steered {missing}: .*self.value"):
             model(torch.randn(4, 2))
 
 
