@@ -35,7 +35,7 @@ class Field(nn.Module):
     more than that do something else here than in a network. *Dropout* draws a new mask at every evaluation: the field
     is random, an adaptive solver finds errors that no step is small enough for and takes thousands of them, and the
     adjoint, which would differentiate other masks than the loss has seen, refuses it; draw one mask a solve instead,
-    as a slot or in γ. *Batch normalisation* in training couples the samples of a batch, so that a path depends on its
+    as γ may. *Batch normalisation* in training couples the samples of a batch, so that a path depends on its
     neighbours, and counts every evaluation into its running statistics, rejected steps included. Other state that the
     field keeps may change between solves, but under the adjoint not before the backward pass.
 
