@@ -11,7 +11,9 @@ loss on ``Solver(gradients="adjoint")`` takes the same way.
 
 Memory grows neither with T nor with the number of steps: z is solved backward along with a, from one of a fixed
 number of checkpoints to the one before, and what comes out is compared with it (see :mod:`ncode.backward`).
-Every tensor that f captures gets its gradient, declared or not.
+Every tensor that f captures gets its gradient, declared or not; where that cannot be, since f reaches it only later
+than at t[0] or is no longer the same, the backward pass raises an error, as far as it can see: it looks at what f
+reaches once in every stretch between checkpoints, and at what f gives at t[0].
 """
 
 from __future__ import annotations
@@ -22,9 +24,15 @@ import torch
 from torch import Tensor
 
 from ncode.backward import Backward, Checkpoints, Node, ReconstructionWarning
-from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State, integrate
+from ncode.graph import edge, edges, walk
+from ncode.integrate import NFE, RightHandSide, Solver, State, integrate
 
 __all__ = ["ReconstructionWarning", "integrate_with_adjoint"]
+
+MEANWHILE = (
+    "what it reads was set anew meanwhile (a state of the field, or parameters, as by torch.func.functional_call), or "
+    "it is random, as dropout makes it. The adjoint evaluates f again: use gradients='direct'"
+)
 
 
 def integrate_with_adjoint(
@@ -50,12 +58,16 @@ def integrate_with_adjoint(
         raise ValueError("t: the adjoint gives no gradient with respect to times; use gradients='direct'")
     # By identity: a tensor declared twice would get its gradient twice.
     declared = list({id(p): p for p in parameters if p.requires_grad}.values())
-    tensors, reached = _captured(f, state, t, declared)
-    return _Adjoint.apply(f, t, solver, nfe, len(state), costs, reached, *state, *tensors)
+    tensors, reached, velocity = _captured(f, state, t, declared)
+    # A random ℓ is no error: its gradient has the right mean, whichever draw it is of.
+    kept = velocity[: len(state) - costs]
+    return _Adjoint.apply(f, t, solver, nfe, len(state), costs, reached, kept, *state, *tensors)
 
 
-def _captured(f: RightHandSide, state: State, t: Tensor, declared: list[Tensor]) -> tuple[list[Tensor], frozenset[int]]:
-    """What needs a gradient besides the state, and which of it f reaches at t[0], by position.
+def _captured(
+    f: RightHandSide, state: State, t: Tensor, declared: list[Tensor]
+) -> tuple[list[Tensor], frozenset[int], list[Tensor]]:
+    """What needs a gradient besides the state, which of it f reaches at t[0], by position, and what f gives there.
 
     That is what was declared, and the other leaves that f reaches, found in the graph of one evaluation. Without
     this a tensor merely captured by f would silently get no gradient. The evaluation is not counted: it belongs to
@@ -63,49 +75,40 @@ def _captured(f: RightHandSide, state: State, t: Tensor, declared: list[Tensor])
     """
     with torch.enable_grad():
         inputs = tuple(part.detach().requires_grad_() for part in state)
-        outputs = f(t[0], inputs)
+        outputs = f(t[0].to(state[0].dtype), inputs)
     # Where the walk stops: at the state's leaves and at what was declared, with or without a history of its own.
-    cuts = {_edge(tensor) for tensor in declared}
-    stops = {_edge(tensor) for tensor in inputs}
-    starts = [_edge(output) for output in outputs if output.requires_grad]
-    leaves, reached = _walk(starts, stops | cuts)
-    histories = [edge for node, _ in cuts for edge in node.next_functions]
-    upstream, passed = _walk(histories, set())
+    cuts, stops, starts = edges(declared), edges(inputs), edges(outputs)
+    leaves, reached = walk(starts, stops | cuts)
+    histories = [behind for node, _ in cuts for behind in node.next_functions]
+    upstream, passed = walk(histories, set())
     if passed & cuts or not {id(leaf) for leaf in leaves}.isdisjoint(id(leaf) for leaf in upstream):
         # Autograd does not stop at a tensor whose gradient it is asked for: what lies behind a declared tensor and is
         # reached on another way too would count twice. Leaves alone are right, if slower.
-        tensors, reached = _walk([*starts, *cuts], stops)
+        tensors, reached = walk([*starts, *cuts], stops)
     else:
         tensors = [*declared, *leaves]
-    return tensors, frozenset(i for i, tensor in enumerate(tensors) if _edge(tensor) in reached)
+    positions = frozenset(i for i, tensor in enumerate(tensors) if edge(tensor) in reached)
+    return tensors, positions, [output.detach() for output in outputs]
 
 
-def _walk(edges: list[tuple], stops: set[tuple]) -> tuple[list[Tensor], set[tuple]]:
-    """The leaves behind ``edges`` in the graph, as far as ``stops``, and the edges seen, stops included."""
-    stack, leaves, seen = list(edges), [], set()
-    while stack:
-        edge = stack.pop()
-        if edge in seen or edge[0] is None:
-            continue
-        seen.add(edge)
-        if edge in stops:
-            continue
-        if hasattr(edge[0], "variable"):
-            leaves.append(edge[0].variable)
-        stack.extend(edge[0].next_functions)
-    return leaves, seen
-
-
-def _edge(tensor: Tensor) -> tuple:
-    """Where ``tensor`` stands in the graph: what next_functions would say of it."""
-    edge = torch.autograd.graph.get_gradient_edge(tensor)
-    return edge.node, edge.output_nr
+def _must_be_the_same(f: RightHandSide, t: Tensor, state: State, kept: Sequence[Tensor] | None) -> None:
+    """Raise a ``RuntimeError`` where f gives another velocity than ``kept``, by more than a GPU rounds differently."""
+    if kept is None:
+        return
+    with torch.no_grad():
+        found = f(t.to(state[0].dtype), state)
+    for a, b in zip(found, kept, strict=False):
+        allowed = max(1e-3, 10 * torch.finfo(b.dtype).eps) * b.abs().amax()
+        if not bool((a - b).abs().amax() <= allowed):
+            raise RuntimeError(f"f no longer gives the velocity that it gave in the forward pass: {MEANWHILE}")
 
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, f, t, solver, nfe, parts, costs, reached, *tensors):
+    def forward(ctx, f, t, solver, nfe, parts, costs, reached, velocity, *tensors):
         ctx.f, ctx.solver, ctx.nfe, ctx.parts, ctx.costs, ctx.reached = f, solver, nfe, parts, costs, reached
+        # Autocast has ended when the backward pass evaluates f again.
+        ctx.velocity = None if torch.is_autocast_enabled(tensors[0].device.type) else velocity
         # Checkpoints lie between the output times: in float32 neighbours could not be told apart.
         t = t.double()
         kept = Checkpoints(solver.checkpoints)
@@ -132,17 +135,8 @@ class _Adjoint(torch.autograd.Function):
                 nodes.append(Node(ctx.t[i], tuple(part[i] for part in path), gradient))
         nodes.sort(key=lambda node: float(node.t), reverse=bool(ctx.t[-1] > ctx.t[0]))
         solve = Backward(ctx.f, ctx.solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
-        swapped = RuntimeError(
-            "f no longer reaches a tensor that it reached in the forward pass: parameters that were swapped "
-            "meanwhile, as by torch.func.functional_call, need gradients='direct'"
-        )
-        try:
-            adjoint, quadratures = solve(nodes)
-        except SolveError as error:
-            # Another f follows another path: that, and not the dynamics, is what is wrong then.
-            if not ctx.reached <= solve.reached:
-                raise swapped from error
-            raise
+        _must_be_the_same(ctx.f, ctx.t[0], tuple(part[0] for part in path), ctx.velocity)
+        adjoint, quadratures = solve(nodes)
         if solve.evaluated and not ctx.reached <= solve.reached:
-            raise swapped
-        return None, None, None, None, None, None, None, *adjoint, *quadratures
+            raise RuntimeError(f"f no longer reaches a tensor that it reached in the forward pass: {MEANWHILE}")
+        return None, None, None, None, None, None, None, None, *adjoint, *quadratures

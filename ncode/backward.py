@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from ncode.graph import edges, walk
 from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State, finite, integrate, per_sample
 
 DEEPEST = 20
@@ -96,6 +97,7 @@ class Backward:
     ):
         self.f, self.solver, self.nfe, self.parts = f, solver, nfe, parts
         self.parameters, self.first_step = tuple(parameters), first_step
+        self.known = edges(parameters)
         self.quadratures = [torch.zeros_like(p) for p in parameters]
         self.missed: list[tuple[float, int, float]] = []
         self.reached: set[int] = set()
@@ -154,7 +156,7 @@ class Backward:
         """State, adjoint and quadratures at ``end``, and the length of the last step that was proposed."""
         n = self.parts
         self.evaluated = True
-        system = _System(self.f, self.parameters, self.reached, self.solver, start, end, adjoint, n)
+        system = _System(self.f, self.parameters, self.known, self.reached, self.solver, start, end, adjoint, n)
         initial = (*start.state[:n], *(a / s for a, s in zip(adjoint, system.scale, strict=False)))
         # A state that runs away makes the field ever steeper: such an attempt is cut short.
         limit = self.nfe.backward + 4 * self.nfe.forward + 200 if self.solver.refine else None
@@ -184,8 +186,8 @@ class _System:
     It looks on as the solver takes its steps, and sums ∫(a ∂f/∂μ + ∂ℓ/∂μ)dt from their stages.
     """
 
-    def __init__(self, f, parameters, reached: set[int], solver, start: Node, end: Node, adjoint, parts: int):
-        self.f, self.parameters, self.parts = f, parameters, parts
+    def __init__(self, f, parameters, known, reached: set[int], solver, start: Node, end: Node, adjoint, parts: int):
+        self.f, self.parameters, self.known, self.parts = f, parameters, known, parts
         self.costs, self.rest = adjoint[parts:], start.state[parts:]
         self.weights, self.adaptive = stage_weights(solver.method), solver.adaptive
         self.quadratures = [torch.zeros_like(p) for p in parameters]
@@ -195,7 +197,10 @@ class _System:
         self.dt = 0.0
         # ∫ runs with the forward solve, steps have positive lengths.
         self.sign = 1.0 if start.t > end.t else -1.0
+        # Once a stretch: a walk through the graph takes as long as a small field.
+        self.look = True
         self.first = self.evaluate(start.t.to(start.state[0].dtype), start.state[:parts], adjoint[:parts], True)
+        self.look = False
         self.start_product = self.product
         self.scale = _scale(adjoint[:parts], self.first[1], float((end.t - start.t).abs()))
 
@@ -205,6 +210,8 @@ class _System:
         with torch.enable_grad():
             z = tuple(part.detach().requires_grad_() for part in state)
             velocity = self.f(t, (*z, *self.rest))
+            if self.look:
+                self._must_be_known(velocity, z, t)
             pairs = [(v, a) for v, a in zip(velocity, (*adjoint, *self.costs), strict=True) if v.requires_grad]
             # The graph of what was declared with a history is shared by all evaluations: keep it.
             products = [None] * len((*z, *inputs))
@@ -217,6 +224,16 @@ class _System:
             self.reached.update(i for i, product in enumerate(self.product) if product is not None)
         zeros = [torch.zeros_like(x) if p is None else p for x, p in zip(z, products[:n], strict=True)]
         return [v.detach() for v in velocity[:n]], zeros
+
+    def _must_be_known(self, velocity: State, z: State, t: Tensor) -> None:
+        """Raise a ``RuntimeError`` where f reaches a leaf that no gradient is asked of."""
+        leaves, _ = walk(edges(velocity), self.known | edges(z))
+        if leaves:
+            raise RuntimeError(
+                f"f reaches a tensor of shape {tuple(leaves[0].shape)} at t = {float(t):.6g} that it does not reach at "
+                "the first time, and that needs a gradient, which would be lost: make it a parameter of the field, "
+                "name it (solve's parameters, path_cost's captured), or use gradients='direct'"
+            )
 
     def __call__(self, t: Tensor, state: State) -> State:
         if self.first is not None:

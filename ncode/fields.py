@@ -27,7 +27,17 @@ class Field(nn.Module):
     """Base of the vector fields f(t, x, θ).
 
     A subclass registers its parameters as usual and implements :meth:`forward`, where it takes each parameter with
-    ``self.value(name, theta)``: the controller's value when it is steered, its own otherwise.
+    ``self.value(name, theta)``: the controller's value when it is steered, its own otherwise. A steered one arrives
+    with the batch as its first dimension, one value a sample; :mod:`ncode.functional` applies either. A module such as
+    ``nn.Linear``, called as it is, knows only its own parameters and cannot be steered.
+
+    The velocity must be a function of (t, x, θ) alone, of x's shape and dtype, and leave x as it is. Layers that are
+    more than that do something else here than in a network. *Dropout* draws a new mask at every evaluation: the field
+    is random, an adaptive solver finds errors that no step is small enough for and takes thousands of them, and the
+    adjoint, which would differentiate other masks than the loss has seen, refuses it; draw one mask a solve instead,
+    as γ may. *Batch normalisation* in training couples the samples of a batch, so that a path depends on its
+    neighbours, and counts every evaluation into its running statistics, rejected steps included. Other state that the
+    field keeps may change between solves, but under the adjoint not before the backward pass.
 
     Args:
         shape: the shape of one sample's state x.
@@ -82,11 +92,16 @@ class Field(nn.Module):
         that is not used. A parameter can be released once.
 
         Raises:
-            ValueError: when a pattern matches nothing, or a parameter has been released before.
+            ValueError: when a pattern matches nothing, a parameter has been released before, or it is tied: under its
+                other name it would stay behind.
         """
         names = self.names(patterns)
         if taken := [name for name in names if name in self.steered]:
             raise ValueError(f"steer: {', '.join(taken)} already belongs to another model's controller")
+        every = list(self.named_parameters(remove_duplicate=False))
+        for name, other in itertools.permutations(every, 2):
+            if name[0] in names and name[1] is other[1]:
+                raise ValueError(f"steer: {name[0]} is tied to {other[0]}: a controller can steer neither")
         start = []
         for name in names:
             self.steered[name] = self._shape_of(name)
@@ -107,6 +122,43 @@ class Field(nn.Module):
         if name in self.steered:
             return self.steered[name]
         return self.slots[name] if name in self.slots else tuple(self.get_parameter(name).shape)
+
+
+class Reads(dict):
+    """Steered values by name, which cross the names that a field reads off ``unread``.
+
+    A dict as :meth:`Field.unpack` gives it, for fields that pass it on whole.
+    """
+
+    def __init__(self, values: Theta, unread: set[str]):
+        super().__init__(values)
+        self.unread = unread
+
+    def __getitem__(self, name):
+        self.unread.discard(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        self.unread.discard(name)
+        return super().get(name, default)
+
+    def __iter__(self):
+        # Without an iterator of its own, dict(theta) and {**theta} would copy the values unseen.
+        return super().__iter__()
+
+    def values(self):
+        self.unread.clear()
+        return super().values()
+
+    def items(self):
+        self.unread.clear()
+        return super().items()
+
+    def copy(self):
+        return dict(self)
+
+    def __or__(self, other):
+        return dict(self) | other
 
 
 class MLP(Field):

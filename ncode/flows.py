@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.control import OpenLoop
-from ncode.fields import Field
+from ncode.fields import Field, Reads
 from ncode.integrate import NFE, RightHandSide, SolveError, Solver, State
 from ncode.solve import solve
 
@@ -52,12 +52,17 @@ class Flow(nn.Module):
         field: the vector field f(t, x, θ).
         solver: how its initial value problem is solved.
 
+    Raises:
+        ValueError: when ``field`` is no :class:`~ncode.fields.Field`.
+
     Attributes:
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
     def __init__(self, field: Field, solver: Solver | None = None):
         super().__init__()
+        if not isinstance(field, Field):
+            raise ValueError(f"field: must be an ncode.Field, not {type(field).__name__}")
         self.field = field
         self.solver = solver or Solver()
         self.nfe = NFE()
@@ -78,7 +83,9 @@ class Flow(nn.Module):
 
         Raises:
             SolveError: when the solve fails.
-            ValueError: when ``x0`` has the wrong shape, dtype or device, is empty or not finite.
+            ValueError: when ``x0`` has the wrong shape, dtype or device, is empty or not finite; when the first
+                velocity that the field gives has another shape or dtype than the state, or the field changes it in
+                place.
         """
         path, _ = self._path(x0, [0.0, self.solver.horizon])
         return path[0][-1]
@@ -131,8 +138,9 @@ class Flow(nn.Module):
                 # A controller's doing and not the caller's: in training it costs a step, as later in the solve.
                 bad = int((~torch.isfinite(part.flatten(1)).all(1)).nonzero()[0])
                 raise SolveError("non-finite values", bad, float(t[0]), 0, math.inf)
+        names = [*("field", "g")[: len(state) - costs], *["running"] * costs]
         try:
-            path, self.nfe = solve(f, state, t, self.solver, [*captured, *self.field.parameters()], costs)
+            path, self.nfe = solve(f, state, t, self.solver, [*captured, *self.field.parameters()], costs, names)
         except SolveError as error:
             self.nfe = NFE(forward=error.nfe)
             raise
@@ -244,21 +252,24 @@ class NCODE(Flow):
     Args:
         field: whose parameters are steered; it hands them over (see :meth:`ncode.fields.Field.release`).
         gamma: γ, from x(0) (batch, …) to θ(0) (batch, m): :class:`~ncode.control.OpenLoop`,
-            :class:`~ncode.control.DataControl` or any module of these shapes.
-        g: from (t, x, θ) to θ' (batch, m): :class:`~ncode.control.ClosedLoop` or any module of these shapes.
+            :class:`~ncode.control.DataControl` or any module or function of these shapes.
+        g: from (t, x, θ) to θ' (batch, m): :class:`~ncode.control.ClosedLoop` or any module or function of these
+            shapes. A function's parameters are no parameters of the model.
         steer: which of the field's parameters, by name or shell pattern. The others stay the field's own.
         solver: see :class:`Flow`.
 
     Raises:
         ValueError: when there is neither γ nor g, ``steer`` matches nothing, another model's controller owns some of
-            the field, or γ gives another number of control variables. The field is then as it was.
+            the field, a steered parameter is tied to another, or γ gives another number of control variables. The
+            field is then as it was. At the end of the first solve over the whole horizon, when the field has not read
+            a parameter that is steered.
     """
 
     def __init__(
         self,
         field: Field,
-        gamma: nn.Module | None = None,
-        g: nn.Module | None = None,
+        gamma: Callable[[Tensor], Tensor] | None = None,
+        g: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
         steer: str | Iterable[str] = "*",
         solver: Solver | None = None,
     ):
@@ -272,6 +283,8 @@ class NCODE(Flow):
             gamma.must_give(field.size(steer))
         start = field.release(steer)
         self.owned = tuple(field.steered)
+        # A slot has no value that could be missed.
+        self.unread = set(field.steered) - set(field.slots)
         self.m = len(start)
         self.gamma, self.g = gamma, g
         if isinstance(gamma, OpenLoop):
@@ -295,16 +308,35 @@ class NCODE(Flow):
     def problem(self, x0):
         theta0 = self.initial_control(x0)
         if self.g is None:
-            values = self.field.unpack(theta0)
+            values = self._unpack(theta0)
             return Problem(
                 lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0
             )
 
         def coupled(t, z):
             x, theta = z
-            return self.field(t, x, self.field.unpack(theta)), self.g(t, x, theta)
+            return self.field(t, x, self._unpack(theta)), self.g(t, x, theta)
 
-        return Problem(coupled, (x0, theta0), tuple(self.g.parameters()), control=lambda z: z[1])
+        captured = tuple(self.g.parameters()) if isinstance(self.g, nn.Module) else ()
+        return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1])
+
+    def solve(self, f, state, t, captured, costs=0):
+        try:
+            path = super().solve(f, state, t, captured, costs)
+        except (AttributeError, TypeError) as error:
+            # A parameter that was handed over is None to the module that had it.
+            if self.unread and "NoneType" in str(error):
+                raise ValueError(_not_read(self.unread)) from error
+            raise
+        # Some may be read only later than a short solve gets.
+        if self.unread and float(abs(t[-1] - t[0])) > 0.999 * abs(self.solver.horizon):
+            raise ValueError(_not_read(self.unread))
+        return path
+
+    # No closer type: in the tests a checked one would read a value itself.
+    def _unpack(self, theta: Tensor) -> dict:
+        values = self.field.unpack(theta)
+        return Reads(values, self.unread) if self.unread else values
 
     def _control(self, path, problem):
         if self.g is None:
@@ -315,6 +347,13 @@ class NCODE(Flow):
 
 def _taken(names: Iterable[str]) -> str:
     return f"field: {', '.join(names)} already belongs to another model's controller: give every model its own field"
+
+
+def _not_read(names: Iterable[str]) -> str:
+    return (
+        f"field: never reads the steered {', '.join(sorted(names))}: forward must take such a parameter with "
+        "self.value(name, theta) and apply it with ncode.functional, since a module called as it is knows only its own"
+    )
 
 
 def _no_slots(field: Field) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -70,14 +71,19 @@ class Solver:
             raise ValueError(f"gradients: {self.gradients!r} is neither 'direct' nor 'adjoint'")
         if self.norm not in ("worst", "mean"):
             raise ValueError(f"norm: {self.norm!r} is neither 'worst' nor 'mean'")
+        for name in ("rtol", "atol", "horizon"):
+            if not isinstance(getattr(self, name), Real):
+                raise ValueError(f"{name}: must be a number, not {getattr(self, name)!r}")
         for name in ("rtol", "atol"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: must be positive and finite, not {getattr(self, name)}")
         if not math.isfinite(self.horizon) or self.horizon == 0:
             raise ValueError(f"horizon: must be finite and not zero, not {self.horizon}")
         for name, least in (("steps", 1), ("max_nfe", 1), ("checkpoints", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: must be at least {least}, not {getattr(self, name)}")
+            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < least:
+                raise ValueError(f"{name}: must be an integer, at least {least}, not {getattr(self, name)!r}")
+        if self.refine not in (True, False):
+            raise ValueError(f"refine: must be True or False, not {self.refine!r}")
 
     @property
     def adaptive(self) -> bool:
@@ -122,6 +128,10 @@ class SolveError(RuntimeError):
         super().__init__(
             f"{reason} at t = {t:.6g} after {nfe} evaluations ({who}, state's RMS {state_norm:.3g}). {advice}"
         )
+
+    def __reduce__(self):
+        # By itself an exception is built again from its message alone: it could not leave a process.
+        return type(self), (self.reason, self.sample, self.t, self.nfe, self.state_norm), self.__dict__
 
 
 def integrate(

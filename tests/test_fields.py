@@ -180,3 +180,97 @@ def test_a_timed_field_sees_the_time_and_can_be_steered(float64):
 def test_weights_that_do_not_fit_are_refused_whatever_their_size(x, weight, unchecked):
     with pytest.raises(RuntimeError):
         functional.linear(torch.ones(x), torch.ones(weight))
+
+
+class Called(Field):
+    """A field that calls its layers, as one does without a controller."""
+
+    def __init__(self):
+        super().__init__(shape=(2,))
+        self.net = nn.Sequential(nn.Linear(2, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 2))
+
+    def forward(self, t, x, theta):
+        return self.net(x)
+
+
+@pytest.mark.parametrize("gradients", ["direct", "adjoint"])
+@pytest.mark.parametrize("loop", ["open", "closed"])
+@pytest.mark.parametrize(
+    ("steer", "missing"),
+    [
+        # nn.Linear works without a bias, nn.LayerNorm without either, and neither has ever heard of a controller.
+        ("net.0.bias", "net.0.bias"),
+        ("net.1.*", "net.1.bias, net.1.weight"),
+        ("net.3.weight", "net.3.weight"),
+    ],
+)
+def test_a_steered_parameter_that_the_field_never_reads_is_named(steer, missing, loop, gradients):
+    field = Called()
+    m = field.size(steer)
+    control = {"gamma": OpenLoop(2, m)} if loop == "open" else {"g": ClosedLoop(2, m)}
+    model = NCODE(field, **control, steer=steer, solver=Solver(gradients=gradients))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"field: never reads the steered {missing}: .*self.value"):
+            model(torch.randn(4, 2))
+
+
+@pytest.mark.parametrize("gradients", ["direct", "adjoint"])
+@pytest.mark.parametrize("loop", ["open", "closed"])
+def test_a_steered_parameter_may_be_read_late(loop, gradients):
+    class Switched(Field):
+        def __init__(self):
+            super().__init__(shape=(1,))
+            self.early, self.late = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+
+        def forward(self, t, x, theta):
+            return -self.value("early" if t < 0.5 else "late", theta) * x
+
+    control = {"gamma": OpenLoop(1, 2)} if loop == "open" else {"g": ClosedLoop(1, 2)}
+    model = NCODE(Switched(), **control, solver=Solver("rk4", gradients=gradients))
+    x = torch.randn(3, 1)
+    assert model.trajectory(x, [0.0, 0.2]).x.shape == (2, 3, 1)
+    model(x).sum().backward()
+    # From then on the field gets what it is steered by as it is.
+    assert not model.unread and type(model._unpack(model.initial_control(x))) is dict
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        dict,
+        lambda theta: {**theta},
+        lambda theta: {name: theta[name] for name in theta},
+        lambda theta: {name: theta.get(name) for name in theta},
+        lambda theta: dict(theta.items()),
+        lambda theta: dict(zip(theta, theta.values(), strict=True)),
+        lambda theta: theta.copy(),
+        lambda theta: {} | theta,
+        lambda theta: theta | {},
+    ],
+)
+def test_a_field_may_read_its_control_in_any_way(read):
+    class Reader(MLP):
+        def forward(self, t, x, theta):
+            return super().forward(t, x, read(theta))
+
+    field = Reader(2, (3,))
+    NCODE(field, gamma=OpenLoop(2, field.size()))(torch.randn(3, 2))
+
+
+def test_a_tied_parameter_is_not_steered_under_one_of_its_names():
+    class Tied(Field):
+        def __init__(self):
+            super().__init__(shape=(2,))
+            self.a, self.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2)
+            self.b.weight = self.a.weight
+
+        def forward(self, t, x, theta):
+            value = functional.linear(x, self.value("a.weight", theta))
+            return functional.linear(value, self.value("b.weight", theta), self.value("b.bias", theta))
+
+    field = Tied()
+    with pytest.raises(ValueError, match=r"steer: a\.weight is tied to b\.weight"):
+        NCODE(field, gamma=OpenLoop(2, field.size()))
+    assert len(list(field.parameters())) == 2
+    model = NCODE(field, gamma=OpenLoop(2, 2), steer="b.bias")
+    assert model(torch.randn(3, 2)).shape == (3, 2)

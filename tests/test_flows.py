@@ -294,6 +294,81 @@ def test_models_that_make_no_sense_are_refused():
         wide(torch.randn(5, 2))
 
 
+class Answers(Field):
+    """A field that gives what it is told to."""
+
+    def __init__(self, answer):
+        super().__init__(shape=(2, 3))
+        self.answer = answer
+
+    def forward(self, t, x, theta):
+        return self.answer(x)
+
+
+@pytest.mark.parametrize("gradients", ["direct", "adjoint"])
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        # As many numbers as x in another order: torchdiffeq would take them for x's.
+        (lambda x: x.movedim(1, -1), r"field: must give shape \(5, 2, 3\), not \(5, 3, 2\)"),
+        (lambda x: x.flatten(1), r"field: must give shape \(5, 2, 3\), not \(5, 6\)"),
+        (lambda x: None, r"field: must give a tensor of shape \(5, 2, 3\), not NoneType"),
+        (lambda x: (x, x), "field: must give a tensor of .* not tuple"),
+        (lambda x: x.double(), "field: must give torch.float32, not torch.float64"),
+    ],
+)
+def test_a_velocity_that_is_none_is_named(unchecked, answer, message, method, gradients):
+    with pytest.raises(ValueError, match=message):
+        NeuralODE(Answers(answer), Solver(method, gradients=gradients))(torch.randn(5, 2, 3))
+
+
+def test_what_g_gives_is_checked_as_well(unchecked):
+    for g, message in [
+        (lambda t, x, theta: theta.T, r"g: must give shape \(5, 2\), not \(2, 5\)"),
+        (lambda t, x, theta: theta.double(), "g: must give torch.float32"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            NCODE(Velocity(2), g=g)(torch.randn(5, 2))
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+def test_a_field_that_changes_its_state_in_place_is_refused(method):
+    # The solver goes on from the state that the field has overwritten: another path, without a sign of it.
+    field = Answers(nn.ReLU(inplace=True))
+    with torch.no_grad(), pytest.raises(ValueError, match="field: must not change its inputs in place"):
+        NeuralODE(field, Solver(method))(torch.randn(5, 2, 3))
+
+
+def test_a_solve_may_run_in_inference_mode_and_under_autocast():
+    model = build("both", Solver("rk4"))
+    x = torch.randn(5, 2)
+    with torch.no_grad():
+        end = model(x)
+        with torch.inference_mode():
+            torch.testing.assert_close(model(x.clone()), end)
+        with torch.autocast("cpu", torch.bfloat16):
+            # bfloat16 has eight bits.
+            torch.testing.assert_close(model(x), end, rtol=0.05, atol=0.05)
+
+
+def test_a_module_that_is_no_field_is_named(unchecked):
+    for model in (NeuralODE, DataControlledODE, lambda f: AugmentedNeuralODE(f, 1), lambda f: NCODE(f, DataControl())):
+        with pytest.raises(ValueError, match=r"field: must be an ncode\.Field, not Linear"):
+            model(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("gradients", ["direct", "adjoint"])
+def test_controllers_may_be_functions(gradients):
+    scale = nn.Parameter(torch.tensor(0.5))
+    solver = Solver(rtol=1e-6, atol=1e-6, gradients=gradients)
+    model = NCODE(Velocity(2), gamma=lambda x: scale * x, g=lambda t, x, theta: -x, solver=solver)
+    x = torch.randn(5, 2)
+    model(x).sum().backward()
+    # x(1) = x(0)(cos 1 + scale sin 1)
+    torch.testing.assert_close(scale.grad, x.sum() * math.sin(1.0), rtol=1e-4, atol=1e-4)
+
+
 def test_a_failed_solve_leaves_the_model_usable():
     model = NeuralODE(MLP(1, (4,)), Solver(max_nfe=3))
     x = torch.ones(2, 1)

@@ -10,7 +10,7 @@ from models import KINDS, build
 from torch import nn
 from torchdiffeq import odeint, odeint_adjoint
 
-from ncode import NCODE, ClosedLoop, Field, NeuralODE, OpenLoop, Solver, solve
+from ncode import NCODE, ClosedLoop, Field, NeuralODE, OpenLoop, Solver, path_cost, solve
 from ncode.fields import Velocity
 
 TIGHT = {"method": "dopri8", "rtol": 1e-11, "atol": 1e-11}
@@ -251,6 +251,70 @@ def test_parameters_swapped_between_forward_and_backward_are_refused():
     end = torch.func.functional_call(model, other, (torch.randn(4, 2),))
     with pytest.raises(RuntimeError, match="no longer"):
         end.sum().backward()
+
+
+class Context(Field):
+    """A field that reads something which is no parameter of its own."""
+
+    def __init__(self, encoders=()):
+        super().__init__(shape=(2,))
+        self.layer = nn.Linear(4, 2)
+        self.encoders = nn.ModuleList(encoders)
+        self.context = None
+
+    def forward(self, t, x, theta):
+        now = self.context[min(int(t), len(self.context) - 1)]
+        return torch.tanh(self.layer(torch.cat([x, now], 1)))
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri5"])
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_tensor_first_reached_later_gets_its_gradient_where_the_field_owns_it_and_is_refused_else(owned, method):
+    torch.manual_seed(0)
+    encoders = [nn.Linear(2, 2) for _ in range(3)]
+    field, x = Context(encoders if owned else ()), torch.randn(4, 2)
+    gradients = []
+    for kind in ("direct", "adjoint"):
+        field.context = [encoder(x) for encoder in encoders]
+        model = NeuralODE(field, Solver(method, 1e-8, 1e-8, horizon=3.0, steps=300, gradients=kind))
+        loss = model(x).square().sum()
+        if kind == "adjoint" and not owned:
+            with pytest.raises(RuntimeError, match=r"shape \(2, 2\) at t = 3 .* would be lost"):
+                loss.backward()
+            return
+        gradients.append(torch.autograd.grad(loss, [encoder.weight for encoder in encoders]))
+    # The context jumps at t = 1 and 2, where a fixed step is of the first order.
+    torch.testing.assert_close(*gradients, rtol=0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri5"])
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_field_whose_state_changed_between_forward_and_backward_is_refused(learned, method):
+    torch.manual_seed(0)
+    field, encoder, x = Context(), nn.Linear(3, 2).requires_grad_(learned), torch.randn(4, 2)
+    model = NeuralODE(field, Solver(method, steps=100, gradients="adjoint"))
+    field.context = [encoder(torch.randn(4, 3))]
+    first = model(x)
+    field.context = [encoder(torch.randn(4, 3))]
+    with pytest.raises(RuntimeError, match=r"no longer gives the velocity .* set anew"):
+        (first - model(x)).square().sum().backward()
+
+
+def test_a_random_field_is_refused_by_the_adjoint_and_a_random_cost_is_not():
+    class Dropped(Field):
+        def __init__(self):
+            super().__init__(shape=(2,))
+            self.drop = nn.Dropout(0.5)
+
+        def forward(self, t, x, theta):
+            return -self.drop(x)
+
+    model = NeuralODE(Dropped(), Solver("rk4", gradients="adjoint"))
+    x = torch.randn(4, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="random"):
+        model(x).sum().backward()
+    model.eval()(x).sum().backward()
+    path_cost(model, x, lambda p: (torch.randn_like(p.x) * p.x).sum(1)).cost.sum().backward()
 
 
 def test_times_get_gradients_directly_and_are_refused_by_the_adjoint():

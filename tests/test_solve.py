@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import re
 
 import pytest
@@ -221,6 +223,15 @@ def test_a_gradient_that_is_not_finite_names_its_sample():
     assert caught.value.t == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_failure_survives_copy_and_pickle(again):
+    error = SolveError("too many evaluations", 3, 0.5, 100, 2.0)
+    error.add_note("at step 7")
+    found = again(error)
+    assert type(found) is SolveError and str(found) == str(error)
+    assert vars(found) == vars(error)
+
+
 # Options
 
 
@@ -239,9 +250,15 @@ def test_a_gradient_that_is_not_finite_names_its_sample():
         ("horizon", math.inf),
         ("steps", 0),
         ("max_nfe", 0),
+        ("rtol", "a"),
+        ("horizon", "a"),
+        ("steps", 1.5),
+        ("steps", "a"),
+        ("checkpoints", 2.5),
+        ("refine", "a"),
     ],
 )
-def test_options_that_make_no_sense_are_named(option, value):
+def test_options_that_make_no_sense_are_named(option, value, unchecked):
     with pytest.raises(ValueError, match=re.escape(f"{option}: ")):
         Solver(**{option: value})
 
