@@ -119,8 +119,10 @@ class _Adjoint(torch.autograd.Function):
         return path
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, *gradients):
+        if torch.is_grad_enabled():
+            # Left to autograd, a second derivative would lack what goes through this gradient, without a sign.
+            raise RuntimeError("the adjoint's gradient has no derivative (create_graph=True): use gradients='direct'")
         n, saved = ctx.parts, ctx.saved_tensors
         end = n * (1 + len(ctx.times))
         path, states, parameters = saved[:n], saved[n:end], saved[end:]

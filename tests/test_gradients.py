@@ -359,3 +359,15 @@ def test_the_library_agrees_with_torchdiffeq_where_that_is_right():
     end = odeint(lambda t, z: f(t, z, {}), x, torch.tensor([0.0, 1.0]), rtol=1e-12, atol=1e-12)[-1]
     torch.testing.assert_close(model(x), end, atol=1e-8, rtol=0)
     assert isinstance(build("closed", DIRECT).g, ClosedLoop) and isinstance(build("open", DIRECT).gamma, OpenLoop)
+
+
+@pytest.mark.parametrize("kind", ["node", "open", "closed"])
+def test_the_adjoint_refuses_a_second_derivative(kind):
+    model = build(kind, Solver(gradients="adjoint"))
+    x = torch.randn(3, 2, requires_grad=True)
+    loss = model(x).square().sum()
+    with pytest.raises(RuntimeError, match="create_graph"):
+        torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="create_graph"):
+        torch.autograd.functional.hessian(lambda y: model(y).sum(), x.detach())
+

@@ -236,9 +236,6 @@ def as_a_user_has_it(check: str, kind: str, column: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-# The adjoint's second derivatives are not all refused: where γ has a share in them, autograd.grad gives that one alone.
-WRONG = {"double backward, `create_graph=True`": (RuntimeError, AssertionError)}
-
 CHECKS = {
     "double backward, `create_graph=True`": (double_backward,),
     "`torch.autograd.functional.jacobian`": (jacobian,),
@@ -274,7 +271,7 @@ def test_what_works_with_pytorch(row, column, float64):
             if TABLE[row][column] == "yes":
                 check(model)
             else:
-                with pytest.raises(WRONG.get(row, RuntimeError)):
+                with pytest.raises(RuntimeError):
                     check(model)
 
 
