@@ -370,4 +370,3 @@ def test_the_adjoint_refuses_a_second_derivative(kind):
         torch.autograd.grad(loss, x, create_graph=True)
     with pytest.raises(RuntimeError, match="create_graph"):
         torch.autograd.functional.hessian(lambda y: model(y).sum(), x.detach())
-
