@@ -21,7 +21,7 @@ from ncode.runs import Record
 SEED = 0
 """Whose runs are shown; none was chosen."""
 
-COLUMNS = 8
+COLUMNS = 7
 """Samples of every density."""
 
 LINES = 2
