@@ -128,6 +128,8 @@ class Reads(dict):
     """Steered values by name, which cross the names that a field reads off ``unread``.
 
     A dict as :meth:`Field.unpack` gives it, for fields that pass it on whole.
+
+    :meta private:
     """
 
     def __init__(self, values: Theta, unread: set[str]):
