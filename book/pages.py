@@ -12,7 +12,7 @@ from pathlib import Path
 
 from book import sync
 from ncode import claims, paper, profiles, results
-from ncode.page import MARKS
+from ncode.page import MARKS, grouped
 
 # The modules of the API reference, in the order in which a reader meets them; a missing one is left out.
 MODULES = (
@@ -74,7 +74,11 @@ def verdict(shown: Mapping) -> str:
 
 def _admonition(shown: Mapping, link: str) -> str:
     claim = claims.get(shown["claim"])
-    checks = "\n".join(f"- {MARKS[held]} {name}" for name, held in shown["checks"])
+    lines = []
+    for head, of in grouped(shown["checks"]):
+        lines += [f"- {head}"] if head else []
+        lines += [f"{'  ' if head else ''}- {MARKS[held]} {name}" for name, held in of]
+    checks = "\n".join(lines)
     untested = "\n".join(f"- – {what}: **not tested here**. {takes}" for what, takes in shown["untested"])
     checks = "\n".join(part for part in (checks, untested) if part)
     parts = [f"{claim.text} *({claim.where})*", checks, shown["note"], f"*{evidence(shown)}* · {link}"]

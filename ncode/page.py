@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from ncode import claims, paper, profiles, provenance
@@ -130,7 +130,10 @@ class Verdict(_Shown):
         return {**asdict(self), "checks": list(self.checks.items()), "untested": list(self.untested.items())}
 
     def html(self) -> str:
-        rows = "".join(f"<li>{MARKS[held]} {html.escape(name)}</li>" for name, held in self.checks.items())
+        rows = ""
+        for head, of in grouped(self.checks.items()):
+            lines = "".join(f"<li>{MARKS[held]} {html.escape(name)}</li>" for name, held in of)
+            rows += f"<li>{html.escape(head)}<ul>{lines}</ul></li>" if head else lines
         rows += "".join(
             f"<li>– {html.escape(what)}: not tested here. {html.escape(takes)}</li>"
             for what, takes in self.untested.items()
@@ -142,6 +145,20 @@ class Verdict(_Shown):
             f"({html.escape(self.profile)} profile, {evidence}). "
             f"{html.escape(claims.get(self.claim).text)}</p><ul>{rows}</ul>{note}</div>"
         )
+
+
+def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool | None]]]]:
+    """Checks under what several of them begin with, up to a colon; a check that shares it with none stands alone.
+
+    A group stands where its first check does; of a check alone the first part is empty.
+    """
+    groups: dict[str, list[tuple[str, bool | None]]] = {}
+    for name, held in checks:
+        groups.setdefault(name.partition(": ")[0], []).append((name, held))
+    return [
+        (head, [(name.removeprefix(f"{head}: "), held) for name, held in of]) if len(of) > 1 else ("", of)
+        for head, of in groups.items()
+    ]
 
 
 @dataclass(frozen=True)

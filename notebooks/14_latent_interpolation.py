@@ -57,8 +57,8 @@ plotting.use_style()
 # pixels, $(1-t)\,x_a + t\,x_b$, is as smooth as can be and shows no digit half-way. So we measure two things, over pairs
 # of test images of different classes, the same for every model:
 #
-# - **smooth**: the perceptual path length {cite:p}`karras2019`, with the features $\varphi$ of the digit classifier that also judges
-#   generated images,
+# - **smooth**: the perceptual path length {cite:p}`karras2019`, with the features $\varphi$ of the network that also judges
+#   generated images, a classifier of digits or, on colour images, EfficientNet-Lite0,
 #
 #   $$\mathbb{E}\,\bigl\|\tfrac{d}{dt}\,\varphi(\text{image}(t))\bigr\|^2,$$
 #
@@ -238,8 +238,8 @@ Markdown(
 # ## Deviations
 #
 # - Fig. A.12 does not say how its pairs were chosen; ours are drawn at random, of different classes.
-# - The perceptual path length of {cite:t}`karras2019` uses the features of a VGG network and spherical interpolation; here it is the digit
-#   classifier's, and lines are straight, as the paper's.
+# - The perceptual path length of {cite:t}`karras2019` uses the features of a VGG network and spherical interpolation; here it is the
+#   judge's, and lines are straight, as the paper's.
 # - The line between controls is ours.
 
 # %% [markdown]

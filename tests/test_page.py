@@ -3,7 +3,7 @@
 import pytest
 
 from ncode import claims, profiles
-from ncode.page import OURS, TABLE, VERDICT, Ours, Page, Table, Verdict
+from ncode.page import OURS, TABLE, VERDICT, Ours, Page, Table, Verdict, grouped
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,19 @@ def test_what_was_not_tested_weakens_a_verdict_and_is_said(checks, expected):
 
 def test_a_claim_that_nobody_tested_has_a_verdict():
     assert Page("05_reflection", "smoke").untested("A5", "A GPU.").verdict == "not tested here"
+
+
+def test_checks_that_begin_alike_stand_together():
+    checks = {"MNIST: a": True, "b": None, "digits: a": False, "MNIST: c: d": False, "digits": True}
+    assert grouped(checks.items()) == [
+        ("MNIST", [("a", True), ("c: d", False)]),
+        ("", [("b", None)]),
+        ("digits", [("a", False), ("digits", True)]),
+    ]
+    shown = Verdict("N1", checks, "smoke").html()
+    assert shown.index("MNIST<ul><li>") < shown.index("c: d") < shown.index("b</li>")
+    assert "<li>✓ a</li>" in shown
+    assert grouped({"this run: a": True}.items()) == [("", [("this run: a", True)])]
 
 
 def test_ours_stands_under_the_papers_rows_and_columns():
