@@ -365,3 +365,5 @@ def test_samples_and_neighbours_are_named_by_what_they_are_of(recordings):
         kept["AutoN-CODE, 100"], rows["AutoN-CODE, 100"][:, : pictures.COLUMNS], atol=0.5 / 255 + 1e-6
     )
     assert len(pictures.find("image_generation_small_nearest")) == 6
+    with pytest.raises(SystemExit):
+        pictures.main(["latent_clustering_small"])

@@ -110,7 +110,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ncode.experiments.pictures", description=__doc__)
     parser.add_argument("recordings", nargs="+")
     for recording in parser.parse_args(arguments).recordings:
-        experiment = next(name for name in MADE if recording.startswith(name))
+        experiment = next((name for name in MADE if recording.startswith(f"{name}_")), None)
+        if experiment is None:
+            parser.error(f"{recording}: only recordings of {', '.join(MADE)} have pictures")
         for path in MADE[experiment](recording):
             print(path)
 
