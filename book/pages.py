@@ -76,7 +76,7 @@ def _admonition(shown: Mapping, link: str) -> str:
     claim = claims.get(shown["claim"])
     lines = []
     for head, of in grouped(shown["checks"]):
-        lines += [f"- {head}"] if head else []
+        lines += [f"- **{head}**"] if head else []
         lines += [f"{'  ' if head else ''}- {MARKS[held]} {name}" for name, held in of]
     checks = "\n".join(lines)
     untested = "\n".join(f"- – {what}: **not tested here**. {takes}" for what, takes in shown["untested"])

@@ -115,6 +115,11 @@ class TestPages:
         assert "N8: holds in part" in text
         assert "cpu profile, 3 seeds, 2 runs" in text
 
+    def test_checks_of_the_same_data_stand_under_its_name(self):
+        checks = [["MNIST: a", True], ["alone", None], ["MNIST: b", False]]
+        text = pages.verdict({**VERDICT.content(), "checks": checks})
+        assert "- **MNIST**\n  - ✓ a\n  - ✗ b\n- ? alone" in text
+
     def test_every_claim_is_listed_with_its_verdict_or_not_yet(self):
         recorded = stage.Recorded("cpu")
         stage.collect(executed(), "05_reflection", recorded)
