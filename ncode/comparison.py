@@ -12,11 +12,11 @@ Runs = Mapping[str, Sequence]
 """Runs by model, one a seed and all of the same seeds in the same order: records, live or recorded."""
 
 
-def by_model(runs: Iterable) -> dict[str, list]:
-    """Runs by model, in order of appearance, of the seeds that every model has."""
+def by_model(runs: Iterable, field: str = "model") -> dict[str, list]:
+    """Runs by model, or by another field of their configuration: in order of appearance, of the seeds that all have."""
     runs = list(runs)
-    models = dict.fromkeys(run.config["model"] for run in runs)
-    found = {model: {run.config["seed"]: run for run in runs if run.config["model"] == model} for model in models}
+    models = dict.fromkeys(run.config[field] for run in runs)
+    found = {model: {run.config["seed"]: run for run in runs if run.config[field] == model} for model in models}
     whole = set.intersection(*map(set, found.values())) if found else set()
     return {model: [of_seed[seed] for seed in sorted(whole)] for model, of_seed in found.items()}
 

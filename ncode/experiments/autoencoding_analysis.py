@@ -98,12 +98,8 @@ def recorded_bottlenecks() -> dict[str, list[Recorded]]:
 def recorded_normalisations() -> dict[str, list[Recorded]]:
     """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
     names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
-    made = [one for name in names for one in results.find(name) if one.config["model"] == "ncode"]
-    found: dict[str, dict[int, Recorded]] = {}
-    for one in made:
-        found.setdefault(one.config["normalisation"], {})[one.config["seed"]] = one
-    whole = set.intersection(*map(set, found.values())) if found else set()
-    return {name: [of_seed[seed] for seed in sorted(whole)] for name, of_seed in found.items()}
+    made = (one for name in names for one in results.find(name) if one.config["model"] == "ncode")
+    return by_model(made, "normalisation")
 
 
 LEARNT = 0.9
