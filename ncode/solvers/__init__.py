@@ -1,0 +1,1 @@
+"""How initial value problems are solved, and how their gradients are."""
