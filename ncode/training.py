@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ncode.files import load_tensors, save_tensors
-from ncode.flows import find_flows
-from ncode.integrate import SolveError
+from ncode.models import find_flows
+from ncode.reproduction.runs.files import load_tensors, save_tensors
+from ncode.solvers.errors import SolveError
 
 Loss = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, Mapping[str, float]]]
 """From the model and a batch to the loss and any metrics to keep beside it."""

@@ -1,1 +1,1 @@
-"""How initial value problems are solved, and how their gradients are."""
+"""Solvers of initial value problems z' = f(t, z), and their gradients."""
