@@ -203,7 +203,7 @@ page.table(
     ["seed", "NODE", "best monotone curve", "N-CODE"],
     [
         [
-            str(record.config["seed"]),
+            str(record.config.seed),
             f"{record.metrics['mse']:.3f}",
             f"{record.metrics['floor']:.3f}",
             f"{first.metrics['mse']:.4f}" if i == 0 else "",

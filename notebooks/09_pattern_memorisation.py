@@ -278,11 +278,11 @@ left = [*learning, *select(live, **fig6)]
 right = [
     r
     for r in recorded["baselines"]
-    if sizes[r.config["learner"]] == r.config["hidden"]
-    and r.config["learning_rate"] == rates[r.config["learner"]]
+    if sizes[r.config.learner] == r.config.hidden
+    and r.config.learning_rate == rates[r.config.learner]
 ] + select(recorded["1000"], learner="ncode", **fig6)
 for panel, shown in zip(axes[0], (left, right), strict=True):
-    for kind in dict.fromkeys(r.config["learner"] for r in shown):
+    for kind in dict.fromkeys(r.config.learner for r in shown):
         chosen = select(shown, learner=kind)
         style.band(panel, *analysis.curve(chosen), kind)
     for kind in ("hebb", "oracle"):
@@ -319,12 +319,12 @@ def draw_cases(panel, made, learner, style, **look):
     shades = {0.5: "#0072B2", 0.7: "#009E73", 0.9: "#D55E00"}
     for p, colour in shades.items():
         found = select(made, learner=learner, degraded=p)
-        m = sorted({r.config["patterns"] for r in found})
+        m = sorted({r.config.patterns for r in found})
         mean = [np.mean(errors(found, patterns=value)) for value in m]
         label = f"N-CODE, p = {p:g}" if learner == "ncode" else None
         line = {"color": colour, "label": label, **look}
         panel.plot(m, np.maximum(mean, 1e-5), style, **line)
-        dots = [(r.config["patterns"], r.metrics["error"]) for r in found]
+        dots = [(r.config.patterns, r.metrics["error"]) for r in found]
         for value, error in dots if learner == "ncode" else ():
             panel.plot(value, max(error, 1e-5), ".", color=colour)
 
@@ -442,7 +442,7 @@ oracle = select(hard, learner="oracle")
 labelled = {}
 for clamp in (False, True):
     rule = analysis.best_rule(hard, clamp)
-    strength, diagonal = rule.config["strength"], rule.config["diagonal"]
+    strength, diagonal = rule.config.strength, rule.config.diagonal
     name = f"untrained{', clamped' * clamp}: μ = {strength:g}/n, diagonal {diagonal:g}/n"
     labelled[name] = [rule]
 for name in memorisation.VARIANTS:
@@ -653,7 +653,7 @@ page.verdict(
         "on the unknown bits none comes within ten times N-CODE's error, in more than "
         "a hundred times its episodes": all(
             run.metrics["unknown_error"] > 10 * recalled
-            and run.config["iterations"] * run.config["batch"]
+            and run.config.iterations * run.config.batch
             > 100 * settings["iterations"]
             for made in trained_baselines.values()
             for run in made

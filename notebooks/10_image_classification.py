@@ -450,7 +450,7 @@ Markdown(
 evidence = [
     run for made in weighed.values() for list_ in made.values() for run in list_
 ]
-real = {made["anode"][0].config["dataset"] for made in weighed.values()}
+real = {made["anode"][0].config.dataset for made in weighed.values()}
 untested = {
     label: "It takes a recording with two whole seeds."
     for name, label in PAPERS.items()

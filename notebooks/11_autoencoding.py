@@ -428,7 +428,7 @@ FULL_SIZE = {
 narrow = comparison.by_model(
     one
     for one in recordings.find("autoencoding_cifar10")
-    if one.config["model"] in ("ncode", "autoencoder")
+    if one.config.model in ("ncode", "autoencoder")
 )
 page.verdict(
     "N16",

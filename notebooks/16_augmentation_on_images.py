@@ -278,7 +278,7 @@ evidence = [
     for model in ("anode", task.WIDE)
     for run in found[model]
 ]
-done = {found["anode"][0].config["dataset"] for found in asked.values()}
+done = {found["anode"][0].config.dataset for found in asked.values()}
 untested = {
     f"{title(name)} at the paper's size": (
         f"{'the data; ' if name in ('svhn', 'imagenet64') else ''}{full['seeds']} seeds of three models with dopri5, about "

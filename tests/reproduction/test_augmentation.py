@@ -15,7 +15,7 @@ from ncode.models import NeuralODE
 from ncode.reproduction.experiments.augmentation import analysis
 from ncode.reproduction.experiments.augmentation import experiment as augmentation
 from ncode.reproduction.experiments.augmentation.experiment import Config
-from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import History
 
 FLIP = Config("flip", 1, 1, 0, epochs=1, points=(64,), batch=32, hidden=16, matched=1, looks=2)
@@ -24,7 +24,7 @@ SHELLS = Config("shells", 2, 0, 0, epochs=1, points=(60, 120), hidden=8, looks=1
 
 def recorded(metrics=None, history=None, **config):
     """A recorded run, made by hand."""
-    return Recorded("0", "by hand", config, metrics or {}, history or {}, {})
+    return RecordedRun("0", "by hand", config, metrics or {}, history or {}, {})
 
 
 def test_the_points_of_every_function():
@@ -113,7 +113,7 @@ def test_runs_by_p_are_of_whole_seeds():
     found = augmentation.by_augment(
         recorded(augment=p, seed=seed) for p, seed in ((5, 1), (0, 0), (5, 0), (0, 1), (0, 2))
     )
-    assert {p: [run.config["seed"] for run in runs] for p, runs in found.items()} == {0: [0, 1], 5: [0, 1]}
+    assert {p: [run.config.seed for run in runs] for p, runs in found.items()} == {0: [0, 1], 5: [0, 1]}
     assert augmentation.by_augment([]) == {}
 
 

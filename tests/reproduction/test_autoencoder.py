@@ -17,7 +17,7 @@ from ncode.reproduction.experiments.orbits import experiment as orbits
 from ncode.reproduction.models import autoencoders
 from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.store import Record, run
+from ncode.reproduction.runs.store import Run, run
 from ncode.solvers import linear
 from ncode.training import History
 from tests.reproduction import synthetic
@@ -250,7 +250,7 @@ def test_a_scale_is_chosen_on_validation_and_a_failed_training_does_not_count(tm
     # Unbounded entries over [0, 10] leave the floating-point range at the second scale.
     assert found.tried[1e6] == float("inf")
     assert found.scale == 0.1
-    assert [record.config["seed"] for record in found.finished] == [0]
+    assert [record.config.seed for record in found.finished] == [0]
     beyond = study.attempt(dataclasses.replace(base, scale=1e6))
     assert beyond.metrics["test_nats"] == float("inf")
     assert study.Tuned({}, 1e6, [beyond, None, *found.records]).finished == found.finished
@@ -316,7 +316,7 @@ def test_a_model_that_gives_the_mean_image_has_learnt_nothing():
     mean = (ready.validation[0] - ready.train[0].mean(0)).square().mean().item()
 
     def record(mse):
-        return Record("", "", config, {"validation_mse": mse}, History(), {}, Path())
+        return Run("", "", config, {"validation_mse": mse}, History(), {}, Path())
 
     assert study.learns(record(0.5 * mean))
     assert not study.learns(record(0.99 * mean))
@@ -329,11 +329,11 @@ def test_recorded_normalisations_are_compared_on_the_seeds_that_all_have(monkeyp
         made = {"autoencoding_mnist": [("row", 0), ("row", 1)], "autoencoding_mnist_normalisations": [("none", 1)]}
         configs = [{"model": "ncode", "normalisation": n, "seed": seed} for n, seed in made.get(name, [])]
         configs += [{"model": "vae", "normalisation": "row", "seed": 0}] * (name == "autoencoding_mnist")
-        return [recordings.Recorded("", "", config, {}, {}, {}) for config in configs]
+        return [recordings.RecordedRun("", "", config, {}, {}, {}) for config in configs]
 
     monkeypatch.setattr(study.recordings, "find", recording)
     found = study.recorded_normalisations()
-    assert {name: [one.config["seed"] for one in of] for name, of in found.items()} == {"row": [1], "none": [1]}
+    assert {name: [one.config.seed for one in of] for name, of in found.items()} == {"row": [1], "none": [1]}
 
 
 def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_image(tmp_path, monkeypatch):
@@ -357,7 +357,7 @@ def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_ima
 def test_recorded_models_are_compared_on_the_seeds_that_all_have(monkeypatch):
     def recording(name):
         models = {"autoencoding_mnist": [("ncode", 0), ("ncode", 1), ("vae", 0)]}.get(name, [("linear", 0)])
-        return [recordings.Recorded(f"{m}{s}", "", {"model": m, "seed": s}, {}, {}, {}) for m, s in models]
+        return [recordings.RecordedRun(f"{m}{s}", "", {"model": m, "seed": s}, {}, {}, {}) for m, s in models]
 
     monkeypatch.setattr(study.recordings, "load", recording)
     found = study.recorded_bottlenecks()
@@ -386,7 +386,7 @@ def test_a_rate_is_chosen_by_the_plain_autoencoder_and_a_scale_by_the_component_
 
 def test_the_table_of_a_tuning_marks_what_the_comparison_uses(monkeypatch):
     made = [
-        recordings.Recorded("", "", dataclasses.asdict(config), {"validation_nats": 70.0 + k}, {}, {})
+        recordings.RecordedRun("", "", dataclasses.asdict(config), {"validation_nats": 70.0 + k}, {}, {})
         for k, config in enumerate(task.recorded()["autoencoding_mnist_tuning"]())
     ]
     monkeypatch.setattr(recordings, "find", lambda name: made if name == "autoencoding_mnist_tuning" else [])
@@ -403,7 +403,7 @@ def test_the_recorded_comparison_uses_what_its_tuning_found_best(name):
     tried = recordings.load(f"{name}_tuning")
 
     def best(model):
-        found = min((run for run in tried if run.config["model"] == model), key=lambda r: r.metrics["validation_nats"])
+        found = min((run for run in tried if run.config.model == model), key=lambda r: r.metrics["validation_nats"])
         return task.Config(**found.config)
 
     assert used["autoencoder"].learning_rate == best("autoencoder").learning_rate
@@ -416,9 +416,9 @@ def test_the_recorded_normalisations_are_each_at_the_scale_that_its_tuning_found
     tried: dict[str, dict[float, float]] = {}
     for name in ("autoencoding_mnist_tuning", "autoencoding_mnist_normalisations_tuning"):
         for one in recordings.load(name):
-            if one.config["model"] == "ncode":
-                of = tried.setdefault(one.config["normalisation"], {})
-                of[one.config["scale"]] = one.metrics["validation_nats"]
+            if one.config.model == "ncode":
+                of = tried.setdefault(one.config.normalisation, {})
+                of[one.config.scale] = one.metrics["validation_nats"]
     assert all(set(of) == set(tried["none"]) for of in tried.values()), "equal trials"
     planned = {one.normalisation: one for one in task.recorded()["autoencoding_mnist_normalisations"]()}
     assert set(planned) >= {"none", *task.COMPONENT_WISE} - {"row"}
@@ -429,7 +429,7 @@ def test_the_recorded_normalisations_are_each_at_the_scale_that_its_tuning_found
 
 def test_a_difference_wants_the_same_seeds():
     def runs(*seeds):
-        return [recordings.Recorded("", "", {"seed": seed}, {"test_nats": loss}, {}, {}) for seed, loss in seeds]
+        return [recordings.RecordedRun("", "", {"seed": seed}, {"test_nats": loss}, {}, {}) for seed, loss in seeds]
 
     # Differences of -1 and -3: mean -2, deviation √2, t(0.975, 1) = 12.706.
     low, high = study.against(runs((0, 5.0), (1, 6.0)), runs((1, 9.0), (0, 6.0)))
@@ -443,7 +443,7 @@ def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):
             return []
         losses = {"autoencoder": (10.0, 12.0), "ncode": (8.0, 11.0), "vae": (13.0,)}
         return [
-            recordings.Recorded("", "", dataclasses.asdict(task.Config(model, seed, dataset="mnist", epochs=50)),
+            recordings.RecordedRun("", "", dataclasses.asdict(task.Config(model, seed, dataset="mnist", epochs=50)),
                              {"test_nats": loss, "test_mse": 0.01, "parameters": 1234.0}, {}, {})
             for model, of in losses.items() for seed, loss in enumerate(of)
         ]  # fmt: skip

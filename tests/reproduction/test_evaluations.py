@@ -244,7 +244,7 @@ def test_an_evaluation_names_the_runs_behind_it(generated):
     behind = evaluation.autoencoders(live, generation.Config)
     assert [record.id for record in behind] == [store.identity(autoencoding.train, base)]
     judge = evaluation.judge(live, generation.Config)
-    assert len(judge) == 1 and judge[0].config["epochs"] == SMALL["judge_epochs"]
+    assert len(judge) == 1 and judge[0].config.epochs == SMALL["judge_epochs"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -279,7 +279,7 @@ def test_what_mixtures_do_is_asked_over_seeds():
             for k, distance, copied in ((1, 10.0, 0.5), (10, ten, 0.6 + shift / 10), (100, ten, 1.0)):
                 metrics |= {f"{fit}.mixture-{k}.distance": distance, f"{fit}.mixture-{k}.copied": copied}
                 metrics[f"{fit}.mixture-{k}.likelihood"] = -20.0 - (1 + shift) * (k == 10)
-        return recordings.Recorded("", "", {"seed": seed}, metrics, {}, {})
+        return recordings.RecordedRun("", "", {"seed": seed}, metrics, {}, {})
 
     alike, apart = [run(0, 0.0), run(1, 0.1)], [run(0, 0.0), run(1, 4.0)]
     assert generation_analysis.falls(alike, "test") is True

@@ -15,7 +15,7 @@ from ncode.reproduction.experiments.image_classification import curves, hours, r
 from ncode.reproduction.experiments.image_regularisation import analysis as variants
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.runs import store
-from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import History
 
 SETTINGS = {"dataset": "mnist", "variant": "", "size": 14, "filters": 16, "learning_rate": 3e-3, "epochs": 2,
@@ -38,7 +38,7 @@ def recorded(model, seed, accuracy, **metrics):
     if model == "resnet":
         del history["evaluations"]["nfe_adaptive"]
     config = {**SETTINGS, "model": model, "seed": seed}
-    return Recorded(f"{model}{seed}", "", config, {"test_accuracy": accuracy, **metrics}, history, {})
+    return RecordedRun(f"{model}{seed}", "", config, {"test_accuracy": accuracy, **metrics}, history, {})
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_only_seeds_that_every_model_has_are_compared():
     made += [recorded("anode", 2, 0.6), recorded("anode", 1, 0.7)]
     found = study.by_model(made)
     assert list(found) == ["open", "anode"]
-    assert [[run.config["seed"] for run in runs] for runs in found.values()] == [[1, 2], [1, 2]]
+    assert [[run.config.seed for run in runs] for runs in found.values()] == [[1, 2], [1, 2]]
     assert study.by_model([]) == {}
 
 
@@ -145,12 +145,12 @@ def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
 
     def finished(train, config):
         metrics = {"validation_loss": abs(config.learning_rate - best[config.dataset])}
-        return store.Record("id", "train", dataclasses.asdict(config), metrics, History(), {}, Path())
+        return store.Run("id", "train", dataclasses.asdict(config), metrics, History(), {}, Path())
 
     monkeypatch.setattr(study, "finished", finished)
     sets = {name: {"dataset": name, "size": 7} for name in best}
     trials, fixed = study.tuned({"epochs": 2}, sets, [1e-3, 1e-2])
-    assert {run.config["seed"] for tried in trials.values() for run in tried} == {study.task.RATE_SEED}
+    assert {run.config.seed for tried in trials.values() for run in tried} == {study.task.RATE_SEED}
     assert {name: settings["learning_rate"] for name, settings in fixed.items()} == best
     assert fixed["mnist"] | {"learning_rate": 0} == {"epochs": 2, "dataset": "mnist", "size": 7, "learning_rate": 0}
 
@@ -158,15 +158,15 @@ def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
 def test_the_best_rate_has_the_lowest_validation_loss():
     runs = [recorded("anode", 100, 0.5, validation_loss=loss) for loss in (0.3, 0.1, 0.2)]
     for run, rate in zip(runs, (1e-3, 3e-3, 1e-2), strict=True):
-        run.config["learning_rate"] = rate
+        run.config.learning_rate = rate
     assert study.best_rate(runs) == 3e-3
 
 
 def test_the_table_of_rates_marks_what_is_used():
     live = [recorded("anode", 100, 0.5, validation_loss=loss, validation_accuracy=0.5) for loss in (0.3, 0.1)]
-    live[1].config["learning_rate"] = 1e-2
+    live[1].config.learning_rate = 1e-2
     metrics = {"validation_loss": 0.1, "validation_accuracy": 0.5}
-    made = [Recorded("", "", dataclasses.asdict(config), metrics, {}, {}) for config in study.task.rates()]
+    made = [RecordedRun("", "", dataclasses.asdict(config), metrics, {}, {}) for config in study.task.rates()]
     rows = study.rate_table({"mnist": live}, made)
     assert [row[-1] for row in rows[:2]] == ["", "✓"]
     # Of a recorded plan those rates are used that a comparison has, whatever the losses.
@@ -189,7 +189,7 @@ def whole(size, seeds, accuracy=0.5):
     """Runs of all models on images of that size."""
     made = [recorded(model, seed, accuracy + 0.01 * seed) for seed in range(seeds) for model in study.task.MODELS]
     for run in made:
-        run.config["size"] = size
+        run.config.size = size
     return made
 
 
@@ -212,7 +212,7 @@ def test_recordings_stand_data_set_by_data_set_and_from_small_to_large(monkeypat
     names = list(study.task.comparisons())[:3]
     found = {name: whole(size, seeds=1) for name, size in zip(names, (28, 14, 14), strict=True)}
     for run in found[names[1]]:
-        run.config["dataset"] = "cifar10"
+        run.config.dataset = "cifar10"
     monkeypatch.setattr(study.recordings, "find", lambda name: found.get(name, []))
     assert list(study.recorded()) == [names[2], names[0], names[1]]
 
@@ -238,7 +238,7 @@ def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
     # Two of the same data and length are told apart.
     slower = whole(8, seeds=1)
     for run in slower:
-        run.config["learning_rate"] = 1e-3
+        run.config.learning_rate = 1e-3
     again = study.beside({"one": found[recordings[0]], "other": study.by_model(slower)}, {})
     assert list(again) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 8×8, 2 epochs, rate 0.001"]
     planned = study.budgets(named).split("yet: ")[1].rstrip(".").split(", ")
@@ -247,7 +247,7 @@ def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
 
 def test_the_wide_node_stands_beside_the_others_where_it_has_their_seeds(recordings):
     small, large = study.recorded(wide=True).values()
-    assert [run.config["seed"] for run in small[study.task.WIDE]] == [0, 1, 2]
+    assert [run.config.seed for run in small[study.task.WIDE]] == [0, 1, 2]
     assert study.task.WIDE not in large
 
 
@@ -272,7 +272,7 @@ def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
     # Another rate is another comparison, not another size.
     faster = whole(14, seeds=3)
     for run in faster:
-        run.config["learning_rate"] = 1e-2
+        run.config.learning_rate = 1e-2
     again = study.by_size({**found, "faster": study.by_model(faster)}, "mnist")
     np.testing.assert_allclose(again[1]["anode"], by_model["anode"])
 
@@ -294,7 +294,7 @@ def own_rates(monkeypatch):
     settings = {"dataset": "mnist", "size": 14, "filters": 16, "learning_rate": 1e-2}
 
     def run(config, loss=0.0):
-        return Recorded("id", "", dataclasses.asdict(config), {"validation_loss": loss, "test_accuracy": 0.5}, {}, {})
+        return RecordedRun("id", "", dataclasses.asdict(config), {"validation_loss": loss, "test_accuracy": 0.5}, {}, {})
 
     compared = [study.task.Config(m, s, **settings) for s in (0, 1) for m in study.task.MODELS]
     plans = {name: ({"own_rates": [1e-3, 1e-2]}, settings), "image_classification_other": ({}, settings)}
@@ -344,7 +344,7 @@ def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
 def test_a_rate_at_which_validation_failed_is_not_chosen(own_rates):
     name, found, _ = own_rates
     for run in found[f"{name}_model_rates"]:
-        if (run.config["model"], run.config["learning_rate"]) == ("open", 1e-3):
+        if (run.config.model, run.config.learning_rate) == ("open", 1e-3):
             run.metrics["validation_loss"] = math.nan
     assert rates.best(name)["open"] == 1e-2
 
@@ -411,7 +411,7 @@ def variations(configs):
             "validation_loss": 0.5 if best else 1.0, "validation_accuracy": 0.9, "nfe_adaptive": 20.0,
             "test_accuracy": 0.8 + 0.1 * best + 0.01 * config.seed % 0.05, "fitted_accuracy": 0.95, "solver_error": 0.1,
         }  # fmt: skip
-        made.append(Recorded("", "", dataclasses.asdict(config), metrics, {}, {}))
+        made.append(RecordedRun("", "", dataclasses.asdict(config), metrics, {}, {}))
     return made
 
 

@@ -7,7 +7,7 @@ import pytest
 from ncode.reproduction.experiments.image_classification.experiment import build
 from ncode.reproduction.experiments.image_regularisation import experiment as study
 from ncode.reproduction.runs import recordings, store
-from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.runs.recordings import RecordedRun
 
 SETTINGS = {"dataset": "digits", "size": 5, "filters": 3, "epochs": 2, "learning_rate": 3e-3, "cosine": True}
 
@@ -25,7 +25,7 @@ def tuned(**changed):
         metrics = {"validation_loss": 1.0, "validation_accuracy": 0.9, "nfe_adaptive": 20.0}
         metrics |= changed.get(config.model, {}).get(name, {})
         metrics |= {"test_loss": -metrics["validation_loss"], "test_accuracy": 1 - metrics["validation_accuracy"]}
-        made.append(Recorded("", "", asdict(config), metrics, {}, {}))
+        made.append(RecordedRun("", "", asdict(config), metrics, {}, {}))
     return made
 
 
@@ -49,7 +49,7 @@ def test_runs_are_named_by_their_configuration():
     assert all(len(made) == 1 for made in found.values())
     # Recorded before a field existed: its default is meant.
     (run, *_) = tuned()
-    older = Recorded("", "", {k: v for k, v in run.config.items() if k != "jacobian"}, {}, {}, {})
+    older = RecordedRun("", "", {k: v for k, v in run.config.items() if k != "jacobian"}, {}, {}, {})
     assert list(study.named([older], SETTINGS)) == [("anode", study.FIXED)]
 
 
@@ -64,7 +64,7 @@ def test_variations_run_on_the_seeds_of_what_they_are_compared_with(tmp_path, mo
     assert [of for of, _ in made.values()] == [
         ("anode", study.FIXED), ("open", study.FIXED), ("open", "dropout 0.3")
     ]  # fmt: skip
-    assert all([run.config["seed"] for run in records] == [3, 5] for _, records in made.values())
+    assert all([run.config.seed for run in records] == [3, 5] for _, records in made.values())
     every = [run for _, records in made.values() for run in records]
     assert study.named(every, settings) == dict(made.values())
 

@@ -21,7 +21,7 @@ class Plain:
 
 def noisy(config, checkpoint):
     history = History(loss=[float(k) for k in range(1000)], metrics={"error": [float("nan")] * 10 + [0.5] * 990})
-    return store.Result({"x": 1.0}, history)
+    return store.RunOutput({"x": 1.0}, history)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_recording_an_experiment_goes_on_where_it_stopped(folder, monkeypatch):
     monkeypatch.setattr(pattern_memorisation, "recorded", lambda: {"small": lambda: configs})
     cli.main(["pattern_memorisation"])
     first = recordings.load("small")
-    assert [run.config["learner"] for run in first] == ["hebb", "ncode"]
+    assert [run.config.learner for run in first] == ["hebb", "ncode"]
     cli.main(["pattern_memorisation", "small"])
     # Equal down to the seconds and the time of day: nothing was computed again.
     assert recordings.load("small") == first
@@ -68,7 +68,7 @@ def test_recording_an_experiment_goes_on_where_it_stopped(folder, monkeypatch):
 def test_what_is_not_finite_is_strict_json_and_comes_back(folder):
     metrics = {"a": float("inf"), "b": float("-inf"), "c": float("nan"), "d": 0.5}
     provenance = {"commit": "abc"}
-    recordings.save("limits", [store.Record("id", "", {"seed": 0}, metrics, History(), provenance, folder)])
+    recordings.save("limits", [store.Run("id", "", {"seed": 0}, metrics, History(), provenance, folder)])
     (found,) = recordings.load("limits")
     assert (found.metrics["a"], found.metrics["b"], found.metrics["d"]) == (float("inf"), float("-inf"), 0.5)
     assert np.isnan(found.metrics["c"])
@@ -94,7 +94,7 @@ def test_every_committed_recording_is_readable_and_small():
 
 def test_a_picture_comes_back_with_what_is_known_of_it(folder):
     rng = np.random.default_rng(0)
-    run = store.Record("id", "", {"model": "ncode"}, {}, History(), {"commit": "abc"}, folder)
+    run = store.Run("id", "", {"model": "ncode"}, {}, History(), {"commit": "abc"}, folder)
     for channels in (1, 3):
         images = rng.integers(0, 256, (2, 3, channels, 4, 5)) / 255
         recordings.save_picture("shown", images, [run], times=[0.0, 1.0])

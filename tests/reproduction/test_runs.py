@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ncode.reproduction.runs import provenance, store
-from ncode.reproduction.runs.store import Result
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput
 
 CALLS = []
 
@@ -20,12 +21,12 @@ class Config:
     widths: tuple[int, ...] = (2, 3)
 
 
-def experiment(config: Config, checkpoint=None) -> Result:
+def experiment(config: Config, checkpoint=None) -> RunOutput:
     """A run that notes that it ran."""
     CALLS.append(config)
     torch.manual_seed(config.seed)
     model = nn.Linear(2, 1)
-    return Result(
+    return RunOutput(
         {"score": 1.5}, model=model, arrays={"path": torch.arange(3.0)}, data=store.fingerprint(torch.ones(2))
     )
 
