@@ -60,7 +60,8 @@ def setting(value: float | int) -> str:
 def spread(values: Values, digits: int = 3) -> str:
     """Mean ± standard deviation over seeds, such as ``58.74 ± 0.04`` or ``(1.3 ± 0.4) × 10⁻⁵``.
 
-    The standard deviation has one significant digit, two if the first is a one, and the mean ends where it ends.
+    The standard deviation has one significant digit, or two where they are 35 at most (the Particle Data Group's rule):
+    rounding then changes it little, and no digit stands for noise alone. The mean ends where it ends.
 
     Args:
         digits: the mean's significant digits where there is one value alone, or no spread.
@@ -123,8 +124,8 @@ def _power(value: float, digits: int) -> int:
 def _last_place(deviation: float) -> int:
     """The power of ten of the last digit that a standard deviation is written with."""
     power = _power(deviation, 1)
-    leading = f"{deviation:.1e}"
-    return int(leading.partition("e")[2]) - 1 if leading.startswith("1") else power
+    two, _, finer = f"{deviation:.1e}".partition("e")
+    return int(finer) - 1 if float(two) <= 3.5 else power
 
 
 def _plain(value: float | int, decimals: int) -> str:

@@ -147,7 +147,7 @@ def recorded_rows() -> list[list[str]]:
                     f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs",
                     style.LABELS["autoncode" if model == "ncode" else model],
                     str(len(runs)),
-                    f"{runs[0].metrics['parameters']:,.0f}",
+                    numbers.number(int(runs[0].metrics["parameters"])),
                     numbers.spread(nats(runs)),
                     stands,
                     numbers.number(metric(runs, "test_mse").mean()),
