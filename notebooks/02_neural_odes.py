@@ -66,7 +66,7 @@ style.use_style()
 # rounding. `reference` is the tight solve that the others are measured against.
 
 # %%
-settings = page.settings
+options = page.options
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)
 field = MLP(2, (16,))
@@ -140,7 +140,7 @@ class Contracted(Field):
         return self.field(t, x, theta) - self.rate * x
 
 
-tolerances = np.logspace(-2, -10, settings["tolerances"])
+tolerances = np.logspace(-2, -10, options["tolerances"])
 rates = (0.0, 4.0, 8.0)
 
 
@@ -173,7 +173,7 @@ def resnet(x, blocks):
 
 
 # %%
-depths = np.array(settings["depths"])
+depths = np.array(options["depths"])
 with torch.no_grad():
     exact = flow(1.0)(x0)
     same = max(
@@ -237,7 +237,7 @@ torch.manual_seed(1)
 line = torch.linspace(-2, 2, 41).unsqueeze(1)
 times = torch.linspace(0, 1, 21)
 bundles = []
-for k in range(settings["fields"]):
+for k in range(options["fields"]):
     one = (MLP if k % 2 == 0 else TimedMLP)(1, (16,))
     for parameter in one.parameters():
         nn.init.normal_(parameter)

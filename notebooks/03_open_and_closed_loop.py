@@ -258,7 +258,7 @@ assert crossings(shared_path)[0] == 0 and moved > 0.1, moved
 
 # %%
 torch.manual_seed(0)
-dim, x0 = 3, torch.randn(page.settings["points"], 3)
+dim, x0 = 3, torch.randn(page.options["points"], 3)
 data = DataControlledODE(MLP(dim, (16,), inputs=dim), tight)
 
 with_slot = MLP(dim, (16,), inputs=dim)
@@ -302,7 +302,7 @@ parity
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-norms", "caption": "Global error at T of every sample of one batch with different fields, sorted, under the two error norms at the same tolerance (dotted). The tolerance bounds the local error of a step; the worst sample's global error is above it under either norm, and much more so under the mean."}, "image": {"alt": "Two rising curves of error over sample rank on a logarithmic axis; the mean norm's lies above the worst-sample norm's, most at the right end."}}
 tolerance = 1e-3
 torch.manual_seed(1)
-batch = 2 * torch.randn(page.settings["points"], 2)
+batch = 2 * torch.randn(page.options["points"], 2)
 norms = {}
 for norm in ("mean", "worst"):
     model = build(

@@ -33,15 +33,14 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode.reproduction.experiments.van_der_pol import experiment as van_der_pol
-from ncode.reproduction.experiments.van_der_pol.experiment import (
+from ncode.reproduction.experiments import van_der_pol
+from ncode.reproduction.experiments.van_der_pol import (
     START,
     TRUE_MU,
     Config,
 )
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import store
 
 page = Page("04_van_der_pol", profile)
 style.use_style()
@@ -80,12 +79,12 @@ style.use_style()
 # sample has a $\mu$ of its own. The neural ODE is a tanh network of one dimension.
 
 # %%
-settings = page.settings
-horizons = settings["horizons"]
+options = page.options
+horizons = options["horizons"]
 example = Config("ncode", seed=0)
 Markdown(
     f"Noise: standard deviation {example.noise:g}; {example.per_unit} observations per unit of time; Adam with "
-    f"learning rate {example.learning_rate:g}, {settings['iterations']} iterations; dopri5 at {example.tolerance:g}."
+    f"learning rate {example.learning_rate:g}, {options['iterations']} iterations; dopri5 at {example.tolerance:g}."
 )
 
 # %% [markdown]
@@ -100,31 +99,29 @@ fits = {}
 for horizon in horizons:
     for way, growing in ways.items():
         fits[horizon, way] = [
-            store.run(
-                van_der_pol.train,
+            van_der_pol.experiment.run(
                 Config(
                     "ncode",
                     seed,
-                    settings["iterations"],
+                    options["iterations"],
                     horizon=horizon,
                     growing=growing,
                 ),
             )
-            for seed in range(settings["seeds"])
+            for seed in range(options["seeds"])
         ]
 # %%
 nodes = [
-    store.run(
-        van_der_pol.train,
+    van_der_pol.experiment.run(
         Config(
             "node",
             seed,
-            settings["node_iterations"],
+            options["node_iterations"],
             horizon=horizons[0],
             learning_rate=1e-2,
         ),
     )
-    for seed in range(settings["node_seeds"])
+    for seed in range(options["node_seeds"])
 ]
 records = [record for group in fits.values() for record in group] + nodes
 
@@ -133,7 +130,7 @@ records = [record for group in fits.values() for record in group] + nodes
 # for all horizons.
 
 # %%
-mu = torch.linspace(0.1, 6, settings["landscape"])
+mu = torch.linspace(0.1, 6, options["landscape"])
 longest = Config("ncode", seed=0, horizon=max(horizons))
 loss = van_der_pol.landscape(longest, mu)
 shown = sorted({2.0, 5.0, *horizons})
@@ -313,10 +310,10 @@ checks = {
     "NODE is no better than the best monotone curve, on every seed": all(
         r.metrics["mse"] >= r.metrics["floor"] - 1e-3 for r in nodes
     ),
-    f"N-CODE recovers μ from every start at T = {short:g}, noise seeds: {settings['seeds']}": all(
+    f"N-CODE recovers μ from every start at T = {short:g}, noise seeds: {options['seeds']}": all(
         n == example.starts for n in recovered[short, "plain"]
     ),
-    f"N-CODE recovers μ from every start at T = {long:g} with a growing horizon, noise seeds: {settings['seeds']}": all(
+    f"N-CODE recovers μ from every start at T = {long:g} with a growing horizon, noise seeds: {options['seeds']}": all(
         n == example.starts for n in recovered[long, "growing"]
     ),
 }

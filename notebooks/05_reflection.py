@@ -33,16 +33,14 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode.reproduction.experiments.reflection import experiment as reflection
+from ncode.reproduction.experiments import reflection
 from ncode.reproduction.metrics.intervals import (
     geometric_interval,
     ratio_interval,
-    span,
-    spread,
 )
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import store
 
 page = Page("05_reflection", profile)
 style.use_style()
@@ -86,27 +84,18 @@ style.use_style()
 # | N-CODE, closed loop | one learned $\theta(0)$ for all samples, then $\theta' = g(\theta, x)$ |
 
 # %%
-settings = dict(page.settings)
-seeds = settings.pop("seeds")
+settings, seeds = page.settings, page.options["seeds"]
 settings
 
 # %% [markdown]
 # ## The run
 
 # %%
-records = store.sweep(
-    reflection.train, reflection.Config, reflection.MODELS, seeds, **settings
-)
-every_record = [record for runs_ in records.values() for record in runs_]
+records = reflection.experiment.sweep(reflection.MODELS, seeds, **settings)
+every_run = [record for runs_ in records.values() for record in runs_]
 
 
 # %%
-def trained(record):
-    """The record's model, with its trained weights."""
-    config = reflection.Config(**record.config)
-    return record.load_weights(reflection.build(config)).eval()
-
-
 test = reflection.grid()
 floor = test.square().mean().item()
 mse = {
@@ -126,7 +115,7 @@ colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(starts)))
 figure, axes = style.panels(5, width=1.56, height=2.2, sharey=True)
 for panel, model in zip(axes[0], records, strict=True):
     with torch.no_grad():
-        path = trained(records[model][0]).trajectory(starts, t).x
+        path = records[model][0].model().trajectory(starts, t).x
     style.paths(panel, t, path[..., 0], colours)
     panel.plot([1.04] * len(starts), -starts, "_", color="grey", clip_on=False)
     panel.set(title=style.LABELS[model].replace("N-CODE, ", ""), xlabel="time t")
@@ -158,7 +147,7 @@ def field_at(model, x0, time):
 few = torch.linspace(-0.9, 0.9, 7).unsqueeze(1)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(few)))
 node, opened, closed = (
-    trained(records[model][0]) for model in ("node", "open", "closed")
+    records[model][0].model() for model in ("node", "open", "closed")
 )
 figure, axes = style.panels(4, width=1.95, height=2.1)
 with torch.no_grad():
@@ -222,12 +211,12 @@ page.table(
     [
         [
             style.LABELS[model],
-            spread(mse[model]),
-            span(geometric_interval(mse[model])),
+            numbers.spread(mse[model]),
+            numbers.interval(geometric_interval(mse[model])),
             "1"
             if model == "node"
-            else span(ratio_interval(mse["node"], mse[model])),
-            spread([record.metrics["nfe"] for record in runs_]),
+            else numbers.interval(ratio_interval(mse["node"], mse[model])),
+            numbers.spread([record.metrics["nfe"] for record in runs_]),
             f"{runs_[0].metrics['parameters']:.0f}",
             f"{max(record.metrics['solver_error'] for record in runs_):.1e}",
         ]
@@ -241,7 +230,7 @@ page.table(
 # %%
 for record in records["node"]:
     with torch.no_grad():
-        end = trained(record)(test)[:, 0]
+        end = record.model()(test)[:, 0]
     assert (end.diff() >= -1e-3).all()  # up to the solver's tolerance
     assert record.metrics["mse"] >= floor - 1e-3
 
@@ -256,7 +245,7 @@ def control_spread(model, time):
 
 open_spread = control_spread(opened, 1.0)
 closed_spread = [
-    control_spread(trained(record), 1.0) for record in records["closed"]
+    control_spread(record.model(), 1.0) for record in records["closed"]
 ]
 checks = {
     "NODE stays at 1/3, within 0.32 to 0.35, on every seed": all(
@@ -285,14 +274,14 @@ others = [
 page.verdict(
     "N8",
     checks,
-    every_record,
+    every_run,
     note=f"Of the others, these reach 1e-3 as well: {', '.join(others) or 'none'}. The "
     "barrier is the order of points on the line, and any way around it will do. The "
     "function itself is linear: no flow is needed for it.",
 )
 
 # %%
-worst = max(record.metrics["solver_error"] for record in every_record)
+worst = max(record.metrics["solver_error"] for record in every_run)
 Markdown(
     f"**How exact is each sample?** The solver's tolerance was {settings['tolerance']:g}; it bounds the *local* error "
     f"of a step. The largest *global* error of any sample of any model was {worst:.1e}, against a solve at 1e-10 in "
@@ -313,4 +302,4 @@ Markdown(
 # ## What it took
 
 # %%
-page.took(every_record)
+page.took(every_run)

@@ -35,18 +35,13 @@ import torch
 from IPython.display import Markdown
 from torch.nn import functional as F
 
-from ncode.reproduction.experiments import toy
-from ncode.reproduction.experiments.annuli import experiment as annuli
+from ncode.reproduction.experiments import annuli, toy
 from ncode.reproduction.experiments.annuli import steering
-from ncode.reproduction.metrics.intervals import (
-    percent,
-    ratio_interval,
-    span,
-    spread,
-)
+from ncode.reproduction.metrics.intervals import ratio_interval
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 page = Page("06_annuli", profile)
 style.use_style()
@@ -75,28 +70,18 @@ style.use_style()
 # classes, separating them does not show that the flow is needed.
 
 # %%
-settings = dict(page.settings)
-seeds = settings.pop("seeds")
+settings, seeds = page.settings, page.options["seeds"]
 settings
 
 # %% [markdown]
 # ## The run
 
 # %%
-records = store.sweep(
-    annuli.train, annuli.Config, annuli.MODELS, seeds, **settings
-)
-every_record = [record for runs_ in records.values() for record in runs_]
+records = annuli.experiment.sweep(annuli.MODELS, seeds, **settings)
+every_run = [record for runs_ in records.values() for record in runs_]
 
 
 # %%
-def trained(record):
-    """The record's model, flow (or γ alone) and readout, with its trained weights."""
-    return record.load_weights(
-        annuli.build(annuli.Config(**record.config))
-    ).eval()
-
-
 def metric(model, name):
     return [record.metrics[name] for record in records[model]]
 
@@ -113,7 +98,7 @@ t = torch.linspace(0, 1, 41)
 figure, axes = style.panels(3, 2, width=2.6, height=2.5)
 for panel, model in zip(axes.flat, toy.FLOWS, strict=False):
     with torch.no_grad():
-        path = trained(records[model][0])[0].trajectory(points, t).x
+        path = records[model][0].model()[0].trajectory(points, t).x
     for i, label in enumerate(labels.int()):
         panel.plot(
             path[:, i, 0],
@@ -148,7 +133,7 @@ figure, axes = style.panels(3, 2, width=2.5, height=2.4, sharex=True, sharey=Tru
 for panel, model in zip(axes.flat, records, strict=True):
     with torch.no_grad():
         probability = (
-            torch.sigmoid(trained(records[model][0])(plane)).reshape(161, 161).T
+            torch.sigmoid(records[model][0].model()(plane)).reshape(161, 161).T
         )
     shown = panel.imshow(
         probability,
@@ -232,7 +217,7 @@ views = {
 figure, axes = style.panels(3, 2, width=2.6, height=2.6, sharex=True, sharey=True)
 places = [axes[0, 0], axes[0, 1], *axes[1]]
 for panel, (title, (model, i, time)) in zip(places, views.items(), strict=True):
-    flow = trained(records[model][0])[0]
+    flow = records[model][0].model()[0]
     u, v, velocity = field_seen_by(flow, pair[i : i + 1], time)
     panel.streamplot(u, v, velocity[..., 0], velocity[..., 1], **style.STREAMS)
     with torch.no_grad():
@@ -260,7 +245,7 @@ plt.show()
 
 # %%
 rays = [
-    [steering.portraits(trained(record)[0], angle) for angle in steering.ANGLES]
+    [steering.portraits(record.model()[0], angle) for angle in steering.ANGLES]
     for record in records["open"]
 ]
 found = [steering.bifurcations(seed) for seed in rays]
@@ -278,7 +263,7 @@ for portrait, radius in zip(rays[0][0], steering.RADII, strict=True):
         axes[0, 0].plot(radius, point[0], mark[0], color=mark[1], markersize=3)
 with torch.no_grad():
     answer = torch.sigmoid(
-        trained(records["open"][0])(F.pad(steering.RADII.unsqueeze(1), (0, 1)))
+        records["open"][0].model()(F.pad(steering.RADII.unsqueeze(1), (0, 1)))
     )
 axes[0, 1].plot(steering.RADII, answer, color=style.COLOURS["open"])
 axes[0, 2].hist(
@@ -339,19 +324,19 @@ page.table(
         [
             style.LABELS[model],
             f"{metric(model, 'parameters')[0]:.0f}",
-            percent(metric(model, "accuracy")),
-            spread(metric(model, "cross_entropy")),
+            numbers.percent(metric(model, "accuracy")),
+            numbers.spread(metric(model, "cross_entropy")),
             "1"
             if model == "node"
-            else span(
+            else numbers.interval(
                 ratio_interval(
                     metric("node", "cross_entropy"),
                     metric(model, "cross_entropy"),
                 )
             ),
-            percent(metric(model, "grid_error")),
-            spread(metric(model, "nfe")) if model != "gamma" else "–",
-            spread(metric(model, "detour"), 3) if model != "gamma" else "–",
+            numbers.percent(metric(model, "grid_error")),
+            numbers.spread(metric(model, "nfe")) if model != "gamma" else "–",
+            numbers.spread(metric(model, "detour")) if model != "gamma" else "–",
             f"{max(metric(model, 'solver_error')):.1e}"
             if model != "gamma"
             else "–",
@@ -417,7 +402,7 @@ others = [
 page.verdict(
     "N9",
     checks,
-    every_record,
+    every_run,
     note="Every check is asked of every seed. Of the others, these get every test point "
     f"right on every seed as well: {', '.join(others) or 'none'}. Parameters are not matched: NODE has {parameters['node']}, "
     f"the open loop {parameters['open']}, the closed {parameters['closed']}, γ alone {parameters['gamma']}. What γ alone can do, with "
@@ -481,4 +466,4 @@ Markdown(
 # ## What it took
 
 # %%
-page.took(every_record)
+page.took(every_run)

@@ -35,15 +35,14 @@ from IPython.display import Markdown
 
 from ncode import MLP, NCODE, OpenLoop, Solver, path_cost
 from ncode.costs import jacobian, kinetic
-from ncode.reproduction.experiments.theorem_1 import experiment as theorem_1
-from ncode.reproduction.experiments.theorem_1.price import distance
+from ncode.reproduction.experiments import theorem_1
+from ncode.reproduction.experiments.theorem_1.train import distance
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs.store import run
 
 page = Page("07_theorem_1", profile)
 style.use_style()
-settings = page.settings
+options = page.options
 ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
 
 # %% [markdown]
@@ -104,7 +103,7 @@ ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
 
 # %%
 setting = theorem_1.Setting.build(seed=0)
-horizon = settings["horizon"]
+horizon = options["horizon"]
 setting.model.solver = Solver(rtol=1e-3, atol=1e-3, horizon=horizon)
 with torch.no_grad():
     worst = setting.model.solver_error(setting.x0).max().item()
@@ -133,10 +132,12 @@ Markdown(
 
 # %%
 records = [
-    run(theorem_1.run, theorem_1.Config(seed, settings["tolerances"], horizon))
-    for seed in settings["seeds"]
+    theorem_1.experiment.run(
+        theorem_1.Config(seed, options["tolerances"], horizon)
+    )
+    for seed in options["seeds"]
 ]
-tolerances = settings["tolerances"]
+tolerances = options["tolerances"]
 
 
 def errors(pattern):
@@ -247,7 +248,7 @@ page.table(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adjoint-memory", "caption": "Bytes kept for the backward pass, against the horizon (left) and, at a fixed horizon, against the evaluations that a tighter tolerance takes (right). Backpropagation keeps every evaluation's graph; the adjoint keeps at most sixteen states."}, "image": {"alt": "Two panels: the direct line rises steadily, the adjoint's stays flat, about two orders of magnitude lower."}}
 figure, axes = style.panels(2, width=3.0, height=2.6, sharey=True)
-horizons = settings["horizons"]
+horizons = options["horizons"]
 memory = {
     way: [theorem_1.saved_bytes(way, T) for T in horizons]
     for way in ("direct", "adjoint")
@@ -297,9 +298,9 @@ Markdown(
 
 # %%
 tol, rates, counts = (
-    settings["contractive_tolerance"],
+    options["contractive_tolerance"],
     [1.0, 5.0, 10.0],
-    settings["checkpoints"],
+    options["checkpoints"],
 )
 common = {
     "rtol": tol,
@@ -408,7 +409,7 @@ def train(weight, seed=0):
     )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     x0 = torch.linspace(-1, 1, 64)[:, None]
-    for _ in range(settings["iterations"]):
+    for _ in range(options["iterations"]):
         penalty = jacobian(torch.randn_like(x0))
         out = path_cost(
             model, x0, running=lambda p, penalty=penalty: kinetic(p) + penalty(p)

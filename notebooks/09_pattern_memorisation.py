@@ -33,20 +33,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode.reproduction.experiments.pattern_memorisation import analysis
-from ncode.reproduction.experiments.pattern_memorisation import (
-    experiment as memorisation,
-)
+from ncode.reproduction.experiments import pattern_memorisation
+from ncode.reproduction.experiments.pattern_memorisation import analysis, plans
 from ncode.reproduction.experiments.pattern_memorisation.analysis import (
     errors,
     select,
 )
-from ncode.reproduction.experiments.pattern_memorisation.experiment import Config
-from ncode.reproduction.metrics.intervals import spread
+from ncode.reproduction.experiments.pattern_memorisation.train import Config
 from ncode.reproduction.models.memory import chance, episodes
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 page = Page("09_pattern_memorisation", profile)
 style.use_style()
@@ -121,9 +119,9 @@ style.use_style()
 # histogram below looks whether there is.
 
 # %% tags=["hide-input"]
-settings = dict(page.settings)
-bits, seeds = settings["bits"], settings["seeds"]
-settings
+options = page.options
+bits, seeds = options["bits"], options["seeds"]
+options
 
 # %% [markdown]
 # ## The run
@@ -135,28 +133,28 @@ settings
 # %%
 common = {
     "bits": bits,
-    "device": settings["device"],
-    "test_episodes": settings["test_episodes"],
+    "device": options["device"],
+    "test_episodes": options["test_episodes"],
     "validation_episodes": 1,
 }
 
 
-def run(learner, seed=0, **options):
-    """The record of one learner's run."""
-    config = Config(learner, seed, **{**common, **options})
-    return store.run(memorisation.train, config)
+def run(learner, seed=0, **settings):
+    """One learner's run."""
+    config = Config(learner, seed, **{**common, **settings})
+    return pattern_memorisation.experiment.run(config)
 
 
 # %%
-fig6 = settings["fig6"]
-plastic = {"iterations": settings["iterations"]}
+fig6 = options["fig6"]
+plastic = {"iterations": options["iterations"]}
 baseline = {
-    "iterations": settings["baseline_iterations"],
-    "batch": settings["baseline_batch"],
+    "iterations": options["baseline_iterations"],
+    "batch": options["baseline_batch"],
 }
-units = {"lstm": settings["lstm_units"], "ode_rnn": None, "data": None}
+units = {"lstm": options["lstm_units"], "ode_rnn": None, "data": None}
 sizes = {"lstm": 256, "ode_rnn": None, "data": None}
-rates = {kind: memorisation.best_rate(kind, size) for kind, size in sizes.items()}
+rates = {kind: plans.best_rate(kind, size) for kind, size in sizes.items()}
 learning = [
     run(kind, s, hidden=size, learning_rate=rates[kind], **baseline, **fig6)
     for kind, size in units.items()
@@ -164,7 +162,7 @@ learning = [
 ]
 
 # %%
-cases = [(m, p) for m in settings["patterns"] for p in settings["degraded"]]
+cases = [(m, p) for m in options["patterns"] for p in options["degraded"]]
 asked = dict.fromkeys([*cases, tuple(fig6.values())])
 live = [
     run("ncode", s, patterns=m, degraded=p, **plastic)
@@ -182,7 +180,7 @@ weak = [
 ]
 
 # %% [markdown]
-# Longer runs are **recorded**: made once by `python -m ncode.reproduction.runs.cli pattern_memorisation`, and kept as small files
+# Longer runs are **recorded**: made once by `python -m ncode.reproduction.runs record pattern_memorisation`, and kept as small files
 # with their provenance. This page says where it draws on them.
 
 # %%
@@ -200,14 +198,14 @@ Markdown("\n".join(map(recordings.describe, files.values())))
 # state do meanwhile.
 
 # %%
-m = settings["patterns"][1]
+m = options["patterns"][1]
 shown_run = select(live, patterns=m, degraded=0.5, seed=0)[0]
-config = Config(**shown_run.config)
+config = shown_run.config
 torch.manual_seed(0)
-trained = memorisation.build(config)
+trained = pattern_memorisation.build(config)
 if bits <= 200:
-    shown_run.load_weights(trained)
-stimuli, target = episodes(memorisation.task(config), 1, 7)
+    trained = shown_run.model()
+stimuli, target = episodes(pattern_memorisation.task(config), 1, 7)
 few = min(bits, 100)
 with torch.no_grad():
     output = trained(stimuli)
@@ -230,7 +228,7 @@ plt.show()
 unknown = (stimuli[-1, 0] == 0).nonzero()[:6, 0]
 known = (stimuli[-1, 0] != 0).nonzero()[:6, 0]
 figure, axes = style.panels(2, width=3.9, height=2.6)
-duration = memorisation.task(config).duration
+duration = pattern_memorisation.task(config).duration
 for panel in axes[0]:
     for k in range(2 * m + 1):
         panel.axvline(k * duration, color="#bbbbbb", linewidth=0.8)
@@ -250,13 +248,15 @@ plt.show()
 # %%
 small = Config("hebb", 0, bits=100, patterns=config.patterns)
 inexact = {
-    "the untrained rule": (memorisation.build(small), small),
+    "the untrained rule": (pattern_memorisation.build(small), small),
     "N-CODE, trained": (trained, config),
 }
 if bits > 200:  # a solve at 1e-10 moves too many synapses
     del inexact["N-CODE, trained"]
 worst = {
-    name: model.solver_error(episodes(memorisation.task(what), 4, 7).stimuli)
+    name: model.solver_error(
+        episodes(pattern_memorisation.task(what), 4, 7).stimuli
+    )
     for name, (model, what) in inexact.items()
 }
 Markdown(
@@ -296,7 +296,9 @@ for panel, shown in zip(axes[0], (left, right), strict=True):
         )
         panel.axhline(level, **style.line(kind))
     for copies in (True, False):
-        level = chance(memorisation.task(Config("hebb", 0, **fig6)), copies)
+        level = chance(
+            pattern_memorisation.task(Config("hebb", 0, **fig6)), copies
+        )
         panel.axhline(level, color="black", linestyle=":", linewidth=1)
     panel.set(xscale="log", xlabel="training episodes", ylim=(-0.02, 0.55))
 axes[0, 0].set(ylabel="bit error", title=f"this execution, n = {bits}")
@@ -351,7 +353,7 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-mu", "caption": "Entries of μ before and after training, first seed of the episode above. The mean moves from 0 to a positive value, Hebb's sign; the diagonal (ticks) is the second number."}, "image": {"alt": "Two overlapping bell-shaped histograms; the one after training is shifted to positive values."}}
 torch.manual_seed(config.seed)
-before = memorisation.build(config).mu.detach()
+before = pattern_memorisation.build(config).mu.detach()
 after = trained.mu.detach()
 figure, axes = style.panels(1, width=5, height=2.4)
 panel = axes[0, 0]
@@ -445,7 +447,7 @@ for clamp in (False, True):
     strength, diagonal = rule.config.strength, rule.config.diagonal
     name = f"untrained{', clamped' * clamp}: μ = {strength:g}/n, diagonal {diagonal:g}/n"
     labelled[name] = [rule]
-for name in memorisation.VARIANTS:
+for name in plans.VARIANTS:
     labelled[f"trained: {name}"] = analysis.variant(hard, name)
 labelled["nearest neighbour"] = oracle
 
@@ -457,7 +459,7 @@ rows = [
         name,
         str(len(made)),
         *(
-            spread([scale * run.metrics[key] for run in made])
+            numbers.spread([scale * run.metrics[key] for run in made])
             for key, scale in zip(measured, scales, strict=True)
         ),
     ]
@@ -496,7 +498,7 @@ for n, made, fixed in ((1000, large, large), (bits, live, controls)):
         nearest = errors(fixed, learner="oracle", **case)
         if trained_errors and rule:
             cells = [
-                spread([100 * value for value in values])
+                numbers.spread([100 * value for value in values])
                 for values in (trained_errors, rule, nearest)
             ]
             label = [str(n), str(m), f"{p:g}", f"{50 * p:g}"]
@@ -523,7 +525,7 @@ checks = {
         analysis.all_below(large, many_patterns, 3)
     ),
     f"{bits} bits, 3 patterns, p = 0.5: below 1 % after "
-    f"{settings['iterations']} episodes": (
+    f"{options['iterations']} episodes": (
         analysis.all_below(live, [(3, 0.5)], seeds)
     ),
     f"{bits} bits: below 1 % in every case of this execution": (
@@ -562,12 +564,12 @@ def with_rate(kind, hidden, rate):
 
 
 trained_baselines = {
-    (kind, hidden): with_rate(kind, hidden, memorisation.best_rate(kind, hidden))
-    for kind, hidden in memorisation.BASELINE_SIZES
+    (kind, hidden): with_rate(kind, hidden, plans.best_rate(kind, hidden))
+    for kind, hidden in plans.BASELINE_SIZES
 }
 broken = {
     (*which, "broken"): with_rate(*which, rate)
-    for which, rates in memorisation.UNSTABLE.items()
+    for which, rates in plans.UNSTABLE.items()
     for rate in rates
 }
 
@@ -580,7 +582,7 @@ final = {key: np.mean(errors(made)) for key, made in trained_baselines.items()}
 
 def at_edge(rate):
     """A mark for a rate that is the smallest or the largest of the sweep's."""
-    rates = memorisation.RATES
+    rates = plans.RATES
     return "*" if rate in (min(rates), max(rates)) else ""
 
 
@@ -589,16 +591,16 @@ PAPER = {"lstm": "just under 25", "ode_rnn": "17.5", "data": "17.5"}
 rows = []
 for (kind, *_), made in {**trained_baselines, **broken}.items():
     facts = made[0].config
-    rate = facts["learning_rate"]
+    rate = facts.learning_rate
     rows.append(
         [
             style.LABELS[kind],
             f"{made[0].metrics['parameters']:.0f}",
             f"{rate:g}{at_edge(rate)}",
-            str(facts["iterations"] * facts["batch"]),
+            str(facts.iterations * facts.batch),
             str(len(made)),
-            spread([100 * value for value in errors(made)], 3),
-            spread([100 * run.metrics["unknown_error"] for run in made], 3),
+            numbers.spread([100 * value for value in errors(made)]),
+            numbers.spread([100 * run.metrics["unknown_error"] for run in made]),
             f"{100 * analysis.last_change(made):+.2f}",
             PAPER[kind],
         ]
@@ -654,7 +656,7 @@ page.verdict(
         "a hundred times its episodes": all(
             run.metrics["unknown_error"] > 10 * recalled
             and run.config.iterations * run.config.batch
-            > 100 * settings["iterations"]
+            > 100 * options["iterations"]
             for made in trained_baselines.values()
             for run in made
         ),

@@ -1,53 +1,5 @@
-"""Runs from the command line: ``python -m ncode.reproduction.runs record pattern_memorisation [RECORDING ...]``.
+"""``python -m ncode.reproduction.runs``: see :mod:`ncode.reproduction.runs.cli`."""
 
-Finished runs are kept and found again, so an interrupted recording goes on where it stopped, and what is finished is
-written after every run: a recording that was cut short is a smaller one, not none.
-"""
+from ncode.reproduction.runs.cli import main
 
-from __future__ import annotations
-
-import argparse
-import os
-from collections.abc import Sequence
-
-from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.experiment import named
-
-SHOWN = 20
-"""Metrics of a run that are worth a line; of more, their number is told."""
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m ncode.reproduction.runs", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    recorder = commands.add_parser("record", help="make an experiment's recordings")
-    recorder.add_argument("experiment", help="such as pattern_memorisation or annuli.steering")
-    recorder.add_argument("recordings", nargs="*", help="which of its recordings; all where none is named")
-    recorder.set_defaults(command=lambda chosen: record(chosen.experiment, chosen.recordings))
-    chosen = parser.parse_args(arguments)
-    chosen.command(chosen)
-
-
-def record(name: str, wanted: Sequence[str] = ()) -> None:
-    """Run what the experiment called ``name`` plans, and write one file for each recording.
-
-    Args:
-        wanted: which of its plans; all where none is named.
-    """
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    experiment = named(name)
-    plans = experiment.planned()
-    for recording in wanted or plans:
-        runs, configs = [], plans[recording].configs()
-        for k, config in enumerate(configs):
-            runs.append(experiment.run(config))
-            path = recordings.save(recording, runs)
-            facts = runs[-1]
-            made = f"{facts.metrics}" if len(facts.metrics) <= SHOWN else f"{len(facts.metrics)} metrics"
-            seconds = facts.provenance["seconds"]
-            print(f"{recording} {k + 1}/{len(configs)}: {made}, {seconds:.0f} s -> {path}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+main()

@@ -27,6 +27,9 @@ from ncode.reproduction.runs.files import write_atomically
 LIMIT = 200_000
 """The largest size of a recording or a picture, in bytes."""
 
+FEWEST = 10
+"""Entries of a thinned history, at least."""
+
 
 @dataclass(frozen=True)
 class RecordedRun:
@@ -63,11 +66,26 @@ def folder() -> Path:
 
 
 def save(name: str, runs: Sequence[Run], points: int = 100) -> Path:
-    """Write ``runs`` as the recording ``name``, histories thinned to at most ``points`` entries.
+    """Write ``runs`` as the recording ``name``.
+
+    Histories are thinned to at most ``points`` entries, or to as many fewer, down to :data:`FEWEST`, as keep the file
+    below :data:`LIMIT`.
 
     Raises:
-        ValueError: when it would be larger than :data:`LIMIT`.
+        ValueError: when it would be larger all the same.
     """
+    text = _text(runs, points)
+    while len(text.encode()) > LIMIT and points > FEWEST:
+        points = max(FEWEST, points // 2)
+        text = _text(runs, points)
+    if len(text.encode()) > LIMIT:
+        raise ValueError(f"runs: {name} takes {len(text.encode())} bytes, more than {LIMIT}: too many runs")
+    path = folder() / f"{name}.json"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+    return path
+
+
+def _text(runs: Sequence[Run], points: int) -> str:
     kept = [
         {
             "id": run.id,
@@ -80,12 +98,7 @@ def save(name: str, runs: Sequence[Run], points: int = 100) -> Path:
         }
         for run in runs
     ]
-    text = "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in kept) + "\n]\n"
-    if len(text.encode()) > LIMIT:
-        raise ValueError(f"runs: {name} takes {len(text.encode())} bytes, more than {LIMIT}; lower points")
-    path = folder() / f"{name}.json"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
-    return path
+    return "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in kept) + "\n]\n"
 
 
 def load(name: str) -> list[RecordedRun]:

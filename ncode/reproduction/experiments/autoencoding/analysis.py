@@ -23,8 +23,9 @@ from ncode.reproduction.experiments.autoencoding.train import (
     prepare,
 )
 from ncode.reproduction.metrics.comparison import by_model, metric
-from ncode.reproduction.metrics.intervals import difference_interval, fixed, span
+from ncode.reproduction.metrics.intervals import difference_interval
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 from ncode.reproduction.runs.recordings import RecordedRun
@@ -86,14 +87,14 @@ def sweep(base: Config, seeds: int) -> list[Run]:
     return [experiment.run(dataclasses.replace(base, seed=seed)) for seed in range(seeds)]
 
 
-def recorded_bottlenecks() -> dict[str, list[RecordedRun]]:
+def bottlenecks() -> dict[str, list[RecordedRun]]:
     """The recorded models of N16 on MNIST, each with the seeds that all of them have."""
     names = ("autoencoding_mnist", "autoencoding_mnist_bottlenecks")
     found = by_model(one for name in names for one in recordings.find(name) if one.config.model in BOTTLENECKS)
     return {model: runs for model, runs in found.items() if runs}
 
 
-def recorded_normalisations() -> dict[str, list[RecordedRun]]:
+def normalisations() -> dict[str, list[RecordedRun]]:
     """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
     names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
     made = (one for name in names for one in recordings.find(name) if one.config.model == "ncode")
@@ -126,7 +127,7 @@ def against(runs: Sequence, others: Sequence) -> tuple[float, float]:
     return difference_interval(nats(list(of_seed.values())), nats([other[seed] for seed in of_seed]))
 
 
-def recorded_rows() -> list[list[str]]:
+def comparison_rows() -> list[list[str]]:
     """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
     rows = []
     for name in experiment.planned():
@@ -137,16 +138,16 @@ def recorded_rows() -> list[list[str]]:
             made.setdefault(one.config.model, []).append(one)
         for model, runs in made.items():
             config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
-            stands = "–" if model == "autoencoder" else span(against(pair[model], pair["autoencoder"]), 3)
+            stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)
             rows.append(
                 [
                     f"{title(config.dataset, config.variant)}, {config.epochs} epochs",
                     style.LABELS["autoncode" if model == "ncode" else model],
                     str(len(runs)),
-                    f"{runs[0].metrics['parameters']:,.0f}",
-                    fixed(nats(runs), 2),
+                    numbers.number(int(runs[0].metrics["parameters"])),
+                    numbers.spread(nats(runs)),
                     stands,
-                    f"{metric(runs, 'test_mse').mean():.2g}",
+                    numbers.number(metric(runs, "test_mse").mean()),
                 ]
             )
     return rows
@@ -171,8 +172,8 @@ def tuning_rows(name: str) -> list[list[str]]:
             [
                 title(c.dataset, c.variant),
                 "AutoN-CODE" if ours else "autoencoder",
-                f"{c.learning_rate:g}",
-                *((c.normalisation, f"{c.scale:g}") if ours else ("–", "–")),
+                numbers.setting(c.learning_rate),
+                *((c.normalisation, numbers.setting(c.scale)) if ours else ("–", "–")),
                 f"{one.metrics['validation_nats']:.2f}",
                 "✓" if tuned(c) in used else "",
             ]

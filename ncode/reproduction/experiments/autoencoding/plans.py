@@ -57,37 +57,48 @@ def tuning(
 
 
 def comparison(table: Profile) -> list[Config]:
-    """Every model, or AutoN-CODE with each normalisation at the scale that is best for it, on every seed."""
-    seeds, settings = range(table.options["seeds"]), table.settings
-    if "normalisations" not in table.options:
-        models = table.options.get("models", MODELS)
-        return [Config(model, seed, **settings) for seed in seeds for model in models]
-    return [
-        Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
-        for seed in seeds
-        for normalisation, scale in table.options["normalisations"].items()
-    ]
+    """The runs of one table: every model on every seed, or as its ``normalisations`` or ``readings`` ask."""
+    options, settings = table.options, table.settings
+    if "readings" in options:
+        # Of what the text leaves open, one setting at a time, on a seed that no comparison uses.
+        return [Config(**{"seed": TUNING_SEED, **settings, **reading}) for reading in options["readings"]]
+    seeds, models = range(options["seeds"]), options.get("models", MODELS)
+    if "normalisations" in options:
+        # AutoN-CODE with each normalisation, at the scale that is best for it.
+        return [
+            Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
+            for seed in seeds
+            for normalisation, scale in options["normalisations"].items()
+        ]
+    made = [Config(model, seed, **settings) for seed in seeds for model in models]
+    # A recording takes hours: what is asked first comes first, and the rest in its order.
+    first = options.get("first", {"models": (), "seeds": 0})
+    return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))
 
 
 def evaluations(section: str, kind: type[C], models: Sequence[str], without: Sequence[str] = ()) -> list[Plan[C]]:
     """The evaluations of recorded autoencoders: one for every table of ``recorded.<section>``.
 
     A table is called as the recording of the autoencoders that it evaluates, and holds the evaluation's settings.
-    All models of one seed come before the next seed, as there.
+    The order is theirs, so what was asked first is evaluated first.
 
     Args:
         section: such as ``"image_generation"``.
         kind: the evaluation's configuration.
         models: what is evaluated, of those that are recorded.
-        without: of the models, those that are no autoencoder.
+        without: of the models, those that are no autoencoder; they come behind a seed's first autoencoder.
     """
 
     def configs(name: str, settings: Mapping[str, Any]) -> list[C]:
-        bases = comparison(profiles.recorded("autoencoding")[name])
-        shared = {k: v for k, v in dataclasses.asdict(bases[0]).items() if k not in ("model", "seed")}
-        made = {base.model for base in bases} | set(without)
-        seeds = dict.fromkeys(base.seed for base in bases)
-        return [kind(model, seed, **shared, **settings) for seed in seeds for model in models if model in made]
+        made, seeds = [], set()
+        for base in comparison(profiles.recorded("autoencoding")[name]):
+            shared = {k: v for k, v in dataclasses.asdict(base).items() if k not in ("model", "seed")}
+            if base.model in models:
+                made.append(kind(base.model, base.seed, **shared, **settings))
+            if base.seed not in seeds:
+                made += [kind(model, base.seed, **shared, **settings) for model in without]
+                seeds.add(base.seed)
+        return made
 
     return [
         Plan(f"{section}_{name}", functools.partial(configs, name, table.settings))

@@ -26,7 +26,7 @@ from ncode.reproduction.models.autoencoders import (
 from ncode.reproduction.runs.experiment import Experiment
 from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.errors import SolveError
-from ncode.training import Batches, cosine, fit
+from ncode.training import Batches, Plateaus, cosine, fit
 
 MODELS = ("autoencoder", "ncode", "double", "vae", "sparse", "denoising")
 """The models of Table 2 and Fig. A.10, in the order in which a seed is recorded."""
@@ -61,8 +61,11 @@ class Config:
         entries, normalisation, scale, horizon, redraw: of AutoN-CODE.
         activity, weight: of the sparse autoencoder.
         noise: of the denoising autoencoder.
+        batch_norm: of a printed perceptron (see :func:`ncode.reproduction.models.autoencoders.networks`).
         epochs, batch: of training.
-        learning_rate: Adam's, falling to zero along half a cosine.
+        learning_rate: Adam's.
+        plateau: 0 for a rate that falls to zero along half a cosine; otherwise C.4's schedule, which halves the rate
+            when this many looks in a row brought no new best validation loss (:class:`ncode.training.Plateaus`).
         clip: largest norm of the gradient; ``None`` for none.
         looks: how often during training the validation images are looked at, evenly spaced.
     """
@@ -84,9 +87,11 @@ class Config:
     activity: float = 0.1
     weight: float = 1.0
     noise: float = 0.3
+    batch_norm: str = ""
     epochs: int = 5
     batch: int = 128
     learning_rate: float = 1e-3
+    plateau: int = 0
     clip: float | None = None
     looks: int = 5
 
@@ -99,7 +104,7 @@ def build(config: Config) -> Autoencoder:
     """
     architecture = ARCHITECTURES["mnist" if config.dataset == "digits" else config.dataset]
     m = config.latent or architecture.latent
-    pair = functools.partial(networks, architecture, config.width, kind=config.kind)
+    pair = functools.partial(networks, architecture, config.width, kind=config.kind, batch_norm=config.batch_norm)
     torch.manual_seed(config.seed)
     if config.model == "autoencoder":
         return Autoencoder(*pair(m), config.likelihood)
@@ -127,7 +132,7 @@ def _equal_code(config: Config, m: int) -> int:
     architecture = ARCHITECTURES["mnist" if config.dataset == "digits" else config.dataset]
 
     def parameters(code: int, latent: int) -> int:
-        pair = networks(architecture, config.width, code, latent, config.kind)
+        pair = networks(architecture, config.width, code, latent, config.kind, config.batch_norm)
         return sum(p.numel() for network in pair for p in network.parameters())
 
     wanted = parameters(config.entries * m, m)
@@ -175,7 +180,7 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         iterations,
         torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True),
         clip=config.clip,
-        schedule=cosine,
+        schedule=Plateaus("nats", config.plateau) if config.plateau else cosine,
         evaluate=lambda model: reconstruction(model, ready.validation[0]),
         evaluate_every=-(-iterations // config.looks),
         checkpoint=checkpoint,

@@ -27,17 +27,9 @@ from ncode.reproduction.experiments.image_classification.train import (
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.metrics.comparison import by_model as by_model
-from ncode.reproduction.metrics.intervals import (
-    difference_interval,
-    is_above,
-    is_below,
-    percent,
-    ratio_interval,
-    seeds_needed,
-    span,
-    spread,
-)
+from ncode.reproduction.metrics.intervals import difference_interval, is_above, is_below, ratio_interval, seeds_needed
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 
@@ -64,7 +56,7 @@ def runs_on(sets: Mapping[str, Mapping], missing: Iterable[str]) -> str:
     return " ".join([f"This execution runs on {here}.", *(f"Not to be had here: {why}" for why in missing)])
 
 
-def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
+def whole_recordings(wide: bool = False) -> dict[str, dict[str, list]]:
     """The recordings of all models, by name and model, of the seeds on which every model is trained.
 
     Data set by data set, from the smallest images to the largest; a recording without such a seed is left out.
@@ -122,7 +114,7 @@ def model_rates_table(name: str) -> tuple[list[str], list[list[str]]]:
         [style.LABELS[model], *(f"**{v:.3f}**" if rate == best[model] else f"{v:.3f}" for rate, v in of.items())]
         for model, of in tried.items()
     ]
-    return ["model", *(f"{rate:g}" for of in list(tried.values())[:1] for rate in of)], rows
+    return ["model", *(numbers.setting(rate) for of in list(tried.values())[:1] for rate in of)], rows
 
 
 def close_call(name: str, model: str = "anode") -> str:
@@ -132,13 +124,14 @@ def close_call(name: str, model: str = "anode") -> str:
         return ""
     (first, best), (second, next_) = sorted(losses.items(), key=lambda item: item[1])[:2]
     return (
-        f"{style.LABELS[model]}'s two best rates, {first:g} and {second:g}, differ by {next_ - best:.4f} in the "
-        "validation loss of the one run that chose between them: what is decided at own rates hangs on such choices."
+        f"{style.LABELS[model]}'s two best rates, {numbers.setting(first)} and {numbers.setting(second)}, differ by "
+        f"{numbers.number(next_ - best)} in the validation loss of the one run that chose between "
+        "them: what is decided at own rates hangs on such choices."
     )
 
 
 def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, Runs]:
-    """Recordings and the runs of this execution, by what they are (see :func:`data`).
+    """Recordings and the runs of this execution, by what they are (see :func:`described`).
 
     Where two are of the same data and length, the later one's name has its learning rate as well; where each model has
     its own, the name says so.
@@ -147,11 +140,11 @@ def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, 
     for kind, sets in (("recorded", recorded), ("this run", live)):
         for made in sets.values():
             run = made["anode"][0]
-            name = data(run, kind)
+            name = described(run, kind)
             if len(set(learning_rates(made).values())) > 1:
                 name = f"{name}, own rates"
             if name in found:
-                name = f"{name}, rate {run.config.learning_rate:g}"
+                name = f"{name}, rate {numbers.setting(run.config.learning_rate)}"
             if name in found:
                 raise ValueError(f"two comparisons would be called {name!r}")
             found[name] = made
@@ -165,12 +158,12 @@ def learning_rates(made: Runs) -> dict[str, float]:
 
 def budgets(compared: Mapping[str, Runs]) -> str:
     """The budget of all runs, and what was planned and is not recorded, as Markdown."""
-    absent = ", ".join(sorted(comparisons().keys() - recorded().keys())) or "none"
+    absent = ", ".join(sorted(comparisons().keys() - whole_recordings().keys())) or "none"
     lines = [f"- {name}: {budget(made)}" for name, made in compared.items()]
     return "\n".join(lines) + f"\n\nPlanned, with no whole seed recorded yet: {absent}."
 
 
-def main(recorded: Mapping[str, Runs], dataset: str) -> Runs | None:
+def fullest(recorded: Mapping[str, Runs], dataset: str) -> Runs | None:
     """Of the recordings on a data set the one with the most models, then seeds, then the largest images; if any."""
     found = [made for made in recorded.values() if made["anode"][0].config.dataset == dataset]
     return max(found, key=lambda made: (len(made), len(made["anode"]), made["anode"][0].config.size), default=None)
@@ -238,7 +231,7 @@ def standing(a: Sequence, b: Sequence, name: str = "test_accuracy", scale: float
     """
     values = metric(a, name, scale), metric(b, name, scale)
     low, high = difference_interval(*values)
-    text, needed = span((low, high), digits), seeds_needed(*values)
+    text, needed = numbers.interval((low, high), digits), seeds_needed(*values)
     if not low <= 0 <= high:
         return text
     return f"{text} ({needed})" if needed else f"{text} (> 1000)"
@@ -264,7 +257,7 @@ def complete(runs: Runs) -> bool:
     return set(runs) == set(MODELS) and all(runs.values())
 
 
-def data(run, kind: str = "") -> str:
+def described(run, kind: str = "") -> str:
     """A run's data and epochs in words, after what kind of run it is: ``recorded, MNIST 14×14, 5 epochs``."""
     config = run.config
     of = title(config.dataset, config.variant)
@@ -281,11 +274,12 @@ def budget(made: Runs) -> str:
     for model, rate in learning_rates(made).items():
         by_rate.setdefault(rate, []).append(style.LABELS[model])
     if len(by_rate) == 1:
-        rate = f"learning rate {config.learning_rate:.2g}"
+        rate = f"learning rate {numbers.setting(config.learning_rate)}"
     else:
-        rate = "learning rate " + "; ".join(f"{rate:.2g} ({' · '.join(of)})" for rate, of in sorted(by_rate.items()))
+        each = [f"{numbers.setting(rate)} ({' · '.join(of)})" for rate, of in sorted(by_rate.items())]
+        rate = f"learning rate {'; '.join(each)}"
     falling = ", falling to 0" if config.cosine else ""
-    solver = "" if config.method == "rk4" else f"{config.method} at {config.tolerance:g}, "
+    solver = "" if config.method == "rk4" else f"{config.method} at {numbers.setting(config.tolerance)}, "
     return f"k = {config.filters}, {solver}{rate}{falling}, {len(runs)} seed{'s' if len(runs) > 1 else ''}"
 
 
@@ -349,13 +343,13 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
             rate, scores, config = run.config.learning_rate, run.metrics, run.config
             taken = rate == best_rate(runs) if kind == "this run" else replace(config, looks=0) in used
             loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
-            rows.append([data(run, kind), f"{rate:g}", loss, accuracy, "✓" if taken else ""])
+            rows.append([described(run, kind), numbers.setting(rate), loss, accuracy, "✓" if taken else ""])
     return rows
 
 
 def accuracy(runs: Sequence) -> str:
     """Mean ± standard deviation over seeds of the test accuracy, in %."""
-    return percent(metric(runs, "test_accuracy"), 2)
+    return numbers.percent(metric(runs, "test_accuracy"))
 
 
 def first_loss(heads: str, filters: int = 50, size: int = 28) -> float:
@@ -403,10 +397,10 @@ def mosaic(kernels: torch.Tensor) -> torch.Tensor:
     return F.pad(kernels, (0, 1, 0, 1), value=torch.nan).movedim(2, 1).flatten(2).flatten(0, 1)
 
 
-def flow(runs: Sequence, model: str) -> list[str]:
-    """Losses, evaluations, the worst solver error and the parameters, without readout and with, of one model's runs."""
-    losses = [spread(metric(runs, name)) for name in ("train_loss", "test_loss")]
+def flow_cells(runs: Sequence, model: str) -> list[str]:
+    """Cells of a table: losses, evaluations, the worst solver error and the parameters, without readout and with."""
+    losses = [numbers.spread(metric(runs, name)) for name in ("train_loss", "test_loss")]
     solved = ["–", "–"]
     if model in FLOWS:
-        solved = [spread(metric(runs, "nfe_adaptive"), 3), f"{metric(runs, 'solver_error').max():.2g}"]
+        solved = [numbers.spread(metric(runs, "nfe_adaptive")), numbers.number(metric(runs, "solver_error").max())]
     return [*losses, *solved, *(f"{runs[0].metrics[name]:,.0f}" for name in ("body_parameters", "parameters"))]
