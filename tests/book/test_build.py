@@ -76,7 +76,7 @@ class TestStaging:
         assert recorded.took["05_reflection"]["seconds"] == 12.0
 
     def test_a_figure_becomes_a_numbered_figure_and_a_file(self):
-        recorded = stage.Recorded("cpu")
+        recorded = stage.Executed("cpu")
         notebook = new_notebook(cells=[shows(FIGURE)])
         stage.collect(notebook, "05_reflection", recorded)
         assert recorded.figures["fig-x"] == stage.Figure("05_reflection", PNG, FIGURE.caption, FIGURE.alt)

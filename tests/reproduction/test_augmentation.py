@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from ncode.fields.base import Field
 from ncode.models import NeuralODE
 from ncode.reproduction.experiments import augmentation
 from ncode.reproduction.experiments.augmentation import analysis, train
-from ncode.reproduction.experiments.train.train import Config
+from ncode.reproduction.experiments.augmentation.train import Config
 from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import History
 
@@ -25,7 +24,8 @@ SHELLS = Config("shells", 2, 0, 0, epochs=1, points=(60, 120), hidden=8, looks=1
 
 def recorded(metrics=None, history=None, **config):
     """A recorded run, made by hand."""
-    return RecordedRun("0", "by hand", SimpleNamespace(**config), metrics or {}, history or {}, {})
+    fields = {"task": "shells", "dim": 2, "augment": 0, "seed": 0} | config
+    return RecordedRun("0", "by hand", Config(**fields), metrics or {}, history or {}, {})
 
 
 def test_the_points_of_every_function():

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from ncode.reproduction.data.downloads import DataError
-from ncode.reproduction.experiments import image_classification, image_regularisation
+from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import analysis, curves, hours, plans, rates
 from ncode.reproduction.experiments.image_classification.train import MODELS, RATE_SEED, WIDE, Config
+from ncode.reproduction.experiments.image_regularisation import analysis as regularised
 from ncode.reproduction.experiments.image_regularisation import variations
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.profiles import Profile
-from ncode.reproduction.runs.experiment import Run
+from ncode.reproduction.runs.experiment import Experiment, Run
 from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import History
 from tests.written import typed
@@ -151,12 +152,13 @@ def test_runs_are_described_by_data_and_budget():
 def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
     best = {"digits": 1e-2, "mnist": 1e-3}
 
-    class Fake:
-        def run(self, config):
+    class Fake(Experiment):
+        def run(self, config, folder=None):
             metrics = {"validation_loss": abs(config.learning_rate - best[config.dataset])}
             return Run("id", self, config, metrics, History(), {}, Path())
 
-    monkeypatch.setattr(analysis, "experiment", Fake())
+    fake = Fake("fake", Config, None, image_classification.experiment.train)
+    monkeypatch.setattr(analysis, "experiment", fake)
     sets = {name: {"dataset": name, "size": 7} for name in best}
     trials, fixed = analysis.tuned({"epochs": 2}, sets, [1e-3, 1e-2])
     assert {run.config.seed for tried in trials.values() for run in tried} == {RATE_SEED}
@@ -429,34 +431,32 @@ def test_recorded_variations_are_read_by_role(monkeypatch):
     tuning = varied(variations.tuning(table.settings))
     made = varied(variations.comparison(table.settings, tuning, seeds=3))
     found = {f"{name}_tuning": tuning, name: made[:-1]}
-    monkeypatch.setattr(image_regularisation.analysis.recordings, "find", lambda wanted: found.get(wanted, []))
-    tuned, chosen = image_regularisation.analysis.regularised()
+    monkeypatch.setattr(regularised.recordings, "find", lambda wanted: found.get(wanted, []))
+    tuned, chosen = regularised.regularised()
     (title,) = tuned
     roles = chosen[title]
     assert roles["ANODE, tuned"][0] == ("anode", "decay 3")
     # The third seed is not whole.
     assert {len(runs_) for _, runs_ in roles.values()} == {2}
-    assert "not told apart" in image_regularisation.analysis.generalises(title, roles)
-    assert image_regularisation.analysis.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
-    assert (
-        typed(image_regularisation.analysis.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2]) == "20 ± 0"
-    )
-    lines = image_regularisation.analysis.saves(title, roles).splitlines()
+    assert "not told apart" in regularised.generalises(title, roles)
+    assert regularised.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
+    assert typed(regularised.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2]) == "20 ± 0"
+    lines = regularised.saves(title, roles).splitlines()
     assert len(lines) == 2
     assert all("evaluations not told apart" in line and "accuracy not told apart" in line for line in lines)
     calmed = roles["open loop, kinetic"][1]
     for k, run in enumerate(calmed):
         run.metrics["nfe_adaptive"] = 10.0 + 0.01 * k
         run.metrics["test_accuracy"] -= 0.1 + 0.001 * k
-    assert "**fewer evaluations**" in image_regularisation.analysis.saves(title, roles)
-    assert "**lower accuracy**" in image_regularisation.analysis.saves(title, roles)
+    assert "**fewer evaluations**" in regularised.saves(title, roles)
+    assert "**lower accuracy**" in regularised.saves(title, roles)
     figure, axes = plt.subplots()
-    image_regularisation.analysis.tuning_panel(axes, tuned[title], title)
+    regularised.tuning_panel(axes, tuned[title], title)
     assert len(axes.lines) == len(tuning) + 1
     plt.close(figure)
     # A tuning that was cut short chooses nothing.
     found[f"{name}_tuning"] = tuning[:-1]
-    assert image_regularisation.analysis.regularised() == ({}, {})
+    assert regularised.regularised() == ({}, {})
 
 
 def test_full_size_is_planned_for_both_data_sets():

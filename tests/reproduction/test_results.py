@@ -11,7 +11,7 @@ import pytest
 from ncode.reproduction.experiments import pattern_memorisation
 from ncode.reproduction.experiments.pattern_memorisation import plans
 from ncode.reproduction.runs import cli, recordings
-from ncode.reproduction.runs.configs import plain
+from ncode.reproduction.runs.configs import typed
 from ncode.reproduction.runs.experiment import Experiment, Plan, Run
 from ncode.reproduction.runs.output import RunOutput
 from ncode.training import History
@@ -63,7 +63,8 @@ def test_a_missing_recording_is_named_with_those_there_are(folder):
 
 
 def test_recording_an_experiment_goes_on_where_it_stopped(folder, monkeypatch):
-    configs = [Config("hebb", 0, bits=20, test_episodes=5), Config("ncode", 0, bits=20, iterations=3, test_episodes=5)]
+    small = {"bits": 20, "iterations": 3, "test_episodes": 5}
+    configs = [pattern_memorisation.Config(learner, 0, **small) for learner in ("hebb", "ncode")]
     monkeypatch.setattr(plans, "plans", lambda: [Plan("small", lambda: configs)])
     cli.main(["record", "pattern_memorisation"])
     first = recordings.load("small")
@@ -123,5 +124,8 @@ def test_every_committed_picture_is_of_committed_runs():
         facts = recordings.find_picture(path.stem).facts
         recorded = recordings.load(path.stem.rpartition("_")[0])
         assert facts["runs"]
+        of = {run.id: run for run in recorded}
         for run in facts["runs"]:
-            assert run in [{"id": r.id, "config": plain(r.config), "provenance": r.provenance} for r in recorded]
+            known = of[run["id"]]
+            assert typed(type(known.config), run["config"]) == known.config
+            assert run["provenance"] == known.provenance
