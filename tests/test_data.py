@@ -210,7 +210,9 @@ def test_load_knows_the_names():
         data.load("imagenet")
 
 
-# What is wrong with a file, what its error says. Every error names the file and a remedy.
+# What is wrong with a file, what its error says. Every error names the file and a remedy. Without a variant's name, a
+# file that can be expanded is compared with the official one before it is looked into.
+NOT_OFFICIAL = "not the official release's"
 
 
 @pytest.mark.parametrize(
@@ -227,20 +229,20 @@ def test_load_knows_the_names():
 def test_damaged_mnist(mnist, tmp_path, damage, message, variant):
     file = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=message if variant else f"{message}|{NOT_OFFICIAL}") as caught:
         data.mnist(variant)
     assert str(file) in str(caught.value)
     assert "Delete it" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"), [(lambda b: b[:-1], "no whole number"), (lambda b: b"\x0b" + b[1:], "label 11")]
+    ("damage", "message"), [(lambda b: b[:-1], "are not 6 records"), (lambda b: b"\x0b" + b[1:], "label 11")]
 )
 @pytest.mark.parametrize("variant", ["", "a copy"])
 def test_damaged_cifar10(cifar, tmp_path, damage, message, variant):
     file = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=message if variant else NOT_OFFICIAL) as caught:
         data.cifar10(variant)
     assert str(file) in str(caught.value)
 
@@ -250,7 +252,8 @@ def test_damaged_cifar10(cifar, tmp_path, damage, message, variant):
 def test_damaged_svhn(svhn, tmp_path, damage, variant):
     file = tmp_path / "svhn" / "train_32x32.mat"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DataError, match="truncated or corrupt") as caught:
+    # Cut in its second half, a file still has whole headers, and only one of them.
+    with pytest.raises(DataError, match="truncated or corrupt|not X of" if variant else NOT_OFFICIAL) as caught:
         data.svhn(variant)
     assert str(file) in str(caught.value)
 
@@ -258,7 +261,7 @@ def test_damaged_svhn(svhn, tmp_path, damage, variant):
 def test_svhn_of_another_shape(svhn, tmp_path):
     file = tmp_path / "svhn" / "test_32x32.mat"
     savemat(file, {"X": pixels(TEST, 16, 16, 3).transpose(1, 2, 3, 0), "y": np.ones((TEST, 1))})
-    with pytest.raises(DataError, match=r"test_32x32.*of shape \(16, 16, 3"):
+    with pytest.raises(DataError, match=r"test_32x32.*holds .*\(16, 16, 3"):
         data.svhn("small")
 
 
@@ -278,7 +281,7 @@ def test_other_content_needs_a_name_and_keeps_it(cifar, tmp_path):
 def test_a_file_of_whole_records_that_is_too_short(cifar, tmp_path):
     file = tmp_path / "cifar-10-batches-bin" / "data_batch_5.bin"
     file.write_bytes(file.read_bytes()[: -image_files.CIFAR_RECORD])
-    with pytest.raises(DataError, match=r"holds 29 \+ 10 images, not 30 \+ 10"):
+    with pytest.raises(DataError, match=r"data_batch_5.*are not 6 records"):
         data.cifar10("a copy")
 
 
@@ -291,7 +294,7 @@ def test_a_missing_file_beside_the_others(cifar, tmp_path):
 def test_images_and_labels_must_belong_together(mnist, tmp_path):
     name = data.MNIST["test y"][0]
     (tmp_path / "mnist" / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(labels(TEST - 1))))
-    with pytest.raises(DataError, match="10 images with 9 labels"):
+    with pytest.raises(DataError, match=r"t10k-labels.*says \(9,\), but it must be \(10,\)"):
         data.mnist("a copy")
 
 
@@ -312,7 +315,7 @@ def test_damaged_celeba(celeba):
     damaged = bytearray(whole)
     damaged[200:3000] = bytes(2800)
     archive.write_bytes(damaged)
-    with pytest.raises(DataError, match=r"truncated, corrupt|no whole picture"):
+    with pytest.raises(DataError, match=r"truncated or corrupt|no whole picture"):
         data.celeba("a copy")
     archive.write_bytes(whole)
     (celeba / "list_eval_partition.txt").write_text("000001.jpg 2\n000002.jpg 0\n")
