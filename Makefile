@@ -36,7 +36,7 @@ book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line 
 	@rm -rf _build/$(PROFILE)/failed; mkdir -p _build/$(PROFILE); touch _build/started
 	@$(BIN)/snakemake --cores $(CORES) $(GPU) --config profile=$(PROFILE) \
 		--keep-going --rerun-incomplete --nocolor 2> _build/$(PROFILE)/snakemake.log \
-		|| { $(BIN)/python -m book.failures $(PROFILE); exit 1; }
+		|| { $(BIN)/python -m ncode.reproduction.publishing.failures $(PROFILE); exit 1; }
 	@test _build/$(PROFILE)/published -nt _build/started || echo "Nothing has changed since this book was built."
 	@echo $(CURDIR)/_build/$(PROFILE)/html/index.html
 
@@ -44,13 +44,13 @@ test: $(ENVIRONMENT) ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow and not browser"
 
 sync: $(ENVIRONMENT) ## write every notebook's .ipynb, and the repository's address wherever it is needed
-	$(BIN)/python -m book.sync
+	$(BIN)/python -m ncode.reproduction.publishing.sync
 
 lint: $(ENVIRONMENT) ## what ruff finds
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 constraints: $(ENVIRONMENT) ## write constraints.txt anew from the newest versions that the package allows
-	$(BIN)/python -m book.constraints
+	$(BIN)/python -m ncode.reproduction.publishing.constraints
 
 clean: ## remove built books and executed notebooks; finished training runs stay
 	rm -rf .snakemake _build/smoke _build/cpu _build/paper

@@ -57,7 +57,7 @@ rule notebook:
     resources:
         gpu=1
     shell:
-        "{sys.executable} -m book.execute {input.notebook} {output} --profile {wildcards.profile}"
+        "{sys.executable} -m ncode.reproduction.publishing.execute {input.notebook} {output} --profile {wildcards.profile}"
 
 
 # The pages are not an output: Snakemake deletes a job's outputs before it runs the job, and the book that is
@@ -74,4 +74,4 @@ rule publish:
     params:
         versions=versions("jupyter-book", "myst-nb", "sphinx-book-theme"),
     shell:
-        "{sys.executable} -m book.publish {wildcards.profile} {input.notebooks}"
+        "{sys.executable} -m ncode.reproduction.publishing.publish {wildcards.profile} {input.notebooks}"

@@ -10,7 +10,7 @@ import argparse
 
 import torch
 
-from ncode.experiments.adjoint_price import WAYS, Problem, errors, price
+from ncode.reproduction.experiments.theorem_1.price import WAYS, Problem, errors, price
 
 CASES = [
     {"size": 8, "activation": "tanh"},

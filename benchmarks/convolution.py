@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ncode import functional
+from ncode.fields import per_sample
 
 # (batch, channels, pixels a side, kernel size): the paper's size first, then what notebooks run.
 CASES = [(64, 50, 28, 3), (64, 50, 28, 1), (64, 50, 32, 3), (64, 32, 16, 3), (64, 16, 14, 3), (64, 16, 14, 1)]
@@ -52,7 +52,7 @@ def unfolded(x, weight):
 
 
 WAYS = {
-    "ncode.functional.conv2d": functional.conv2d,
+    "ncode.fields.per_sample.conv2d": per_sample.conv2d,
     "grouped": grouped,
     "vmap": vmapped,
     "one by one": one_by_one,
@@ -116,5 +116,5 @@ if __name__ == "__main__":
             low, middle, high = np.quantile(ratio, (0.25, 0.5, 0.75))
             print(f"  {name:24} {middle:5.2f} [{low:.2f}, {high:.2f}] {milliseconds:8.1f} ms {megabytes:8.1f} MB saved")
         if arguments.check:
-            reached = np.median(table["ncode.functional.conv2d"][0])
+            reached = np.median(table["ncode.fields.per_sample.conv2d"][0])
             raise SystemExit(f"{reached:.2f} times the shared convolution, more than {LIMIT}" if reached > LIMIT else 0)

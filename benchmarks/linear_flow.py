@@ -23,9 +23,9 @@ import torch
 from torch.nn import functional as F
 
 from ncode import NCODE, Solver
-from ncode.autoencoder import scattered
-from ncode.fields import Linear
-from ncode.linear_flow import dense, sparse_linear_flow
+from ncode.fields.elementary import Linear
+from ncode.reproduction.models.autoencoders import scattered
+from ncode.solvers.linear import dense, sparse_linear_flow
 
 BATCH, ENTRIES, HORIZON, SCALE = 64, 2, 10.0, 0.3
 TARGETS = {25: 5.0, 64: 1.5, 128: 1.5}

@@ -4,7 +4,8 @@ Rules: one episode at n = 1000 and m = 5, forward and backward, float32, one thr
 The forms are measured in turn, round by round, in one process and after a warm-up, so that whatever else the machine
 does meets all of them; a ratio is taken within a round, and its median and range over the rounds are what counts.
 ``rk4`` has one step a presentation in both forms and ``dopri5`` a tolerance of 1e-3, each on the tuple (x, θ) through
-``ncode.solve``. Peak memory is a process of its own that trains for three episodes with Adam, its imports included.
+``ncode.solvers.dispatch``. Peak memory is a process of its own that trains for three episodes with Adam, its imports
+included.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import time
 
 import torch
 
-from ncode import plastic, provenance
-from ncode.memory import HebbianNCODE, Task, episodes
+from ncode.reproduction.models.memory import HebbianNCODE, Task, episodes
+from ncode.reproduction.runs import provenance
+from ncode.solvers import hebbian
 
 FORMS = {"low-rank rk4": {}, "direct rk4": {"direct": True}, "dopri5": {"method": "dopri5"}}
 
@@ -41,7 +43,7 @@ def episode(model: HebbianNCODE, stimuli: torch.Tensor, target: torch.Tensor) ->
 def times(task: Task, rounds: int, allocator: bool) -> dict:
     """Seconds by form, and their ratios to the low-rank form within each round."""
     if allocator:
-        plastic.keep_freed_memory()
+        hebbian.keep_freed_memory()
     batch = episodes(task, 1, 0)
     models = {name: learner(task, options) for name, options in FORMS.items()}
     for model in models.values():
@@ -57,7 +59,7 @@ def times(task: Task, rounds: int, allocator: bool) -> dict:
 
 def peak(task: Task, options: dict) -> float:
     """Peak memory of this process after three training episodes, in MB; its own start included."""
-    plastic.keep_freed_memory()
+    hebbian.keep_freed_memory()
     model = learner(task, options)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-4, fused=True)
     batch = episodes(task, 1, 0)

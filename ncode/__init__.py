@@ -5,12 +5,14 @@ The models are :class:`NeuralODE`, :class:`AugmentedNeuralODE`, :class:`DataCont
 what steers it, and a :class:`Solver` says how.
 """
 
-from ncode.control import ClosedLoop, DataControl, OpenLoop
-from ncode.cost import path_cost
-from ncode.fields import MLP, Field, TimedMLP
-from ncode.flows import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE, Trajectory
-from ncode.integrate import NFE, SolveError, Solver
-from ncode.solve import solve
+from ncode.controllers import ClosedLoop, DataControl, OpenLoop
+from ncode.costs import path_cost
+from ncode.fields.base import Field
+from ncode.fields.mlp import MLP, TimedMLP
+from ncode.models import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE, Trajectory
+from ncode.solvers.dispatch import solve
+from ncode.solvers.errors import SolveError
+from ncode.solvers.options import NFE, Solver
 
 __all__ = [
     "MLP",

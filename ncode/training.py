@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from ncode import checkpoint as checkpoints
 from ncode.batches import Batches, Source, numbered
-from ncode.flows import find_flows
-from ncode.integrate import SolveError
+from ncode.models import find_flows
+from ncode.solvers.errors import SolveError
 
 __all__ = ["Batches", "History", "Loss", "Source", "TrainingError", "cosine", "fit"]
 

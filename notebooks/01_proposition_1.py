@@ -36,12 +36,13 @@ import sympy as sp
 import torch
 from torch import nn
 
-from ncode import NCODE, DataControl, Field, Solver, plotting
-from ncode.fields import Velocity
-from ncode.page import Page
+from ncode import NCODE, DataControl, Field, Solver
+from ncode.fields.elementary import Velocity
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
 
 page = Page("01_proposition_1", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -226,7 +227,7 @@ assert (paths["closed"].theta + grid * column.sin()).abs().max() < 1e-12
 # there. The closed loop's is flat at $t = \pi/2$, and the reflection at $t = \pi$.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-collapse", "caption": "Paths (left) and the maps x(0) ↦ Φ(x(0), t) at some times (right), computed numerically. Top: open loop, everything meets in 0 at t = 1. Bottom: closed loop, everything meets in 0 at t = π/2 and has changed sides at t = π. A homeomorphism's map is never flat."}, "image": {"alt": "Four panels. Top left, straight paths that meet at zero at time one and part again. Top right, the map at five times: a line whose slope falls from one through zero to minus one. Bottom, the same for the closed loop with cosine-shaped paths, flat at half pi, and the reflection at pi."}}
-figure, axes = plotting.panels(2, 2, width=4.2, height=2.5)
+figure, axes = style.panels(2, 2, width=4.2, height=2.5)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, 9))
 moments = {
     "open": ["0", "0.5", "1", "1.5", "2"],
@@ -241,7 +242,7 @@ for row, (loop, scale) in enumerate((("open", 0.5), ("closed", math.pi / 4))):
         maps = model.trajectory(
             grid, scale * torch.arange(5, dtype=torch.float64)
         ).x[..., 0]
-    plotting.paths(axes[row, 0], dense.t, dense.x[..., 0], colours)
+    style.paths(axes[row, 0], dense.t, dense.x[..., 0], colours)
     axes[row, 0].axvline(2 * scale, color="grey", linestyle=":", linewidth=1)
     axes[row, 0].set(
         title=f"{loop} loop: paths", xlabel="time t", ylabel="state x(t)"
@@ -279,7 +280,7 @@ assert determinant([[0, -1], [0, 0]]) == 1  # the open loop, θ' = 0
 assert determinant([[0, 1], [-1, 0]]) == 1  # the closed loop
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-collapse-lifted", "caption": "The closed loop's flow of the pair (x, θ). Dots: the line of starting points, coloured by x(0), turned about the origin. Ticks below: their projections on x, which is what the model returns. The pair never collapses; its projection does at t = π/2."}, "image": {"alt": "Four panels of the plane of state and control. A line of coloured dots turns clockwise from horizontal to vertical to horizontal again; its shadow on the horizontal axis shrinks to a point and opens reversed."}}
-figure, axes = plotting.panels(4, width=2.1, height=2.4, sharex=True, sharey=True)
+figure, axes = style.panels(4, width=2.1, height=2.4, sharex=True, sharey=True)
 starts = torch.linspace(-1, 1, 9, dtype=torch.float64).unsqueeze(1)
 moments = torch.tensor(
     [0, math.pi / 4, math.pi / 2, math.pi], dtype=torch.float64

@@ -35,12 +35,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ncode import MLP, Field, NeuralODE, Solver, TimedMLP, plotting
-from ncode.page import Page
-from ncode.topology import overtakings
+from ncode import MLP, Field, NeuralODE, Solver, TimedMLP
+from ncode.analysis.topology import overtakings
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
 
 page = Page("02_neural_odes", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -98,18 +99,18 @@ with torch.no_grad():
         NeuralODE(field, reference).trajectory(x0[:8], torch.linspace(0, T, 81)).x
         for T in (1.0, -1.0)
     )
-figure, axes = plotting.panels(1, width=4.4, height=4.0)
+figure, axes = style.panels(1, width=4.4, height=4.0)
 panel = axes[0, 0]
 panel.quiver(*points.T, *arrows.T, color="#bbbbbb", angles="xy")
 for i in range(8):
     panel.plot(
         *forward[:, i].T,
-        color=plotting.COLOURS["open"],
+        color=style.COLOURS["open"],
         label="forward" if i == 0 else None,
     )
     panel.plot(
         *backward[:, i].T,
-        color=plotting.COLOURS["anode"],
+        color=style.COLOURS["anode"],
         label="backward" if i == 0 else None,
     )
 panel.plot(*x0[:8].T, "o", color="black", markersize=4, label="x(0)")
@@ -257,10 +258,10 @@ assert crossings == 0
 # contraction it is worse than the forward error by a factor that grows exponentially, however small that error is.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-reversibility", "caption": "The worst of 64 samples after T = 1 forward and back (solid), and its error at T before turning back (dotted), over the solver's tolerance, for the field f(x) - λx. The black line is the tolerance itself: it bounds the error at T where the field contracts, not at λ = 0, and not the way back."}, "image": {"alt": "Log-log plot of distance against tolerance. For each of three contraction rates a solid and a dotted line fall with the tolerance; the larger the rate, the further the solid line lies above the dotted one."}}
-figure, axes = plotting.panels(1, width=6.2, height=3.2)
+figure, axes = style.panels(1, width=6.2, height=3.2)
 panel = axes[0, 0]
 for rate, colour in zip(
-    rates, (plotting.COLOURS[m] for m in ("open", "data", "node")), strict=True
+    rates, (style.COLOURS[m] for m in ("open", "data", "node")), strict=True
 ):
     panel.loglog(
         tolerances,
@@ -329,9 +330,9 @@ order = {
     ]
     for method in depth_error
 }
-figure, axes = plotting.panels(2, width=4.2, height=3.0)
+figure, axes = style.panels(2, width=4.2, height=3.0)
 names = {"euler": "ResNet (Euler)", "midpoint": "midpoint", "rk4": "rk4"}
-shades = [plotting.COLOURS[model] for model in ("node", "anode", "open")]
+shades = [style.COLOURS[model] for model in ("node", "anode", "open")]
 for (method, name), marker, shade in zip(
     names.items(), "os^", shades, strict=True
 ):
@@ -407,10 +408,10 @@ page.table(
 # other; there the flow is a homeomorphism, and {doc}`06_annuli` shows what that forbids.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-order", "caption": "Paths of four of the random fields on the line, two autonomous (left) and two that depend on time (right), coloured by x(0). They approach and never cross: the order of colours is the same at all times."}, "image": {"alt": "Four panels of paths against time that bend and bunch together without crossing."}}
-figure, axes = plotting.panels(4, width=2.3, height=2.3)
+figure, axes = style.panels(4, width=2.3, height=2.3)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, 21))
 for panel, k in zip(axes[0], (0, 2, 1, 3), strict=True):
-    plotting.paths(panel, times, bundles[k][:, ::2], colours)
+    style.paths(panel, times, bundles[k][:, ::2], colours)
     panel.set(title="f(x)" if k % 2 == 0 else "f(t, x)", xlabel="time t")
 axes[0, 0].set_ylabel("state x(t)")
 plt.show()

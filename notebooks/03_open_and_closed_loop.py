@@ -44,13 +44,12 @@ from ncode import (
     NeuralODE,
     OpenLoop,
     Solver,
-    diagram,
-    plotting,
 )
-from ncode.page import Page
+from ncode.reproduction.plotting import diagrams, style
+from ncode.reproduction.publishing.display import Page
 
 page = Page("03_open_and_closed_loop", profile)
-plotting.use_style()
+style.use_style()
 torch.set_default_dtype(torch.float64)
 
 # %% [markdown]
@@ -69,11 +68,11 @@ torch.set_default_dtype(torch.float64)
 # trajectories may cross. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ncode", "caption": "Fig. 2 anew: the N-CODE module. White: the neural ODE, a field and an integral that feeds back. Shaded: the controllers. In the open loop γ reads x(0) and sets θ once. In the closed loop γ sets only where θ begins, and g moves it as it sees the state and θ itself."}, "image": {"alt": "Two block diagrams. Left: x(0) feeds the block f and the block gamma, whose output theta feeds f; f's output is integrated and fed back. Right: the same, with a second integral of the block g, which reads x(t) and theta(t)."}}
-figure, axes = plotting.panels(2, width=4.4, height=2.1)
+figure, axes = style.panels(2, width=4.4, height=2.1)
 for panel, (name, colour) in zip(
     axes[0], (("open", "#cfe3f2"), ("closed", "#f2d9e6")), strict=True
 ):
-    diagram.loop(panel, name == "closed", colour)
+    diagrams.loop(panel, name == "closed", colour)
     panel.set_title(f"{name} loop")
 plt.show()
 
@@ -171,12 +170,12 @@ crossed
 # ## What came out
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-crossing", "caption": "Top: paths x(t) of 13 samples under three random models, coloured by x(0). NODE's keep their order, the controlled ones cross. Bottom: the distance of one pair (black in the panels above), in x (dashed), which passes through zero where they cross, and in z = (x, θ) (solid), which never does."}, "image": {"alt": "Top, three panels of paths against time: NODE's do not cross, the open and the closed loop's do. Bottom, the distance of a pair against time on a logarithmic axis: in x it dips to zero at the crossing, in z it stays well above."}}
-figure, axes = plotting.panels(3, 2, width=2.9, height=2.3)
+figure, axes = style.panels(3, 2, width=2.9, height=2.3)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(starts)))
 for column, (loop, path) in zip(axes.T, paths.items(), strict=True):
     x = path.x[..., 0]
-    plotting.paths(column[0], t, x, colours)
-    column[0].set(title=plotting.LABELS[loop], xlabel="time t")
+    style.paths(column[0], t, x, colours)
+    column[0].set(title=style.LABELS[loop], xlabel="time t")
     order = (x.diff(dim=1) < 0).any(0)
     pair = [int(order.float().argmax()) + k for k in (0, 1)]
     column[0].plot(t, x[:, pair], color="black", linewidth=1.5)
@@ -191,7 +190,7 @@ for column, (loop, path) in zip(axes.T, paths.items(), strict=True):
     column[1].semilogy(
         t,
         (z[:, pair[0]] - z[:, pair[1]]).norm(dim=1),
-        color=plotting.COLOURS[loop],
+        color=style.COLOURS[loop],
         label="in z = (x, θ)",
     )
     column[1].set(xlabel="time t", ylim=(1e-3, 5))
@@ -214,7 +213,7 @@ page.table(
     ],
     [
         [
-            plotting.LABELS[loop],
+            style.LABELS[loop],
             str(crossed[loop][0]),
             f"{crossed[loop][1]:.2f}",
             f"{agreement[loop]:.0e}",
@@ -313,10 +312,10 @@ for norm in ("mean", "worst"):
     with torch.no_grad():
         model(batch)
     norms[norm] = (errors, model.nfe.forward)
-figure, axes = plotting.panels(1, width=4.6, height=2.7)
+figure, axes = style.panels(1, width=4.6, height=2.7)
 for (norm, (errors, nfe)), colour in zip(
     norms.items(),
-    (plotting.COLOURS["node"], plotting.COLOURS["open"]),
+    (style.COLOURS["node"], style.COLOURS["open"]),
     strict=True,
 ):
     axes[0, 0].semilogy(errors, color=colour, label=f"{norm}, {nfe} evaluations")

@@ -33,13 +33,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode import plotting, runs
-from ncode.experiments import van_der_pol
-from ncode.experiments.van_der_pol import START, TRUE_MU, Config
-from ncode.page import Page
+from ncode.reproduction.experiments.van_der_pol import experiment as van_der_pol
+from ncode.reproduction.experiments.van_der_pol.experiment import (
+    START,
+    TRUE_MU,
+    Config,
+)
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import store
 
 page = Page("04_van_der_pol", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -95,7 +100,7 @@ fits = {}
 for horizon in horizons:
     for way, growing in ways.items():
         fits[horizon, way] = [
-            runs.run(
+            store.run(
                 van_der_pol.train,
                 Config(
                     "ncode",
@@ -109,7 +114,7 @@ for horizon in horizons:
         ]
 # %%
 nodes = [
-    runs.run(
+    store.run(
         van_der_pol.train,
         Config(
             "node",
@@ -150,7 +155,7 @@ def minima(curve):
 first = fits[horizons[0], "plain"][0]
 t, x = first.array("t"), first.array("x")
 fine = torch.linspace(0, horizons[0], 401)
-figure, axes = plotting.panels(2, width=4.3, height=2.8, sharey=True)
+figure, axes = style.panels(2, width=4.3, height=2.8, sharey=True)
 for panel in axes[0]:
     panel.plot(t, x, ".", color="black", markersize=4, label="observed", zorder=0)
     panel.set(xlabel="time t", ylim=(-3, 4.2))
@@ -159,7 +164,7 @@ for i, value in enumerate(first.array("mu")):
     axes[0, 0].plot(
         fine,
         van_der_pol.path(float(value), fine),
-        color=plotting.COLOURS["closed"],
+        color=style.COLOURS["closed"],
         linewidth=1,
         **label,
     )
@@ -168,7 +173,7 @@ for i, record in enumerate(nodes):
     axes[0, 1].plot(
         t,
         record.array("path")[:, 0],
-        color=plotting.COLOURS["node"],
+        color=style.COLOURS["node"],
         linewidth=1,
         **label,
     )
@@ -213,7 +218,7 @@ page.table(
 # negative $\mu$ to the left of what is drawn, or still on a slope when the iterations end.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-landscape", "caption": "Left: the loss over μ on observations up to several horizons, with the number of local minima inside the interval; the true μ is dotted. Right: μ over the iterations from 8 starts on the longest horizon, plain (dashed) and with a growing horizon (solid)."}, "image": {"alt": "Left: curves of loss over mu; the longer the horizon, the narrower the dip at two and the more side dips. Right: eight dashed paths of mu that mostly get stuck, and eight solid ones that meet at two."}}
-figure, axes = plotting.panels(2, width=4.3, height=2.9)
+figure, axes = style.panels(2, width=4.3, height=2.9)
 for T, shade in zip(shown, np.linspace(0.85, 0, len(shown)), strict=True):
     label = f"T = {T:g}, minima: {minima(slices[T])}"
     axes[0, 0].plot(

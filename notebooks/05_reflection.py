@@ -33,13 +33,19 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode import plotting, runs
-from ncode.experiments import reflection
-from ncode.page import Page
-from ncode.statistics import geometric_interval, ratio_interval, span, spread
+from ncode.reproduction.experiments.reflection import experiment as reflection
+from ncode.reproduction.metrics.intervals import (
+    geometric_interval,
+    ratio_interval,
+    span,
+    spread,
+)
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import store
 
 page = Page("05_reflection", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -88,7 +94,7 @@ settings
 # ## The run
 
 # %%
-records = runs.sweep(
+records = store.sweep(
     reflection.train, reflection.Config, reflection.MODELS, seeds, **settings
 )
 every_record = [record for runs_ in records.values() for record in runs_]
@@ -117,15 +123,13 @@ mse = {
 t = torch.linspace(0, 1, 61)
 starts = torch.linspace(-1, 1, 15).unsqueeze(1)
 colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(starts)))
-figure, axes = plotting.panels(5, width=1.56, height=2.2, sharey=True)
+figure, axes = style.panels(5, width=1.56, height=2.2, sharey=True)
 for panel, model in zip(axes[0], records, strict=True):
     with torch.no_grad():
         path = trained(records[model][0]).trajectory(starts, t).x
-    plotting.paths(panel, t, path[..., 0], colours)
+    style.paths(panel, t, path[..., 0], colours)
     panel.plot([1.04] * len(starts), -starts, "_", color="grey", clip_on=False)
-    panel.set(
-        title=plotting.LABELS[model].replace("N-CODE, ", ""), xlabel="time t"
-    )
+    panel.set(title=style.LABELS[model].replace("N-CODE, ", ""), xlabel="time t")
 axes[0, 0].set_ylabel("state x(t)")
 plt.show()
 
@@ -156,7 +160,7 @@ colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(few)))
 node, opened, closed = (
     trained(records[model][0]) for model in ("node", "open", "closed")
 )
-figure, axes = plotting.panels(4, width=1.95, height=2.1)
+figure, axes = style.panels(4, width=1.95, height=2.1)
 with torch.no_grad():
     x = torch.linspace(-1.5, 1.5, 101).unsqueeze(1)
     axes[0, 0].plot(x, node.field(t[0], x, {}), color="black")
@@ -164,7 +168,7 @@ with torch.no_grad():
         axes[0, 1:], (opened, closed, closed), (0.0, 0.0, 0.5), strict=True
     ):
         x, curves = field_at(model, few, moment)
-        plotting.paths(panel, x, curves.T, colours)
+        style.paths(panel, x, curves.T, colours)
 for panel, title in zip(
     axes[0],
     ("NODE", "open loop", "closed loop, t = 0", "closed loop, t = T/2"),
@@ -177,13 +181,13 @@ plt.show()
 # Training, over all seeds: the median as a line, the smallest and largest as a band.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-reflection-training", "caption": "Training loss and function evaluations of a forward solve, over the iterations; median and range over seeds. The dotted line is the floor of {prf:ref}`prop-reflection-floor`: NODE reaches it and stays."}, "image": {"alt": "Left: training loss on a logarithmic scale; NODE's stays at one third, the others' fall by three to five orders of magnitude. Right: number of function evaluations."}}
-figure, axes = plotting.panels(2, width=3.9, height=2.7)
+figure, axes = style.panels(2, width=3.9, height=2.7)
 for model, runs_ in records.items():
     iterations = np.arange(1, settings["iterations"] + 1)
-    plotting.band(
+    style.band(
         axes[0, 0], iterations, [record.history.loss for record in runs_], model
     )
-    plotting.band(
+    style.band(
         axes[0, 1],
         iterations,
         [record.history.nfe_forward for record in runs_],
@@ -192,7 +196,7 @@ for model, runs_ in records.items():
 axes[0, 0].axhline(floor, color="black", linestyle=":", linewidth=1)
 axes[0, 0].set(yscale="log", xlabel="iteration", ylabel="training loss (MSE)")
 axes[0, 1].set(xlabel="iteration", ylabel="evaluations (NFE)")
-plotting.legend(figure, axes[0, 0], columns=3)
+style.legend(figure, axes[0, 0], columns=3)
 plt.show()
 
 # %% [markdown]
@@ -217,7 +221,7 @@ page.table(
     ],
     [
         [
-            plotting.LABELS[model],
+            style.LABELS[model],
             spread(mse[model]),
             span(geometric_interval(mse[model])),
             "1"
@@ -274,7 +278,7 @@ checks = {
     ),
 }
 others = [
-    plotting.LABELS[model]
+    style.LABELS[model]
     for model in ("anode", "data")
     if np.mean(mse[model]) <= 1e-3
 ]

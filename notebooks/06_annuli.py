@@ -35,14 +35,21 @@ import torch
 from IPython.display import Markdown
 from torch.nn import functional as F
 
-from ncode import plotting, results, runs
-from ncode.experiments import annuli, toy
-from ncode.experiments import annuli_steering as steering
-from ncode.page import Page
-from ncode.statistics import percent, ratio_interval, span, spread
+from ncode.reproduction.experiments import toy
+from ncode.reproduction.experiments.annuli import experiment as annuli
+from ncode.reproduction.experiments.annuli import steering
+from ncode.reproduction.metrics.intervals import (
+    percent,
+    ratio_interval,
+    span,
+    spread,
+)
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import recordings, store
 
 page = Page("06_annuli", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -76,7 +83,7 @@ settings
 # ## The run
 
 # %%
-records = runs.sweep(
+records = store.sweep(
     annuli.train, annuli.Config, annuli.MODELS, seeds, **settings
 )
 every_record = [record for runs_ in records.values() for record in runs_]
@@ -103,7 +110,7 @@ def metric(model, name):
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-flow", "caption": "Figs. 1 and A.1 anew: paths in the plane, first seed. Open circles mark starts, dots ends; blue is the disk, red the annulus. For ANODE the first two of its three dimensions are shown. NODE presses the disk into the thinned annulus; controlled paths cross."}, "image": {"alt": "Five panels with paths of points of both classes in the plane. In NODE's the annulus is stretched and the disk pressed into it; in the others' the two classes move apart across each other's paths."}}
 points, labels = annuli.sample(60, seed=10_001)
 t = torch.linspace(0, 1, 41)
-figure, axes = plotting.panels(3, 2, width=2.6, height=2.5)
+figure, axes = style.panels(3, 2, width=2.6, height=2.5)
 for panel, model in zip(axes.flat, toy.FLOWS, strict=False):
     with torch.no_grad():
         path = trained(records[model][0])[0].trajectory(points, t).x
@@ -111,21 +118,21 @@ for panel, model in zip(axes.flat, toy.FLOWS, strict=False):
         panel.plot(
             path[:, i, 0],
             path[:, i, 1],
-            color=plotting.CLASSES[1 - label],
+            color=style.CLASSES[1 - label],
             linewidth=0.7,
             alpha=0.8,
         )
         panel.plot(
             *path[0, i, :2],
             "o",
-            color=plotting.CLASSES[1 - label],
+            color=style.CLASSES[1 - label],
             markersize=2.5,
             fillstyle="none",
         )
         panel.plot(
-            *path[-1, i, :2], "o", color=plotting.CLASSES[1 - label], markersize=3
+            *path[-1, i, :2], "o", color=style.CLASSES[1 - label], markersize=3
         )
-    panel.set(title=plotting.LABELS[model], aspect="equal", adjustable="datalim")
+    panel.set(title=style.LABELS[model], aspect="equal", adjustable="datalim")
 axes[1, 2].set_axis_off()
 figure.supxlabel("$x_1$")
 figure.supylabel("$x_2$")
@@ -137,9 +144,7 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-decision", "caption": "Decision maps, first seed: the probability of the disk's class at every x(0). Lines: the edges of the two regions. NODE's channel from the inside to the outside is where the annulus is stretched thin."}, "image": {"alt": "Six maps of predicted probability over the plane with circles at radius 0.5, 1 and 1.5. NODE's has a narrow channel through the annulus; the others' show a closed region around the disk."}}
 side = torch.linspace(-2, 2, 161)
 plane = torch.cartesian_prod(side, side)
-figure, axes = plotting.panels(
-    3, 2, width=2.5, height=2.4, sharex=True, sharey=True
-)
+figure, axes = style.panels(3, 2, width=2.5, height=2.4, sharex=True, sharey=True)
 for panel, model in zip(axes.flat, records, strict=True):
     with torch.no_grad():
         probability = (
@@ -157,7 +162,7 @@ for panel, model in zip(axes.flat, records, strict=True):
         panel.add_patch(
             plt.Circle((0, 0), radius, fill=False, color="white", linewidth=1)
         )
-    panel.set(title=plotting.LABELS[model])
+    panel.set(title=style.LABELS[model])
     panel.grid(False)
 figure.supxlabel("$x_1(0)$")
 figure.supylabel("$x_2(0)$")
@@ -165,30 +170,28 @@ figure.colorbar(shown, ax=axes, label="P(disk)", shrink=0.6)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-training", "caption": "Fig. 5's curves anew: cross-entropy and error on fresh points, and function evaluations of a forward solve, over the iterations; median and range over seeds."}, "image": {"alt": "Three panels over iterations. NODE's cross-entropy stays orders of magnitude above the others', its error above zero."}}
-figure, axes = plotting.panels(3, width=2.6, height=2.7)
+figure, axes = style.panels(3, width=2.6, height=2.7)
 for model, runs_ in records.items():
     looks = [record.history.evaluations for record in runs_]
     iterations = runs_[0].history.evaluated
-    plotting.band(
+    style.band(
         axes[0, 0], iterations, [look["cross_entropy"] for look in looks], model
     )
-    plotting.band(
+    style.band(
         axes[0, 1],
         iterations,
         [100 * (1 - np.array(look["accuracy"])) for look in looks],
         model,
     )
     if model != "gamma":
-        plotting.band(
-            axes[0, 2], iterations, [look["nfe"] for look in looks], model
-        )
+        style.band(axes[0, 2], iterations, [look["nfe"] for look in looks], model)
 axes[0, 0].set(yscale="log", ylabel="test cross-entropy (nats)")
 axes[0, 1].set(yscale="symlog", ylabel="test error (%)", ylim=(0, 60))
 axes[0, 1].set_yscale("symlog", linthresh=0.1)
 axes[0, 2].set(ylabel="evaluations (NFE)")
 for panel in axes[0]:
     panel.set_xlabel("iteration")
-plotting.legend(figure, axes[0, 0], columns=3)
+style.legend(figure, axes[0, 0], columns=3)
 plt.show()
 
 # %% [markdown]
@@ -226,18 +229,16 @@ views = {
     "closed loop, disk, t = T": ("closed", 0, 1.0),
     "closed loop, annulus, t = T": ("closed", 1, 1.0),
 }
-figure, axes = plotting.panels(
-    3, 2, width=2.6, height=2.6, sharex=True, sharey=True
-)
+figure, axes = style.panels(3, 2, width=2.6, height=2.6, sharex=True, sharey=True)
 places = [axes[0, 0], axes[0, 1], *axes[1]]
 for panel, (title, (model, i, time)) in zip(places, views.items(), strict=True):
     flow = trained(records[model][0])[0]
     u, v, velocity = field_seen_by(flow, pair[i : i + 1], time)
-    panel.streamplot(u, v, velocity[..., 0], velocity[..., 1], **plotting.STREAMS)
+    panel.streamplot(u, v, velocity[..., 0], velocity[..., 1], **style.STREAMS)
     with torch.no_grad():
         path = flow.trajectory(pair, t).x
     for j in (0, 1) if title.startswith("closed loop, both") else (i,):
-        colour = plotting.CLASSES[j]
+        colour = style.CLASSES[j]
         panel.plot(path[:, j, 0], path[:, j, 1], color=colour, linewidth=2)
         panel.plot(*path[0, j], "o", color=colour, fillstyle="none")
         panel.plot(*path[-1, j], "o", color=colour)
@@ -265,7 +266,7 @@ rays = [
 found = [steering.bifurcations(seed) for seed in rays]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-annuli-bifurcation", "caption": "Left: bifurcation diagram of the open loop's field along one ray, first seed: the first coordinate of every equilibrium in the box against the radius of x(0); circles are sinks, crosses saddles, squares sources. Middle: what the trained model answers along that ray. Right: radii at which the portrait changes, over eight rays of every seed. Grey: the gap between the classes."}, "image": {"alt": "Left: equilibria against radius, coloured by kind. Middle: predicted probability against radius, falling from one to zero within the gap. Right: histogram of the radii of bifurcations."}}
-figure, axes = plotting.panels(3, width=2.6, height=2.5)
+figure, axes = style.panels(3, width=2.6, height=2.5)
 for portrait, radius in zip(rays[0][0], steering.RADII, strict=True):
     for point, kind in zip(portrait.points, portrait.kinds, strict=True):
         mark = {
@@ -279,13 +280,13 @@ with torch.no_grad():
     answer = torch.sigmoid(
         trained(records["open"][0])(F.pad(steering.RADII.unsqueeze(1), (0, 1)))
     )
-axes[0, 1].plot(steering.RADII, answer, color=plotting.COLOURS["open"])
+axes[0, 1].plot(steering.RADII, answer, color=style.COLOURS["open"])
 axes[0, 2].hist(
     # In the middle of the step in which the portrait changes.
     np.concatenate([steering.changes(ray) for seed in rays for ray in seed])
     - float(steering.RADII[1]) / 2,
     bins=np.linspace(0, 1.5, 31),
-    color=plotting.COLOURS["open"],
+    color=style.COLOURS["open"],
 )
 for panel, label in zip(
     axes[0], ("equilibria, $x_1$", "P(disk)", "bifurcations"), strict=True
@@ -299,7 +300,7 @@ plt.show()
 # its biases, its weights, its first or its last layer, or everything.
 
 # %% tags=["hide-input"]
-rows = steering.rows(results.find("annuli_steering"))
+rows = steering.rows(recordings.find("annuli_steering"))
 shown = page.table(
     "tab-annuli-steering",
     "By what is steered, recorded runs. Open loop: rays whose ends have different portraits, and changes that lie in "
@@ -336,7 +337,7 @@ page.table(
     ],
     [
         [
-            plotting.LABELS[model],
+            style.LABELS[model],
             f"{metric(model, 'parameters')[0]:.0f}",
             percent(metric(model, "accuracy")),
             spread(metric(model, "cross_entropy")),
@@ -409,7 +410,7 @@ checks = {
 
 # %%
 others = [
-    plotting.LABELS[model]
+    style.LABELS[model]
     for model in ("anode", "data", "gamma")
     if min(metric(model, "accuracy")) == 1
 ]
@@ -451,7 +452,7 @@ page.verdict(
 tolerance = settings["tolerance"]
 worst = {model: max(metric(model, "solver_error")) for model in toy.FLOWS}
 listed = ", ".join(
-    f"{error:.1e} ({plotting.LABELS[model]})" for model, error in worst.items()
+    f"{error:.1e} ({style.LABELS[model]})" for model, error in worst.items()
 )
 Markdown(
     f"**How exact is each sample?** The largest *global* errors over all test points and "

@@ -33,15 +33,16 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode import MLP, NCODE, OpenLoop, Solver, path_cost, plotting
-from ncode.cost import jacobian, kinetic
-from ncode.experiments import theorem_1
-from ncode.experiments.adjoint_price import distance
-from ncode.page import Page
-from ncode.runs import run
+from ncode import MLP, NCODE, OpenLoop, Solver, path_cost
+from ncode.costs import jacobian, kinetic
+from ncode.reproduction.experiments.theorem_1 import experiment as theorem_1
+from ncode.reproduction.experiments.theorem_1.price import distance
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs.store import run
 
 page = Page("07_theorem_1", profile)
-plotting.use_style()
+style.use_style()
 settings = page.settings
 ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
 
@@ -154,7 +155,7 @@ def errors(pattern):
 # ### The gradient is right
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adjoint-error", "caption": "Relative error of the whole gradient against the solver's tolerance: medians over random systems, with the smallest and largest. All three ways follow the tolerance down to twelve digits."}, "image": {"alt": "Three nearly coinciding lines fall from about one per cent at tolerance 1e-3 to about 1e-12 at tolerance 1e-12, along the diagonal."}}
-figure, axes = plotting.panels(1, width=4.6, height=3.2)
+figure, axes = style.panels(1, width=4.6, height=3.2)
 axis = axes[0, 0]
 styles = {
     "direct": (ORANGE, "-"),
@@ -245,7 +246,7 @@ page.table(
 # Counted, not sampled: the bytes of the tensors that autograd keeps for the backward pass.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adjoint-memory", "caption": "Bytes kept for the backward pass, against the horizon (left) and, at a fixed horizon, against the evaluations that a tighter tolerance takes (right). Backpropagation keeps every evaluation's graph; the adjoint keeps at most sixteen states."}, "image": {"alt": "Two panels: the direct line rises steadily, the adjoint's stays flat, about two orders of magnitude lower."}}
-figure, axes = plotting.panels(2, width=3.0, height=2.6, sharey=True)
+figure, axes = style.panels(2, width=3.0, height=2.6, sharey=True)
 horizons = settings["horizons"]
 memory = {
     way: [theorem_1.saved_bytes(way, T) for T in horizons]
@@ -273,7 +274,7 @@ for way, colour in (("direct", ORANGE), ("adjoint", GREEN)):
     )
 axes[0, 0].set(xlabel="horizon T", ylabel="bytes kept")
 axes[0, 1].set(xlabel="evaluations forward (T = 10)")
-plotting.legend(figure, axes[0, 0])
+style.legend(figure, axes[0, 0])
 # %%
 kept = {way: [b for b, _ in memory[way] + steps[way]] for way in memory}
 # A state (x, c) of the two samples has 48 bytes: two ends, at most sixteen checkpoints, and as much as four states
@@ -322,7 +323,7 @@ for rate in rates:
         cured[rate, count] = distance(found, exact), nfe
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-adjoint-contractive", "caption": "Contractive dynamics at tolerance 1e-6. Left: the relative error of the gradient where every stretch is taken as it comes, by the number of checkpoints; a cross marks the gradients that came with a warning. Right: the same with the library's default, which adds checkpoints where the state found backward misses one."}, "image": {"alt": "Left panel: errors fall from up to 1e29 without checkpoints to 1e-6 with thirty-two. Right panel: all errors lie below 1e-3."}}
-figure, axes = plotting.panels(2, width=3.2, height=2.9)
+figure, axes = style.panels(2, width=3.2, height=2.9)
 for rate, colour in zip(rates, (GREEN, BLUE, ORANGE), strict=True):
     for axis, values in zip(axes[0], (broken, cured), strict=True):
         line = [values[rate, count][0] for count in counts]
@@ -351,7 +352,7 @@ for axis, title in zip(axes[0], ("refine=False", "default"), strict=True):
         xticklabels=counts,
     )
 axes[0, 0].set_ylabel("relative error of the gradient")
-plotting.legend(figure, axes[0, 0])
+style.legend(figure, axes[0, 0])
 # %%
 rows = []
 for rate in rates:

@@ -35,13 +35,14 @@ from IPython.display import Markdown
 from torch import nn
 from torchdiffeq import odeint_adjoint
 
-from ncode import MLP, NCODE, ClosedLoop, OpenLoop, Solver, plotting
-from ncode.experiments import adjoint_price
-from ncode.experiments.adjoint_price import WAYS, Problem, distance
-from ncode.page import Page
+from ncode import MLP, NCODE, ClosedLoop, OpenLoop, Solver
+from ncode.reproduction.experiments.theorem_1 import price
+from ncode.reproduction.experiments.theorem_1.price import WAYS, Problem, distance
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
 
 page = Page("08_appendix_b", profile)
-plotting.use_style()
+style.use_style()
 settings = page.settings
 
 # %% [markdown]
@@ -227,11 +228,11 @@ assert all(part is None for part in silent) and all(
 # %%
 tolerance = settings["tolerance"]
 problem = Problem.build(batch=settings["batch"])
-measured = adjoint_price.price(problem, tolerance, settings["repeats"])
+measured = price.price(problem, tolerance, settings["repeats"])
 double = Problem.build(batch=settings["batch"], dtype=torch.float64)
 *exact, _ = double.gradient("direct", 1e-12)
-wrong = adjoint_price.errors(double, tolerance, exact, WAYS)
-kept = {way: adjoint_price.kept_bytes(problem, way, tolerance) for way in WAYS}
+wrong = price.errors(double, tolerance, exact, WAYS)
+kept = {way: price.kept_bytes(problem, way, tolerance) for way in WAYS}
 
 # %%
 names = {
@@ -265,7 +266,7 @@ page.table(
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-listing-price", "caption": "Time and memory of one gradient on the convolutional block, relative to backpropagation through the solver. With θ in the state the solver's linear algebra, its error estimate and its interpolation all run over θ and its adjoint; the library sums θ's gradient outside the solver."}, "image": {"alt": "Two bar charts: in time the library lies below two and the listing well above; in memory every adjoint is far below the direct way."}}
-figure, axes = plotting.panels(2, width=3.0, height=2.6)
+figure, axes = style.panels(2, width=3.0, height=2.6)
 ratios = np.array([measured.ratio(way) for way in WAYS])
 spread = np.abs(ratios[:, 1:].T - ratios[:, 0])
 bars = {"color": ["#D55E00", "#009E73", "#777777", "#0072B2"]}
@@ -285,7 +286,7 @@ for axis in axes[0]:
 # assertion on time therefore leaves room.
 
 # %%
-tight = adjoint_price.errors(double, 1e-12, exact, ["adjoint"])["adjoint"]
+tight = price.errors(double, 1e-12, exact, ["adjoint"])["adjoint"]
 assert wrong["adjoint"] < 1e-4 and tight < 1e-9
 assert (
     measured.ratio("adjoint")[0] < 2.5

@@ -33,17 +33,23 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode import plotting, results, runs
-from ncode.experiments import memorisation_analysis as analysis
-from ncode.experiments import pattern_memorisation as memorisation
-from ncode.experiments.memorisation_analysis import errors, select
-from ncode.experiments.pattern_memorisation import Config
-from ncode.memory import chance, episodes
-from ncode.page import Page
-from ncode.statistics import spread
+from ncode.reproduction.experiments.pattern_memorisation import analysis
+from ncode.reproduction.experiments.pattern_memorisation import (
+    experiment as memorisation,
+)
+from ncode.reproduction.experiments.pattern_memorisation.analysis import (
+    errors,
+    select,
+)
+from ncode.reproduction.experiments.pattern_memorisation.experiment import Config
+from ncode.reproduction.metrics.intervals import spread
+from ncode.reproduction.models.memory import chance, episodes
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import recordings, store
 
 page = Page("09_pattern_memorisation", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -138,7 +144,7 @@ common = {
 def run(learner, seed=0, **options):
     """The record of one learner's run."""
     config = Config(learner, seed, **{**common, **options})
-    return runs.run(memorisation.train, config)
+    return store.run(memorisation.train, config)
 
 
 # %%
@@ -176,14 +182,14 @@ weak = [
 ]
 
 # %% [markdown]
-# Longer runs are **recorded**: made once by `python -m ncode.record pattern_memorisation`, and kept as small files
+# Longer runs are **recorded**: made once by `python -m ncode.reproduction.runs.cli pattern_memorisation`, and kept as small files
 # with their provenance. This page says where it draws on them.
 
 # %%
 names = ("sweep", "baselines", "1000", "variants")
 files = {name: f"pattern_memorisation_{name}" for name in names}
-recorded = {name: results.load(file) for name, file in files.items()}
-Markdown("\n".join(map(results.describe, files.values())))
+recorded = {name: recordings.load(file) for name, file in files.items()}
+Markdown("\n".join(map(recordings.describe, files.values())))
 
 # %% [markdown]
 # ## What came out
@@ -211,7 +217,7 @@ with torch.no_grad():
 frames = [*stimuli[:, 0], output[0], target[0]]
 names = [f"{k / 2:g} s" for k in range(2 * m)] + ["query", "output", "target"]
 side = int(few**0.5)
-figure, axes = plotting.panels(len(frames), width=0.9, height=1.2)
+figure, axes = style.panels(len(frames), width=0.9, height=1.2)
 for panel, frame, name in zip(axes[0], frames, names, strict=True):
     square = frame[: side * side].reshape(side, side)
     panel.imshow(square, cmap="gray", vmin=-1, vmax=1)
@@ -223,7 +229,7 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-motion", "caption": "The same episode in slow motion: twelve bits of x(t) and twelve synapses θ(t). A line marks every new stimulus. x is set to each stimulus; θ goes on from where it was. In the query (shaded) the unknown bits, in blue, leave 0 in the direction that θ remembers."}, "image": {"alt": "Two panels against time. Left: state of twelve bits, restarting at plus or minus one at each presentation, and in the query some that start at zero and grow. Right: synapses moving in piecewise smooth curves."}}
 unknown = (stimuli[-1, 0] == 0).nonzero()[:6, 0]
 known = (stimuli[-1, 0] != 0).nonzero()[:6, 0]
-figure, axes = plotting.panels(2, width=3.9, height=2.6)
+figure, axes = style.panels(2, width=3.9, height=2.6)
 duration = memorisation.task(config).duration
 for panel in axes[0]:
     for k in range(2 * m + 1):
@@ -267,7 +273,7 @@ Markdown(
 # test error.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-curves", "caption": "Fig. 6, right, anew. Left: this execution. Right: recorded runs; the baselines (n = 100) see more than a hundred times as many episodes as N-CODE (n = 1000). Median over seeds, and range. Dotted: chance with the known bits copied (p/2) and without (1/2). The untrained Hebbian rule has seen no training episode; it is a horizontal line near 0, as is the nearest neighbour."}, "image": {"alt": "Two panels of bit error against episodes on a logarithmic axis. N-CODE falls from one quarter to near zero within two hundred episodes; the baselines fall slowly and stay far above it."}}
-figure, axes = plotting.panels(2, width=3.9, height=3.0, sharey=True)
+figure, axes = style.panels(2, width=3.9, height=3.0, sharey=True)
 left = [*learning, *select(live, **fig6)]
 right = [
     r
@@ -278,7 +284,7 @@ right = [
 for panel, shown in zip(axes[0], (left, right), strict=True):
     for kind in dict.fromkeys(r.config["learner"] for r in shown):
         chosen = select(shown, learner=kind)
-        plotting.band(panel, *analysis.curve(chosen), kind)
+        style.band(panel, *analysis.curve(chosen), kind)
     for kind in ("hebb", "oracle"):
         # N-CODE's own number of bits.
         level = np.mean(
@@ -288,14 +294,14 @@ for panel, shown in zip(axes[0], (left, right), strict=True):
                 **fig6,
             )
         )
-        panel.axhline(level, **plotting.line(kind))
+        panel.axhline(level, **style.line(kind))
     for copies in (True, False):
         level = chance(memorisation.task(Config("hebb", 0, **fig6)), copies)
         panel.axhline(level, color="black", linestyle=":", linewidth=1)
     panel.set(xscale="log", xlabel="training episodes", ylim=(-0.02, 0.55))
 axes[0, 0].set(ylabel="bit error", title=f"this execution, n = {bits}")
 axes[0, 1].set(title="recorded, n = 100; N-CODE n = 1000")
-plotting.legend(figure, axes[0, 0], columns=3)
+style.legend(figure, axes[0, 0], columns=3)
 plt.show()
 
 # %% [markdown]
@@ -324,7 +330,7 @@ def draw_cases(panel, made, learner, style, **look):
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-cases", "caption": "Fig. A.3 anew: bit error on unseen episodes after training (markers: every seed), against the number of patterns, one line for each degradation p. Dashed: the untrained Hebbian rule with μ = 1/n. Dotted: the claim's 1 %. Errors below 1e-5 are drawn at 1e-5."}, "image": {"alt": "Two panels of bit error on a logarithmic axis against the number of patterns, for n = 1000 and n = 100. With 1000 bits the errors are small; with 100 bits and many patterns or strong degradation they are well above one per cent."}}
-figure, axes = plotting.panels(2, width=3.9, height=3.0, sharey=True)
+figure, axes = style.panels(2, width=3.9, height=3.0, sharey=True)
 sources = ((large, large), (live, controls))
 titles = ("recorded, n = 1000", f"this execution, n = {bits}")
 for panel, (made, rules), name in zip(axes[0], sources, titles, strict=True):
@@ -334,7 +340,7 @@ for panel, (made, rules), name in zip(axes[0], sources, titles, strict=True):
     panel.set(yscale="log", title=name, xlabel="patterns m", xticks=[2, 3, 5, 10])
 axes[0, 0].plot([], [], "--", color="grey", label="untrained rule")
 axes[0, 0].set_ylabel("bit error")
-plotting.legend(figure, axes[0, 0], columns=4)
+style.legend(figure, axes[0, 0], columns=4)
 plt.show()
 
 # %% [markdown]
@@ -347,13 +353,13 @@ plt.show()
 torch.manual_seed(config.seed)
 before = memorisation.build(config).mu.detach()
 after = trained.mu.detach()
-figure, axes = plotting.panels(1, width=5, height=2.4)
+figure, axes = style.panels(1, width=5, height=2.4)
 panel = axes[0, 0]
 span = max(before.abs().max(), after.abs().max()).item()
 edges = np.linspace(-span, span, 81)
 for entries, colour, label in (
     (before, "#999999", "before"),
-    (after, plotting.COLOURS["closed"], "after"),
+    (after, style.COLOURS["closed"], "after"),
 ):
     panel.hist(
         entries.flatten(),
@@ -390,7 +396,7 @@ Markdown(
 compared = {
     "untrained, weak and clamped": (weak, "o", "#0072B2"),
     "untrained, μ = 1/n": (select(controls, learner="hebb"), "s", "#000000"),
-    "N-CODE, trained": (live, "^", plotting.COLOURS["ncode"]),
+    "N-CODE, trained": (live, "^", style.COLOURS["ncode"]),
 }
 against = {
     name: (analysis.predicted_and_measured(made), *look)
@@ -398,7 +404,7 @@ against = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-crosstalk", "caption": "Share of the unknown bits that come out wrong, against the prediction from crosstalk alone; one point a case of m and p. Weak and clamped, the untrained rule errs as predicted (the line); μ = 1/n errs more often, and trained N-CODE, in all but the easiest cases, more often still. Shares below 1e-4 are left out."}, "image": {"alt": "Scatter plot with logarithmic axes and a diagonal. The weak, clamped rule's points lie on it, those of the stronger rule above, those of trained N-CODE highest."}}
-figure, axes = plotting.panels(1, width=4.6, height=3.2)
+figure, axes = style.panels(1, width=4.6, height=3.2)
 panel = axes[0, 0]
 panel.plot([1e-4, 0.5], [1e-4, 0.5], color="black", linewidth=0.8)
 for name, (pairs, marker, colour) in against.items():
@@ -586,7 +592,7 @@ for (kind, *_), made in {**trained_baselines, **broken}.items():
     rate = facts["learning_rate"]
     rows.append(
         [
-            plotting.LABELS[kind],
+            style.LABELS[kind],
             f"{made[0].metrics['parameters']:.0f}",
             f"{rate:g}{at_edge(rate)}",
             str(facts["iterations"] * facts["batch"]),
@@ -658,7 +664,7 @@ page.verdict(
     "LSTM's) nor learning rates. A baseline no larger than μ cannot even copy the known bits through its state. Changes from "
     "the third to the last quarter, in points: "
     + ", ".join(
-        f"{100 * value:+.2f} ({plotting.LABELS[kind]}{SIZES.get(hidden, '')})"
+        f"{100 * value:+.2f} ({style.LABELS[kind]}{SIZES.get(hidden, '')})"
         for (kind, hidden), value in change.items()
     )
     + "; where the error rises, the rate won a sweep of a quarter of this length.",
@@ -689,7 +695,7 @@ assert all(value > 0.1 > 10 * hebb_level for value in final.values()), final
 #   with a linear readout. The NODE with data control *carries* its state: were it set to the stimulus, as N-CODE's
 #   is, nothing of the episode would be left in it. Each comes with as many parameters as μ and with a wider state.
 # - **Speed, not substance.** θ moves by outer products, so the Runge-Kutta stages have an exact low-rank form
-#   ({py:mod}`ncode.plastic`): the same method and the same numbers to rounding, without an $n \times n$ temporary a stage.
+#   ({py:mod}`ncode.solvers.hebbian`): the same method and the same numbers to rounding, without an $n \times n$ temporary a stage.
 #   `benchmarks/memory.py` measures what it saves.
 #
 # ## What it took

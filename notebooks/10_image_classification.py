@@ -33,20 +33,30 @@ import math
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode import comparison, paper, plotting, results, runs
-from ncode.experiments import image_analysis as study
-from ncode.experiments import image_classification as task
-from ncode.experiments import image_curves as curves
-from ncode.experiments import image_hours
-from ncode.experiments import image_regularisation as regularisation
-from ncode.experiments import regularisation_analysis as variants
-from ncode.experiments.image_analysis import above, below, metric
-from ncode.experiments.image_regularisation import FIXED
-from ncode.page import Page
-from ncode.statistics import every, is_above
+from ncode.reproduction.claims import published
+from ncode.reproduction.experiments.image_classification import analysis as study
+from ncode.reproduction.experiments.image_classification import curves, hours
+from ncode.reproduction.experiments.image_classification import experiment as task
+from ncode.reproduction.experiments.image_classification.analysis import (
+    above,
+    below,
+    metric,
+)
+from ncode.reproduction.experiments.image_regularisation import (
+    analysis as variants,
+)
+from ncode.reproduction.experiments.image_regularisation import (
+    experiment as regularisation,
+)
+from ncode.reproduction.experiments.image_regularisation.experiment import FIXED
+from ncode.reproduction.metrics import comparison
+from ncode.reproduction.metrics.intervals import every, is_above
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import recordings, store
 
 page = Page("10_image_classification", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -114,7 +124,7 @@ Markdown(study.runs_on(sets, missing))
 # %%
 trials, fixed = study.tuned(settings, sets, rates)
 live = {
-    name: runs.sweep(task.train, task.Config, task.MODELS, seeds, **fixed[name])
+    name: store.sweep(task.train, task.Config, task.MODELS, seeds, **fixed[name])
     for name in sets
 }
 
@@ -124,7 +134,7 @@ page.table(
     f"ANODE at several learning rates, seed {task.RATE_SEED}; ✓ is what all models are then "
     "trained at, in this execution or in the recorded runs.",
     ["data", "rate", "validation loss", "validation accuracy %", "used"],
-    study.rate_table(trials, results.find("image_classification_rates")),
+    study.rate_table(trials, recordings.find("image_classification_rates")),
 )
 
 # %% [markdown]
@@ -185,12 +195,12 @@ if main["cifar10"]:
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-sizes", "caption": "Recorded, MNIST: test error against the images' size, median and range over seeds."}, "image": {"alt": "One line for each of seven models, test error against pixels a side."}}
 sizes, reached = study.by_size(recorded, "mnist")
 if len(sizes) > 1:
-    figure, axes = plotting.panels(1, width=4.2, height=3.0)
+    figure, axes = style.panels(1, width=4.2, height=3.0)
     for model, values in reached.items():
-        plotting.band(axes[0, 0], sizes, 100 - values, model)
+        style.band(axes[0, 0], sizes, 100 - values, model)
     axes[0, 0].set(xlabel="pixels a side", ylabel="test error %", xticks=sizes)
-    plotting.plain_log(axes[0, 0].yaxis)
-    plotting.legend(figure, axes[0, 0], columns=2)
+    style.plain_log(axes[0, 0].yaxis)
+    style.legend(figure, axes[0, 0], columns=2)
     plt.show()
 else:
     print("Not recorded yet at more than one size.")
@@ -199,7 +209,7 @@ else:
 Markdown(
     " ".join(
         f"From {before} to {after} pixels a side the test error *rises* on every seed for "
-        f"{' · '.join(plotting.LABELS[model] for model in models)}: at these budgets larger images are not easier. "
+        f"{' · '.join(style.LABELS[model] for model in models)}: at these budgets larger images are not easier. "
         "Whether that is the learning rate's doing was not tested."
         for before, after, models in study.harder(sizes, reached)
     )
@@ -212,7 +222,7 @@ Markdown(
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-kernels", "caption": "Images of ten classes and, below each, how its 3×3 kernels differ from the mean: six by six kernels, black lines between them; one scale for all."}, "image": {"alt": "Ten small images, below each a mosaic of 36 three by three kernels."}}
 x, y, own = study.own_kernels(next(iter(live.values()))["open"][0])
 limit = own.abs().max().item()
-figure, axes = plotting.panels(10, 2, width=0.78, height=0.85)
+figure, axes = style.panels(10, 2, width=0.78, height=0.85)
 for column, image in enumerate(x):
     axes[0, column].imshow(study.picture(image), cmap="gray")
     axes[1, column].imshow(
@@ -233,7 +243,7 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-gap", "caption": "Validation loss minus the training loss since the look before, over training; median and range over seeds."}, "image": {"alt": "One panel for each data set, one line for each of four models."}}
 shown = study.beside({name: made for name, made in main.items() if made}, live)
-figure, axes = plotting.panels(len(shown), 1, width=2.6, height=2.8)
+figure, axes = style.panels(len(shown), 1, width=2.6, height=2.8)
 for axis, (name, made) in zip(axes[0], shown.items(), strict=True):
     flows = {model: made[model] for model in ("anode", "data", "open", "mix")}
     curves.panel(axis, flows, "epoch", "loss_gap")
@@ -242,7 +252,7 @@ for axis, (name, made) in zip(axes[0], shown.items(), strict=True):
     late = [curves.curves(made[m])["loss_gap"][:, -2:].max() for m in flows]
     if (top := max(late)) > 0:
         axis.set_ylim(-0.5 * top, 1.3 * top)
-plotting.legend(figure, axes[0, 0], columns=2)
+style.legend(figure, axes[0, 0], columns=2)
 plt.show()
 
 # %% [markdown]
@@ -275,9 +285,7 @@ tuned, chosen = variants.regularised()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-images-tuning", "caption": "Recorded: validation loss of every variation after the same training, one seed; lower is better. Circles: the open loop; triangles: ANODE; dashed: the best ANODE. Beyond the panel's edge, a loss is drawn at the edge."}, "image": {"alt": "For each data set a column of points, one for each variation, and a dashed line."}}
 if tuned:
-    figure, axes = plotting.panels(
-        len(tuned), 1, width=3.8, height=3.9, sharey=True
-    )
+    figure, axes = style.panels(len(tuned), 1, width=3.8, height=3.9, sharey=True)
     for axis, (title, made) in zip(axes[0], tuned.items(), strict=True):
         variants.tuning_panel(axis, made, title)
     plt.show()
@@ -336,8 +344,8 @@ Markdown(
 # ## Paper versus ours, with a verdict
 
 # %% tags=["hide-input"]
-published = paper.get("classification")
-replicated = paper.get("classification-replication")
+published = published.get("classification")
+replicated = published.get("classification-replication")
 ROWS = {
     "node": "NODE",
     "anode": "ANODE",
@@ -351,7 +359,7 @@ page.table(
     ["model", "paper", "replication", *compared],
     [
         [
-            plotting.LABELS[model],
+            style.LABELS[model],
             *(" / ".join(t.rows.get(ROWS.get(model), ["–", "–"])) for t in (published, replicated)),
             *(study.accuracy(made[model]) for made in compared.values()),
         ]
@@ -388,7 +396,7 @@ page.table(
     ["difference", *weighed],
     [
         [
-            f"{plotting.LABELS[a]} − {plotting.LABELS[b]}",
+            f"{style.LABELS[a]} − {style.LABELS[b]}",
             *(study.standing(made[a], made[b]) for made in weighed.values()),
         ]
         for a, b in PAIRS
@@ -411,7 +419,7 @@ page.table(
         "with readout",
     ],
     [
-        [name, plotting.LABELS[model], *study.flow(list_, model)]
+        [name, style.LABELS[model], *study.flow(list_, model)]
         for name, made in compared.items()
         for model, list_ in made.items()
     ],
@@ -425,7 +433,7 @@ errors = {
     for model in task.FLOWS
 }
 worst = ", ".join(
-    f"{error:.2g} ({plotting.LABELS[model]})" for model, error in errors.items()
+    f"{error:.2g} ({style.LABELS[model]})" for model, error in errors.items()
 )
 Markdown(
     "**How exact is each sample?** The largest distances of any probed image's $x(T)$ from the accurate solution, over "
@@ -543,7 +551,7 @@ page.verdict(
 # What full size would take:
 
 # %% tags=["hide-input"]
-Markdown(image_hours.plan_in_words())
+Markdown(hours.plan_in_words())
 
 # %% [markdown]
 # ## What it took

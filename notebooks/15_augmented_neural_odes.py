@@ -34,16 +34,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from ncode import NeuralODE, comparison, plotting, results, runs
-from ncode.comparison import metric
-from ncode.experiments import augmentation
-from ncode.experiments import augmentation_analysis as analysis
-from ncode.experiments import image_analysis as images
-from ncode.page import Page
-from ncode.statistics import is_above, percent, span, spread
+from ncode import NeuralODE
+from ncode.reproduction.experiments.augmentation import analysis
+from ncode.reproduction.experiments.augmentation import experiment as augmentation
+from ncode.reproduction.experiments.image_classification import analysis as images
+from ncode.reproduction.metrics import comparison
+from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.metrics.intervals import is_above, percent, span, spread
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import recordings, store
 
 page = Page("15_augmented_neural_odes", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -94,7 +97,7 @@ plotting.use_style()
 # %% tags=["hide-input"]
 settings = page.settings
 recorded = {
-    study: augmentation.by_augment(results.find(f"augmentation_{study}"))
+    study: augmentation.by_augment(recordings.find(f"augmentation_{study}"))
     for study in settings["studies"]
 }
 # A recording that has only begun, with fewer seeds than this execution, waits.
@@ -157,7 +160,7 @@ def broken(dim):
     return kept[dim].coarse.index(0) if 0 in kept[dim].coarse else 0
 
 
-figure, axes = plotting.panels(3, width=2.6, height=2.5)
+figure, axes = style.panels(3, width=2.6, height=2.5)
 line = torch.linspace(-2, 2, 12).double().unsqueeze(1)
 t = torch.linspace(0, 1, 41)
 shades = plt.get_cmap("cividis")(np.linspace(0, 0.9, 12))
@@ -166,7 +169,7 @@ flow, step = (
     for solver in (analysis.ACCURATE, analysis.COARSE)
 )
 with torch.no_grad():
-    plotting.paths(axes[0, 0], t, flow.trajectory(line, t).x[..., 0], shades)
+    style.paths(axes[0, 0], t, flow.trajectory(line, t).x[..., 0], shades)
     axes[0, 0].scatter(np.ones(12), step(line)[:, 0], c=shades, s=14, zorder=3)
 axes[0, 0].set(xlabel="t", ylabel="x(t)")
 angle = torch.linspace(0, 2 * torch.pi, 600).double()
@@ -227,10 +230,10 @@ evidence = [
 starts = torch.linspace(-1.5, 1.5, 7).unsqueeze(1)
 t = torch.linspace(0, 1, 41)
 colours = [
-    plotting.CLASSES[int(x > 0)] if abs(abs(x) - 1) < 1e-3 else "#aaaaaa"
+    style.CLASSES[int(x > 0)] if abs(abs(x) - 1) < 1e-3 else "#aaaaaa"
     for x in starts[:, 0].tolist()
 ]
-figure, axes = plotting.panels(3, width=2.6, height=2.6)
+figure, axes = style.panels(3, width=2.6, height=2.6)
 for p, panel in zip((0, 1), axes[0], strict=False):
     model = analysis.load(live["flip"][p][0])
     with torch.no_grad():
@@ -243,11 +246,11 @@ for p, panel in zip((0, 1), axes[0], strict=False):
             )
         panel.streamplot(
             t.numpy(), side.numpy(), np.ones((18, 41)), velocity.T.numpy(),
-            **plotting.STREAMS,
+            **style.STREAMS,
         )  # fmt: skip
-    plotting.paths(panel, t, path[..., 0].numpy(), colours)
+    style.paths(panel, t, path[..., 0].numpy(), colours)
     panel.plot([1, 1], [1, -1], "x", color="black")
-    panel.set(xlabel="t", ylabel="x(t)", title=plotting.LABELS[f"p{p}"])
+    panel.set(xlabel="t", ylabel="x(t)", title=style.LABELS[f"p{p}"])
 for i, colour in enumerate(colours):
     axes[0, 2].plot(*path[:, i].T, color=colour, linewidth=1)
     axes[0, 2].plot(*path[-1, i], "o", color=colour, markersize=3)
@@ -264,7 +267,7 @@ page.table(
     ["model", "mean squared error", "smallest of any seed", "NFE", "parameters"],
     [
         [
-            plotting.LABELS[f"p{p}"],
+            style.LABELS[f"p{p}"],
             spread(metric(runs_, "mse")),
             f"{metric(runs_, 'mse').min():.3g}",
             spread(metric(runs_, "nfe"), 3),
@@ -284,17 +287,15 @@ page.table(
 small = dataclasses.replace(example[0], points=(30, 45))
 x, y = augmentation.sample(small, 10_001)
 t = torch.linspace(0, 1, 31)
-figure, axes = plotting.panels(4, width=1.95, height=2.2)
+figure, axes = style.panels(4, width=1.95, height=2.2)
 for panel, (p, runs_) in zip(axes[0], live["plane"].items(), strict=True):
     path = analysis.view(analysis.load(runs_[0]), x, t)
     for i, target in enumerate(y):
-        colour = plotting.CLASSES[int(target > 0)]
+        colour = style.CLASSES[int(target > 0)]
         panel.plot(*path[:, i].T, color=colour, linewidth=0.6, alpha=0.7)
         panel.plot(*path[0, i], "o", color=colour, markersize=2, fillstyle="none")
         panel.plot(*path[-1, i], "o", color=colour, markersize=2.5)
-    panel.set(
-        title=plotting.LABELS[f"p{p}"], aspect="equal", adjustable="datalim"
-    )
+    panel.set(title=style.LABELS[f"p{p}"], aspect="equal", adjustable="datalim")
 figure.supxlabel("along the readout")
 figure.supylabel("across it")
 plt.show()
@@ -307,16 +308,16 @@ plt.show()
 x, y = augmentation.sample(dataclasses.replace(small, points=(150, 300)), 10_001)
 last = example[0].epochs
 stages = [0, *sorted({-(-last // 4), -(-last // 2)} - {last}), last]
-figure, axes = plotting.panels(len(stages), 2, width=7.8 / len(stages), height=2)
+figure, axes = style.panels(len(stages), 2, width=7.8 / len(stages), height=2)
 for row, p in zip(axes, (0, 5), strict=True):
     base = next(config for config in example if config.augment == p)
     for panel, stage in zip(row, stages, strict=True):
         model = augmentation.build(base)
         if stage:
             config = dataclasses.replace(base, epochs=stage)
-            model = analysis.load(runs.run(augmentation.train, config))
+            model = analysis.load(store.run(augmentation.train, config))
         ends = analysis.view(model, x, [0.0, 1.0])[-1]
-        for sign, colour in zip((-1, 1), plotting.CLASSES, strict=True):
+        for sign, colour in zip((-1, 1), style.CLASSES, strict=True):
             panel.plot(*ends[y == sign].T, "o", color=colour, markersize=1.5)
         panel.set(title=f"p = {p}, epoch {stage}", aspect="equal")
         panel.set_adjustable("datalim")
@@ -326,18 +327,18 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-anode-training", "caption": "Nested spheres in the plane: training loss, error on fresh points, and evaluations of a forward solve, over training, median and range over seeds; bottom right: evaluations against the loss that they buy, every look of every seed; dots of different p are shifted a little to be told apart."}, "image": {"alt": "Four panels. NODE's loss and error lie above the others' and its evaluations grow."}}
 plane = shown["plane"]
-figure, axes = plotting.panels(2, 2, width=3.9, height=2.3)
+figure, axes = style.panels(2, 2, width=3.9, height=2.3)
 for p, runs_ in plane.items():
     when = analysis.epochs(runs_)
     for panel, name, scale in zip(
         axes.flat, ("loss", "error", "nfe"), (1, 100, 1), strict=False
     ):
-        plotting.band(panel, when, scale * analysis.looks(runs_, name), f"p{p}")
+        style.band(panel, when, scale * analysis.looks(runs_, name), f"p{p}")
     axes[1, 1].plot(
         analysis.looks(runs_, "loss").ravel(),
         analysis.looks(runs_, "nfe").ravel() + 0.6 * (p - 2),
         "o",
-        color=plotting.COLOURS[f"p{p}"],
+        color=style.COLOURS[f"p{p}"],
         markersize=2,
     )
 labels = ("training loss (Huber)", "error on fresh points (%)", "NFE", "NFE")
@@ -346,7 +347,7 @@ for panel, label in zip(axes.flat, labels, strict=True):
 axes[1, 1].set(xlabel="training loss (Huber)", xscale="log")
 axes[0, 0].set_yscale("log")
 axes[0, 1].set_yscale("symlog", linthresh=0.1)
-plotting.legend(figure, axes[0, 0])
+style.legend(figure, axes[0, 0])
 plt.show()
 
 # %% [markdown]
@@ -356,7 +357,7 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-anode-map", "caption": "The output at every x(0), this execution, first seed; circles: the edges of disk and ring. Blue to yellow is -1 to +1."}, "image": {"alt": "Four maps over the plane. NODE's low region leaks through the ring; the others' is closed."}}
 side = torch.linspace(-2, 2, 141)
 grid = torch.cartesian_prod(side, side)
-figure, axes = plotting.panels(4, width=1.85, height=2.1, sharey=True)
+figure, axes = style.panels(4, width=1.85, height=2.1, sharey=True)
 for panel, (p, runs_) in zip(axes[0], live["plane"].items(), strict=True):
     with torch.no_grad():
         out = analysis.load(runs_[0])(grid).reshape(141, 141).T
@@ -367,7 +368,7 @@ for panel, (p, runs_) in zip(axes[0], live["plane"].items(), strict=True):
         panel.add_patch(
             plt.Circle((0, 0), radius, fill=False, color="white", linewidth=0.8)
         )
-    panel.set(title=plotting.LABELS[f"p{p}"], xlabel="$x_1(0)$")
+    panel.set(title=style.LABELS[f"p{p}"], xlabel="$x_1(0)$")
     panel.grid(False)
 axes[0, 0].set_ylabel("$x_2(0)$")
 figure.colorbar(image, ax=axes, label="output", shrink=0.7)
@@ -395,7 +396,7 @@ page.table(
     ["model", *(f"error %, loss {v:g}" for v in levels), *(f"NFE, loss {v:g}" for v in levels)],
     [
         [
-            plotting.LABELS[f"p{p}"],
+            style.LABELS[f"p{p}"],
             *(at_level(runs_, "error", level, 100) for level in levels),
             *(at_level(runs_, "nfe", level) for level in levels),
         ]
@@ -542,12 +543,12 @@ page.table(
 )  # fmt: skip
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-anode-stability", "caption": "Where we provoke: evaluations of every training step, one line a seed, on four shells (left) and random labels (right). A line that ends before the others ended in a failed solve (cross)."}, "image": {"alt": "Two panels of jagged lines on a log scale, NODE's and ANODE's; some end early in a cross."}}
-figure, axes = plotting.panels(2, width=3.9, height=2.6, sharey=True)
+figure, axes = style.panels(2, width=3.9, height=2.6, sharey=True)
 for panel, study in zip(axes[0], HARD, strict=True):
     for p, runs_ in shown[study].items():
-        style = plotting.line(f"p{p}") | {"linewidth": 0.8, "linestyle": "-"}
+        style = style.line(f"p{p}") | {"linewidth": 0.8, "linestyle": "-"}
         for k, run in enumerate(runs_):
-            history = results.history(run)
+            history = recordings.history(run)
             steps = np.array(history["iteration"])
             nfe = np.array(history["nfe"], dtype=float)
             panel.plot(
@@ -558,10 +559,10 @@ for panel, study in zip(axes[0], HARD, strict=True):
                 panel.plot(
                     steps[-1:], last, "x", color=style["color"], markersize=6
                 )
-    plotting.plain_log(panel.yaxis)
+    style.plain_log(panel.yaxis)
     panel.set(title=TITLES[study], xlabel="iteration")
 axes[0, 0].set_ylabel("NFE")
-plotting.legend(figure, axes[0, 0])
+style.legend(figure, axes[0, 0])
 plt.show()
 
 # %% [markdown]
@@ -663,7 +664,7 @@ image_checks = {}
 for name, found in pictures.items():
     for model in ("node", WIDE):
         if model in found:
-            who = f"{name}, {plotting.LABELS[model]}"
+            who = f"{name}, {style.LABELS[model]}"
             image_checks |= {
                 f"{who}: it needs more evaluations than ANODE": is_above(
                     images.evaluations_ratio(found, model, "anode"), 1.0

@@ -33,18 +33,29 @@ from collections import Counter
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode import comparison, plotting, profiles, results, runs
-from ncode.data import title
-from ncode.experiments import image_analysis as study
-from ncode.experiments import image_classification as task
-from ncode.experiments import image_curves as curves
-from ncode.experiments import image_hours
-from ncode.experiments.image_analysis import above, below, metric
-from ncode.page import Page
-from ncode.statistics import difference_interval, is_below, span, spread
+from ncode.reproduction import profiles
+from ncode.reproduction.data.datasets import title
+from ncode.reproduction.experiments.image_classification import analysis as study
+from ncode.reproduction.experiments.image_classification import curves, hours
+from ncode.reproduction.experiments.image_classification import experiment as task
+from ncode.reproduction.experiments.image_classification.analysis import (
+    above,
+    below,
+    metric,
+)
+from ncode.reproduction.metrics import comparison
+from ncode.reproduction.metrics.intervals import (
+    difference_interval,
+    is_below,
+    span,
+    spread,
+)
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import recordings, store
 
 page = Page("16_augmentation_on_images", profile)
-plotting.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -94,7 +105,7 @@ page.table(
     "Filters and parameters at the paper's size. The wide NODE has the paper's 92 filters on MNIST.",
     ["data", "model", "filters", "field", "with the readout"],
     [
-        [title(name), plotting.LABELS[model], *sizes(model, name)]
+        [title(name), style.LABELS[model], *sizes(model, name)]
         for name in ("mnist", "cifar10")
         for model in COMPARED
     ],
@@ -116,7 +127,7 @@ Markdown(study.runs_on(sets, missing))
 # %%
 trials, fixed = study.tuned(settings, sets, rates)
 live = {
-    name: runs.sweep(task.train, task.Config, models, seeds, **fixed[name])
+    name: store.sweep(task.train, task.Config, models, seeds, **fixed[name])
     for name in sets
 }
 every_record = [
@@ -180,13 +191,13 @@ page.table(
     [
         [
             name,
-            plotting.LABELS[model],
+            style.LABELS[model],
             spread(metric(runs_, "train_loss")),
             spread(metric(runs_, "test_loss")),
             study.accuracy(runs_),
             spread(study.generalisation_gap(runs_)) if study.fitted(runs_) else "–",
             first_and_last(runs_) if model in FLOWS else "–",
-            f"{sum(bool(results.history(run)['failures']) for run in runs_)} of {len(runs_)}",
+            f"{sum(bool(recordings.history(run)['failures']) for run in runs_)} of {len(runs_)}",
             f"{runs_[0].metrics['parameters']:,.0f}",
         ]
         for name, found in compared.items()
@@ -217,7 +228,7 @@ page.table(
     [
         [
             name,
-            f"{plotting.LABELS[a]} − {plotting.LABELS[b]}",
+            f"{style.LABELS[a]} − {style.LABELS[b]}",
             difference(found, a, b, "train_loss"),
             difference(found, a, b, "test_loss"),
             difference(found, a, b, "test_accuracy", 100),
@@ -271,7 +282,7 @@ done = {found["anode"][0].config["dataset"] for found in asked.values()}
 untested = {
     f"{title(name)} at the paper's size": (
         f"{'the data; ' if name in ('svhn', 'imagenet64') else ''}{full['seeds']} seeds of three models with dopri5, about "
-        f"{image_hours.hours(at_full_size('anode', name)):.0f} hours each on this machine, timed on one step of an untrained model"
+        f"{hours.hours(at_full_size('anode', name)):.0f} hours each on this machine, timed on one step of an untrained model"
     )
     for name in planned
     if name not in done or profile != "paper"
@@ -303,7 +314,7 @@ solves = Counter(
     for found in compared.values()
     for runs_ in found.values()
     for run in runs_
-    for failure in results.history(run)["failures"]
+    for failure in recordings.history(run)["failures"]
 )
 count = sum(len(runs_) for found in compared.values() for runs_ in found.values())
 Markdown(

@@ -1,0 +1,1 @@
+"""Phase portraits of controlled fields, and what a flow must preserve."""

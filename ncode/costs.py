@@ -1,0 +1,167 @@
+"""Costs along the path: l = ∫ℓ(t, z)dt + φ(x(T), θ(T)) + Σ ψ(t_k, x(t_k), θ(t_k)), for any model (Theorem 1).
+
+The running cost is solved along with the path, as c' = ℓ, so one solve gives the path's end and its cost, and either
+kind of gradient (``Solver.gradients``) reaches the parameters of f, g and γ, those of ℓ, and x(0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ncode.models import Flow
+
+
+class Point(NamedTuple):
+    """Where a running cost is evaluated.
+
+    Attributes:
+        t: the time.
+        x: the state that flows, (batch, …); an augmented model's with its added dimensions.
+        theta: the control (batch, m), ``None`` where the model has none.
+        velocity: f(t, x, θ), already evaluated.
+        field: the map from x to f(t, x, θ) at this t and θ.
+    """
+
+    t: Tensor
+    x: Tensor
+    theta: Tensor | None
+    velocity: Tensor
+    field: Callable[[Tensor], Tensor]
+
+
+Running = Callable[[Point], Float[Tensor, " batch"]]
+"""ℓ: every sample's running cost at a point of its path."""
+Terminal = Callable[[Tensor, Tensor | None], Float[Tensor, " batch"]]
+"""φ(x, θ)."""
+Discrete = Callable[[Tensor, Tensor, Tensor | None], Float[Tensor, " batch"]]
+"""ψ(t, x, θ)."""
+
+
+class PathCost(NamedTuple):
+    """What :func:`path_cost` returns: every sample's ``cost`` l, and the path it belongs to, time first.
+
+    Attributes:
+        cost: (batch,), all terms added.
+        running: (time, batch), ∫ℓdt up to each time.
+        t, x, theta: the path; ``theta`` is ``None`` where the model has no control.
+    """
+
+    cost: Tensor
+    running: Tensor
+    t: Tensor
+    x: Tensor
+    theta: Tensor | None
+
+
+def path_cost(
+    model: Flow,
+    x0: Float[Tensor, "batch *state"],
+    running: Running | None = None,
+    terminal: Terminal | None = None,
+    discrete: Discrete | None = None,
+    t: Tensor | Sequence[float] | None = None,
+    captured: Sequence[Tensor] = (),
+) -> PathCost:
+    """The cost of every sample's path, differentiable in whatever f, g, γ, ℓ, φ and ψ depend on, and in ``x0``.
+
+    Args:
+        model: any flow; its ``solver`` decides how the gradient is computed, and its ``nfe`` is set.
+        running: ℓ, such as :func:`kinetic`, :func:`jacobian` or a function of your own, with or without parameters.
+        terminal: φ, at the last time.
+        discrete: ψ, summed over ``t[1:]``.
+        t: times, the first where ``x0`` holds; [0, horizon] where none are given.
+        captured: tensors with a history that ``running`` captures, so that the adjoint stops there; leaves and
+            module parameters are found by themselves.
+
+    Raises:
+        SolveError: when the solve fails.
+        ValueError: when ℓ, φ or ψ gives anything but one number a sample, or ``x0`` or ``t`` make no sense.
+
+    Example:
+        >>> out = path_cost(model, x0, running=kinetic)  # one solve, no extra evaluations
+        >>> loss = cross_entropy(head(out.x[-1]), y) + 0.01 * out.cost.mean()
+    """
+    model._check(x0)
+    problem = model.problem(x0)
+    times = torch.as_tensor([0.0, model.solver.horizon] if t is None else t, dtype=x0.dtype, device=x0.device)
+    start = problem.state[0]
+
+    def with_cost(time, z):
+        *parts, _ = z
+        velocity = problem.f(time, tuple(parts))
+        if running is None:
+            return (*velocity, torch.zeros_like(z[-1]))
+        x, rest = parts[0], tuple(parts[1:])
+        point = Point(time, x, problem.control(parts), velocity[0], lambda y: problem.f(time, (y, *rest))[0])
+        return (*velocity, _one_each(running(point), x, "running"))
+
+    state = (*problem.state, start.new_zeros(len(start)))
+    *path, c = model.solve(with_cost, state, times, (*problem.captured, *captured), costs=1)
+    controls = [problem.control([part[i] for part in path]) for i in range(len(times))]
+    cost = c[-1]
+    if terminal is not None:
+        cost = cost + _one_each(terminal(path[0][-1], controls[-1]), start, "terminal")
+    if discrete is not None:
+        for time, x, theta in zip(times[1:], path[0][1:], controls[1:], strict=True):
+            cost = cost + _one_each(discrete(time, x, theta), start, "discrete")
+    return PathCost(cost, c, times, path[0], None if controls[0] is None else torch.stack(controls))
+
+
+def kinetic(point: Point) -> Float[Tensor, " batch"]:
+    """The kinetic energy ‖f(t, x, θ)‖² (Finlay et al. 2020, Eq. 7): small where paths are straight and slow."""
+    return point.velocity.flatten(1).square().sum(1)
+
+
+def jacobian(direction: Float[Tensor, "batch *state"]) -> Running:
+    """The running cost ‖εᵀ ∂f/∂x‖² (Finlay et al. 2020), an unbiased estimate of the Jacobian's squared norm.
+
+    Args:
+        direction: ε, of the state's shape, with zero mean and unit covariance; draw a new one for every solve, such
+            as ``torch.randn_like(x0)``. It stays the same along the path, otherwise no solver could follow.
+    """
+
+    def running(point: Point) -> Tensor:
+        _, pullback = torch.func.vjp(point.field, point.x)
+        (product,) = pullback(direction)
+        return product.flatten(1).square().sum(1)
+
+    return running
+
+
+def control_effort(point: Point) -> Float[Tensor, " batch"]:
+    """‖θ‖² along the path: what the control costs.
+
+    Raises:
+        ValueError: when the model has no control.
+    """
+    if point.theta is None:
+        raise ValueError("model: has no control whose effort could be counted")
+    return point.theta.square().sum(1)
+
+
+def control_deviation(scales: Float[Tensor, " m"]) -> Terminal:
+    """The terminal cost mean_i ((θ_i - mean θ_i)/s_i)²: how far a sample's control lies from the batch's mean control.
+
+    Args:
+        scales: s, the size of each control variable.
+    """
+
+    def terminal(x: Tensor, theta: Tensor | None) -> Tensor:
+        if theta is None:
+            raise ValueError("model: has no control whose deviation could be measured")
+        return ((theta - theta.mean(0)) / scales).square().mean(1)
+
+    return terminal
+
+
+def _one_each(value: Tensor, x: Tensor, name: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.shape != (len(x),):
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{name}: must give one number a sample, shape ({len(x)},), not {shape}")
+    return value

@@ -1,0 +1,75 @@
+"""Multilayer perceptrons as vector fields."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ncode.fields import per_sample
+from ncode.fields.base import Field, Theta
+
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "softplus": nn.functional.softplus}
+
+
+class MLP(Field):
+    """A multilayer perceptron as vector field, autonomous: f(x, θ) = W_L σ(… σ(W_1 [x : u] + b_1) …) + b_L.
+
+    Args:
+        dim: dimension of the state x.
+        hidden: widths of the hidden layers.
+        activation: ``"tanh"``, ``"relu"`` or ``"softplus"``.
+        inputs: size of the slot ``u``, an input beside x that a controller must fill; 0 for none.
+
+    Its parameters are called ``layers.0.weight``, ``layers.0.bias``, ….
+    """
+
+    def __init__(self, dim: int, hidden: Sequence[int] = (32,), activation: str = "tanh", inputs: int = 0):
+        super().__init__(shape=(dim,), slots={"u": (inputs,)} if inputs else None)
+        self.layers = layers(dim + inputs, hidden, dim)
+        self.activation = activation_function(activation)
+
+    def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
+        return self._perceptron(torch.cat([x, theta["u"]], dim=1) if "u" in self.slots else x, theta)
+
+    def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
+        for i, layer in enumerate(self.layers):
+            weight = theta.get(f"layers.{i}.weight", layer.weight)
+            bias = theta.get(f"layers.{i}.bias", layer.bias)
+            x = per_sample.linear(x if i == 0 else self.activation(x), weight, bias)
+        return x
+
+
+class TimedMLP(MLP):
+    """A multilayer perceptron that sees the time as well, f(t, x, θ): its first layer reads [x : t].
+
+    Args:
+        dim, hidden, activation: as for :class:`MLP`.
+    """
+
+    def __init__(self, dim: int, hidden: Sequence[int] = (32,), activation: str = "tanh"):
+        super().__init__(dim, hidden, activation)
+        self.layers = layers(dim + 1, hidden, dim)
+
+    def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
+        return self._perceptron(torch.cat([x, t.expand(len(x), 1)], dim=1), theta)
+
+
+def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
+    """The linear layers of a multilayer perceptron, with PyTorch's initialisation."""
+    sizes = [inputs, *hidden, outputs]
+    return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The activation called ``name``.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation: {name!r} is not one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]

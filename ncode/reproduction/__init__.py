@@ -1,0 +1,1 @@
+"""The reproduction of N-CODE and ANODE: models, data, metrics, runs, experiments, claims and the book."""

@@ -1,0 +1,1 @@
+"""The claims of both papers, and the numbers that they printed."""

@@ -1,0 +1,222 @@
+"""What the page on autoencoding asks of its runs: tuned normalisations, reconstructions along a path, comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from ncode.reproduction.data.datasets import title
+from ncode.reproduction.experiments.autoencoding.experiment import (
+    BOTTLENECKS,
+    COMPONENT_WISE,
+    TUNING_SEED,
+    Config,
+    build,
+    prepare,
+    recorded,
+    train,
+)
+from ncode.reproduction.metrics.comparison import by_model, metric
+from ncode.reproduction.metrics.intervals import difference_interval, fixed, span
+from ncode.reproduction.models.autoencoders import Autoencoder, AutoNCODE
+from ncode.reproduction.plotting import style
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.runs.store import Record, run
+from ncode.training import TrainingError
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A way to train AutoN-CODE at the scale of θ that suits it best.
+
+    Attributes:
+        tuning: the run at every scale; ``None`` where training failed.
+        scale: the one whose validation loss is lowest.
+        records: the runs of the comparison at that scale, by seed; ``None`` for one that failed.
+    """
+
+    tuning: dict[float, Record | None]
+    scale: float
+    records: list[Record | None]
+
+    @property
+    def tried(self) -> dict[float, float]:
+        """Validation nats by scale; infinite where training failed."""
+        return {scale: one.metrics["validation_nats"] if one else np.inf for scale, one in self.tuning.items()}
+
+    @property
+    def finished(self) -> list[Record]:
+        """The runs of the comparison that end with a finite test loss."""
+        return [record for record in self.records if record and math.isfinite(record.metrics["test_nats"])]
+
+
+def attempt(config: Config) -> Record | None:
+    """The run's record; ``None`` where training could not go on."""
+    try:
+        return run(train, config)
+    except TrainingError:
+        return None
+
+
+def tuned(base: Config, scales: Sequence[float], seeds: int) -> Tuned:
+    """Train ``base`` at the one of ``scales`` whose validation loss is lowest on :data:`TUNING_SEED`."""
+    tuning = {scale: attempt(dataclasses.replace(base, seed=TUNING_SEED, scale=scale)) for scale in scales}
+    best = min(scales, key=Tuned(tuning, np.nan, []).tried.get)
+    return Tuned(tuning, best, [attempt(dataclasses.replace(base, seed=seed, scale=best)) for seed in range(seeds)])
+
+
+def chosen(base: Config, scales: Sequence[float]) -> Config:
+    """``base`` with what stands for AutoN-CODE: the best of :data:`COMPONENT_WISE`, at its best scale.
+
+    Both are chosen by the validation loss on :data:`TUNING_SEED`.
+    """
+    tried = {name: tuned(dataclasses.replace(base, normalisation=name), scales, seeds=0) for name in COMPONENT_WISE}
+    best = min(COMPONENT_WISE, key=lambda name: min(tried[name].tried.values()))
+    return dataclasses.replace(base, normalisation=best, scale=tried[best].scale)
+
+
+def sweep(base: Config, seeds: int) -> list[Record]:
+    """The runs of ``base`` with seeds 0, 1, …."""
+    return [run(train, dataclasses.replace(base, seed=seed)) for seed in range(seeds)]
+
+
+def recorded_bottlenecks() -> dict[str, list[Recorded]]:
+    """The recorded models of N16 on MNIST, each with the seeds that all of them have."""
+    names = ("autoencoding_mnist", "autoencoding_mnist_bottlenecks")
+    found = by_model(one for name in names for one in recordings.find(name) if one.config["model"] in BOTTLENECKS)
+    return {model: runs for model, runs in found.items() if runs}
+
+
+def recorded_normalisations() -> dict[str, list[Recorded]]:
+    """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
+    names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
+    made = (one for name in names for one in recordings.find(name) if one.config["model"] == "ncode")
+    return by_model(made, "normalisation")
+
+
+LEARNT = 0.9
+"""The largest squared error of a model that has learnt something, as a share of the mean training image's."""
+
+
+def learns(record: Record | None) -> bool:
+    """Whether a training came to its end, and to reconstructions that are not the mean training image."""
+    if record is None:
+        return False
+    ready = prepare(*(record.config[name] for name in ("dataset", "variant", "images")))
+    mean = (ready.validation[0] - ready.train[0].mean(0)).square().mean().item()
+    return record.metrics["validation_mse"] < LEARNT * mean
+
+
+def nats(runs: Sequence) -> np.ndarray:
+    """Test loss in nats an image, by seed."""
+    return metric(runs, "test_nats")
+
+
+def against(runs: Sequence, others: Sequence) -> tuple[float, float]:
+    """The 95 % interval of :func:`nats` minus others', paired by seed; NaN where not the same seeds have finished."""
+    of_seed, other = ({run.config["seed"]: run for run in made} for made in (runs, others))
+    if of_seed.keys() != other.keys():
+        return (np.nan,) * 2
+    return difference_interval(nats(list(of_seed.values())), nats([other[seed] for seed in of_seed]))
+
+
+def recorded_rows() -> list[list[str]]:
+    """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
+    rows = []
+    for name in recorded():
+        if name.endswith(("_tuning", "_bottlenecks", "_normalisations")):
+            continue
+        made: dict[str, list[Recorded]] = {}
+        for one in recordings.find(name):
+            made.setdefault(one.config["model"], []).append(one)
+        for model, runs in made.items():
+            config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
+            stands = "–" if model == "autoencoder" else span(against(pair[model], pair["autoencoder"]), 3)
+            rows.append(
+                [
+                    f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs",
+                    style.LABELS["autoncode" if model == "ncode" else model],
+                    str(len(runs)),
+                    f"{runs[0].metrics['parameters']:,.0f}",
+                    fixed(nats(runs), 2),
+                    stands,
+                    f"{metric(runs, 'test_mse').mean():.2g}",
+                ]
+            )
+    return rows
+
+
+def tuning_rows(name: str) -> list[list[str]]:
+    """A table's rows: what a recorded comparison's learning rate, normalisation and scale were chosen by.
+
+    Args:
+        name: of the comparison, such as ``"autoencoding_mnist"``; without its tuning recorded there is no row.
+    """
+
+    def tuned(c: Config) -> tuple:
+        return (c.model, c.learning_rate, *((c.normalisation, c.scale) if c.model == "ncode" else ()))
+
+    used = {tuned(c) for c in recorded()[name]()}
+    rows = []
+    for one in recordings.find(f"{name}_tuning"):
+        c = Config(**one.config)
+        ours = c.model == "ncode"
+        rows.append(
+            [
+                title(c.dataset, c.variant),
+                "AutoN-CODE" if ours else "autoencoder",
+                f"{c.learning_rate:g}",
+                *((c.normalisation, f"{c.scale:g}") if ours else ("–", "–")),
+                f"{one.metrics['validation_nats']:.2f}",
+                "✓" if tuned(c) in used else "",
+            ]
+        )
+    return rows
+
+
+def loaded(record: Record) -> Autoencoder:
+    """The run's model, ready to be evaluated."""
+    return record.load_weights(build(Config(**record.config))).eval()
+
+
+@torch.no_grad()
+def orbit_images(
+    model: AutoNCODE, x: Float[Tensor, "batch c h w"], t: Sequence[float] | np.ndarray
+) -> Float[Tensor, "time batch c h w"]:
+    """What the decoder makes of x(t), on its way to x(T) and beyond."""
+    return torch.stack([model.decode(state) for state in model.orbit(model.encode(x), np.asarray(t).tolist())])
+
+
+def orbit_picture(
+    record: Record, rows: int = 8, columns: int = 9
+) -> tuple[Float[np.ndarray, "rows columns c h w"], list[float]]:
+    """What a finished AutoN-CODE's decoder makes of x(t), for the first validation image of each class, and the times.
+
+    The last column is the image itself, the others are evenly spaced times from 0 to T.
+    """
+    config = Config(**record.config)
+    x, y = (part.cpu() for part in prepare(config.dataset, config.variant, config.images).validation)
+    x = x[[int((y == label).nonzero()[0]) for label in range(rows)]]
+    times = np.linspace(0, config.horizon, columns - 1).tolist()
+    frames = torch.cat([orbit_images(loaded(record), x, times), x[None]])
+    return frames.transpose(0, 1).numpy(), times
+
+
+def draw_orbit(axes: Axes, images: Float[np.ndarray, "rows columns c h w"], times: Sequence[float]) -> None:
+    """Draw what :func:`orbit_picture` gives, with the times above."""
+    style.pictures(axes, images)
+    width = images.shape[4]
+    axes.xaxis.tick_top()
+    axes.set_xticks(
+        [(k + 0.5) * width - 0.5 for k in range(len(times) + 1)], [*(f"{t:.3g}" for t in times), "image"], fontsize=8
+    )
+    axes.tick_params(length=0)

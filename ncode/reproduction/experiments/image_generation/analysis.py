@@ -1,0 +1,124 @@
+"""What the page on image generation asks of its runs, live or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ncode.reproduction.experiments.autoencoding.evaluation import label
+from ncode.reproduction.experiments.image_generation.experiment import FITS, name
+from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.metrics.intervals import interval, is_below
+from ncode.reproduction.runs.store import Record
+
+SAMPLED = ("autoencoder", "ncode", "vae")
+"""The models whose samples are shown (Fig. 8)."""
+
+POINTS = (100, 10, 1)
+"""Points a component of the mixtures whose samples are shown: with 10,000 embeddings 100, 1000 and 10,000
+components."""
+
+
+def sizes(runs: Sequence, kind: str) -> list[float]:
+    """The numbers of components of the runs' mixtures, or their kernels' variances; ascending.
+
+    Args:
+        runs: of one model and one configuration.
+        kind: ``"mixture"`` or ``"kernel"``.
+    """
+    start = f"test.{kind}-"
+    found = {key.removeprefix(start).rsplit(".", 1)[0] for key in runs[0].metrics if key.startswith(start)}
+    return sorted(map(float, found))
+
+
+def curve(runs: Sequence, fit: str, kind: str, what: str) -> tuple[list[float], np.ndarray]:
+    """:func:`sizes`, and one of the densities' metrics at each: a row a seed.
+
+    Args:
+        fit: ``"train"`` or ``"test"``: what the densities were fitted to; ``"both"`` for the mean of the two. An
+            autoencoder treats images that it was trained on otherwise than test images, so either side alone has more
+            or less than half of the samples of a density that copies nothing; the mean has not.
+        what: ``"distance"``, ``"likelihood"``, ``"nearest"``, ``"unseen"`` or ``"copied"``.
+    """
+    x = sizes(runs, kind)
+    return x, np.stack([of_density(runs, fit, name(kind, size), what) for size in x], axis=1)
+
+
+def of_density(runs: Sequence, fit: str, density: str, what: str) -> np.ndarray:
+    """One density's metric, one a seed; arguments as of :func:`curve`."""
+    sides = FITS if fit == "both" else (fit,)
+    return np.mean([metric(runs, f"{side}.{density}.{what}") for side in sides], axis=0)
+
+
+def mixture_of(runs: Sequence, points: int) -> str:
+    """The name of the mixture with that many points a component, to within a half.
+
+    Raises:
+        ValueError: where the runs have none.
+    """
+    wanted = runs[0].metrics["points"] / points
+    size = min(sizes(runs, "mixture"), key=lambda size: abs(np.log(size / wanted)))
+    if abs(np.log(size / wanted)) > np.log(1.5):
+        raise ValueError(f"points: no mixture has {points} a component; the nearest to {wanted:g} is of {size:g}")
+    return name("mixture", size)
+
+
+def samples(runs: Mapping[str, Record]) -> dict[str, np.ndarray]:
+    """Samples of mixtures fitted to test embeddings and of the VAE's prior, a row for each (Fig. 8).
+
+    Args:
+        runs: one for each of :data:`SAMPLED`.
+    """
+    rows = {}
+    for model in SAMPLED:
+        for density in [name("mixture", 1), *(mixture_of([runs[model]], points) for points in POINTS)]:
+            drawn = runs[model].array(f"test.{density}.samples")
+            rows[f"{label(model)}, {density.removeprefix('mixture-')}"] = drawn[None]
+    rows["VAE, its prior"] = runs["vae"].array("prior.samples")[None]
+    return rows
+
+
+def nearest(run: Record, densities: Iterable[str]) -> dict[str, np.ndarray]:
+    """Samples, and the nearest images that a density was fitted to, as the decoder gives them, in rows (Fig. A.8).
+
+    Args:
+        densities: by name, such as ``"mixture-100"``.
+    """
+    rows = {}
+    for density in densities:
+        kind, _, size = density.partition("-")
+        text = f"{'components' if kind == 'mixture' else 'variance'}: {size}"
+        for what in ("samples", "nearest"):
+            rows[f"{text}, {what}"] = run.array(f"test.{density}.{what}")[None]
+    return rows
+
+
+def falls(runs: Sequence, fit: str) -> bool | None:
+    """Whether the distance falls from one component to ten points each (95 %, paired by seed)."""
+    last = mixture_of(runs, 10)
+    return is_below(
+        interval(of_density(runs, fit, last, "distance") - of_density(runs, fit, name("mixture", 1), "distance"))
+    )
+
+
+def overfits(runs: Sequence, points: int) -> bool | None:
+    """Whether unseen embeddings are less likely under so many points a component than under ten times as many (95 %).
+
+    As in the paper the mixtures are fitted to test embeddings. Their distance cannot tell: it is to those same images.
+    Log-likelihoods of narrow components differ by orders of magnitude between seeds, so the interval is of the
+    difference's inverse hyperbolic sine, which keeps its sign.
+    """
+    finer, coarser = (of_density(runs, "test", mixture_of(runs, k), "likelihood") for k in (points, 10 * points))
+    return is_below(interval(np.arcsinh(finer - coarser)))
+
+
+def copies(runs: Sequence, density: str) -> tuple[float, float]:
+    """The 95 % interval over seeds of the share of samples that lie nearer to a fitted image; 1/2 is no copying."""
+    return interval(of_density(runs, "both", density, "copied"))
+
+
+def likeliest(runs: Sequence, fit: str = "train") -> str:
+    """The mixture under which the validation embeddings have the largest mean likelihood: its name."""
+    x, values = curve(runs, fit, "mixture", "likelihood")
+    return name("mixture", x[int(values.mean(0).argmax())])

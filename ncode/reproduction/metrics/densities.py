@@ -1,0 +1,87 @@
+"""Densities fitted to embeddings, samples from them, and the nearest neighbours of samples."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.spatial import KDTree
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+from ncode.reproduction.metrics.points import Labels, Points
+
+REGULARISATION = 1e-6
+"""What is added to a mixture's variances, as in scikit-learn."""
+
+
+def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> GaussianMixture | KernelDensity:
+    """A Gaussian mixture with full covariances; of several starts the one with the largest likelihood on ``z``.
+
+    With a component for every point the likelihood is largest with one narrow component at each, of variance
+    :data:`REGULARISATION`: that limit is returned as such, without the iterations to it.
+
+    Raises:
+        ValueError: for more components than points.
+    """
+    if components > len(z):
+        raise ValueError(f"components: {components} for {len(z)} points")
+    if components == len(z):
+        return kernel_density(z, REGULARISATION)
+    # Independent of any score: what is drawn from a mixture must not choose it.
+    return GaussianMixture(components, n_init=starts, random_state=seed, reg_covar=REGULARISATION, max_iter=200).fit(z)
+
+
+def kernel_density(z: Points, variance: float) -> KernelDensity:
+    """A Gaussian kernel of this variance, in every direction, at each point of ``z``."""
+    return KernelDensity(bandwidth=float(np.sqrt(variance))).fit(z)
+
+
+def draw(density: GaussianMixture | KernelDensity, count: int, seed: int = 0) -> Points:
+    """``count`` independent points from a fitted density, in random order."""
+    if isinstance(density, KernelDensity):
+        return density.sample(count, random_state=seed)
+    density.random_state = seed  # GaussianMixture.sample takes it from here, sorted by component.
+    points, _ = density.sample(count)
+    return np.random.default_rng(seed).permutation(points)
+
+
+class Neighbours(NamedTuple):
+    """Where samples lie between the points that a density was fitted to and as many that it has not seen.
+
+    Attributes:
+        fitted, unseen: distance of each sample to the nearest of either.
+        copied: share of samples that lie nearer to a fitted point; 1/2 where nothing is memorised.
+    """
+
+    fitted: Float[np.ndarray, " n"]
+    unseen: Float[np.ndarray, " n"]
+    copied: float
+
+
+def neighbours(samples: Points, fitted: Points, unseen: Points) -> Neighbours:
+    """The nearest neighbours of ``samples`` on either side.
+
+    Raises:
+        ValueError: when the sides have different sizes: the larger one is nearer by its size alone.
+    """
+    if len(fitted) != len(unseen):
+        raise ValueError(f"unseen: {len(unseen)} points beside {len(fitted)} fitted ones")
+    near, far = nearest(samples, fitted)[0], nearest(samples, unseen)[0]
+    return Neighbours(near, far, float((near < far).mean() + (near == far).mean() / 2))
+
+
+def nearest(samples: Points, points: Points) -> tuple[Float[np.ndarray, " n"], Labels]:
+    """Distance to and index of each sample's nearest point."""
+    if samples.shape[1] <= 10:
+        return KDTree(points).query(samples)
+    # In many dimensions a tree visits everything; in float64, for the expanded square cancels near zero.
+    points, found, where = torch.from_numpy(np.float64(points)), [], []
+    for part in torch.from_numpy(np.float64(samples)).split(500):
+        squares = part.square().sum(1, keepdim=True) - 2 * part @ points.T + points.square().sum(1)
+        square, index = squares.min(1)
+        found.append(square.clamp_min(0).sqrt())
+        where.append(index)
+    return torch.cat(found).numpy(), torch.cat(where).numpy()

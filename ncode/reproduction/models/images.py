@@ -1,0 +1,47 @@
+"""N-CODE on images: the convolutional block as vector field, and the controller that sets its kernels.
+
+The block is the paper's (Section 4.2): 1×1 convolution, 3×3, 1×1, with ReLU between them. It maps c channels to c
+channels; an augmented state has zeros in its last channels at first (:func:`augment`).
+"""
+
+from __future__ import annotations
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ncode.fields.conv import ConvBlock
+
+
+def augment(x: Float[Tensor, "batch c h w"], channels: int) -> Float[Tensor, "batch d h w"]:
+    """``x`` with ``channels`` channels of zeros behind its own."""
+    return F.pad(x, (0, 0, 0, 0, 0, channels))
+
+
+class ResNet(nn.Module):
+    """x_{l+1} = x_l + f(x_l, θ_l), one set of parameters a layer (Eq. 3): what a neural ODE is the limit of.
+
+    Args:
+        channels, size, filters: of each layer's :class:`ConvBlock`.
+        depth: number of layers.
+    """
+
+    def __init__(self, channels: int, size: int, filters: int, depth: int):
+        super().__init__()
+        self.blocks = nn.ModuleList(ConvBlock(channels, size, filters) for _ in range(depth))
+
+    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        for layer, block in enumerate(self.blocks):
+            x = x + block(x.new_tensor(layer), x, {})
+        return x
+
+
+def filters_for(parameters: int, channels: int, inputs: int = 0) -> int:
+    """The number of filters that gives a :class:`ConvBlock` as nearly as possible ``parameters`` parameters."""
+
+    def count(k: int) -> int:
+        return (channels + inputs) * k + 9 * k * k + channels * k + 2 * k + channels
+
+    return min(range(1, 1 + math.isqrt(parameters)), key=lambda k: abs(count(k) - parameters))

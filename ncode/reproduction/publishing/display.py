@@ -1,0 +1,280 @@
+"""What a notebook shows besides figures: tables, verdicts, and what the page took.
+
+Each object is readable wherever a notebook runs, as plain HTML. It also carries its content as JSON under a MIME
+type of its own, and from those the book draws its numbered tables, its results page and its page on reproducing.
+So a verdict has one source, the executed notebook, and nothing is typed in twice.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from ncode.reproduction import profiles
+from ncode.reproduction.claims import claims, published
+from ncode.reproduction.runs import provenance
+
+TABLE = "application/vnd.ncode.table+json"
+VERDICT = "application/vnd.ncode.verdict+json"
+TOOK = "application/vnd.ncode.took+json"
+OURS = "application/vnd.ncode.ours+json"
+
+MARKS = {True: "✓", False: "✗", None: "?"}
+"""A check that came out true, one that did not, and one that decided nothing."""
+
+
+class _Shown:
+    """Displays as HTML, and carries itself as JSON under ``mime``."""
+
+    mime: str
+
+    def html(self) -> str:
+        raise NotImplementedError
+
+    def content(self) -> dict:
+        return asdict(self)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {"text/html": self.html(), "text/plain": repr(self), self.mime: self.content()}
+
+
+@dataclass(frozen=True)
+class Table(_Shown):
+    """A numbered table. Cells are text: Markdown and ``$TeX$`` are rendered in the book.
+
+    Args:
+        name: the label by which pages refer to it, such as ``tab-reflection-mse``.
+        caption: one or two sentences: what to see.
+        columns: the headings.
+        rows: one list of cells a row, as long as ``columns``.
+
+    Raises:
+        ValueError: when there is no row, or one whose length differs from the headings'.
+    """
+
+    name: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    mime = TABLE
+
+    def __post_init__(self):
+        object.__setattr__(self, "rows", [[str(cell) for cell in row] for row in self.rows])
+        if not self.rows:
+            raise ValueError(f"rows: {self.name!r} has none")
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"rows: {len(row)} cells under {len(self.columns)} columns in {self.name!r}")
+
+    def html(self) -> str:
+        def line(cells, tag):
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(line(row, "td") for row in self.rows)
+        return (
+            f"<table><caption>{html.escape(self.caption)}</caption>"
+            f"<thead>{line(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict(_Shown):
+    """What executed code says about one claim of a paper.
+
+    The verdict is computed from named checks, never chosen: all true, *holds*; some true, *holds in part*; none
+    true, *does not hold here*. A check may be undecided (``None``), as where an interval contains zero: it keeps a
+    claim from holding as a whole, and one with nothing but undecided checks is *not decided here*. A claim with a part
+    that was not tested holds in part at most; without any check it is *not tested here*.
+
+    Args:
+        claim: the claim's id in ``claims.toml``, such as ``"N8"``.
+        checks: what was asked, in words, and whether it came out true; ``None`` where nothing was decided.
+        profile: the profile that ran.
+        seeds: how many seeds the checks rest on; 0 where nothing random is involved (a proof, an exact solution).
+        runs: ids of the run records behind them.
+        note: what a reader must know to weigh it: how weak the evidence is, which control explains it.
+        untested: what the claim covers and nobody ran, in words, and what running it would take.
+
+    Raises:
+        ValueError: on an unknown claim, or with neither a check nor an untested part.
+    """
+
+    claim: str
+    checks: Mapping[str, bool | None]
+    profile: str
+    seeds: int = 0
+    runs: Sequence[str] = ()
+    note: str = ""
+    untested: Mapping[str, str] = field(default_factory=dict)
+    verdict: str = field(init=False)
+    mime = VERDICT
+
+    def __post_init__(self):
+        claims.get(self.claim)
+        if not self.checks and not self.untested:
+            raise ValueError(f"checks: a verdict on {self.claim} needs at least one, or says what was not tested")
+        checks = {name: None if value is None else bool(value) for name, value in self.checks.items()}
+        object.__setattr__(self, "checks", checks)
+        object.__setattr__(self, "verdict", self._word())
+
+    def _word(self) -> str:
+        answers = list(self.checks.values())
+        if not answers:
+            return "not tested here"
+        if True in answers:
+            return "holds" if all(answers) and not self.untested else "holds in part"
+        return "does not hold here" if False in answers else "not decided here"
+
+    def content(self) -> dict:
+        # Pairs, for a notebook file sorts the keys of what it stores.
+        return {**asdict(self), "checks": list(self.checks.items()), "untested": list(self.untested.items())}
+
+    def html(self) -> str:
+        rows = ""
+        for head, of in grouped(self.checks.items()):
+            lines = "".join(f"<li>{MARKS[held]} {html.escape(name)}</li>" for name, held in of)
+            rows += f"<li>{html.escape(head)}<ul>{lines}</ul></li>" if head else lines
+        rows += "".join(
+            f"<li>– {html.escape(what)}: not tested here. {html.escape(takes)}</li>"
+            for what, takes in self.untested.items()
+        )
+        evidence = f"{self.seeds} seeds" if self.seeds else "no randomness involved" if self.checks else "nothing ran"
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return (
+            f'<div class="ncode-verdict"><p><strong>{self.claim}: {self.verdict}</strong> '
+            f"({html.escape(self.profile)} profile, {evidence}). "
+            f"{html.escape(claims.get(self.claim).text)}</p><ul>{rows}</ul>{note}</div>"
+        )
+
+
+def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool | None]]]]:
+    """Checks under what several of them begin with, up to a colon; a check that shares it with none stands alone.
+
+    A group stands where its first check does; of a check alone the first part is empty.
+    """
+    groups: dict[str, list[tuple[str, bool | None]]] = {}
+    for name, held in checks:
+        groups.setdefault(name.partition(": ")[0], []).append((name, held))
+    return [
+        (head, [(name.removeprefix(f"{head}: "), held) for name, held in of]) if len(of) > 1 else ("", of)
+        for head, of in groups.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Took(_Shown):
+    """What a page took: seconds, device, threads, seeds, versions, and the runs it rests on."""
+
+    notebook: str
+    profile: str
+    seconds: float
+    training_seconds: float
+    seeds: int
+    runs: Sequence[str]
+    provenance: Mapping
+    mime = TOOK
+
+    def html(self) -> str:
+        facts = self.provenance
+        versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+        return (
+            f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s; its "
+            f"{len(self.runs)} training runs took {self.training_seconds:.0f} s when they were computed "
+            f"({self.seeds} seeds). {facts['device']}, {facts['threads']} thread(s). {versions}. "
+            f"Commit {facts['commit']}.</p>"
+        )
+
+
+@dataclass(frozen=True)
+class Ours(_Shown):
+    """What this book measures where a paper printed a number: the page on results sets the two side by side.
+
+    Args:
+        table: the published table's name in ``paper.toml``.
+        rows: by the published table's rows and columns, what was measured, as text; what is left out was not tested.
+        setting: in a sentence or two, in what it differs from the paper's measurement.
+
+    Raises:
+        ValueError: when the published table has no such row or column.
+    """
+
+    table: str
+    rows: Mapping[str, Mapping[str, str]]
+    setting: str
+    mime = OURS
+
+    def __post_init__(self):
+        table = published.get(self.table)
+        for row, values in self.rows.items():
+            for column in values:
+                table.value(row, column)
+
+    def html(self) -> str:
+        return f"<p>Set beside the published table <em>{html.escape(self.table)}</em> on the page of results.</p>"
+
+
+class Page:
+    """One notebook's run: its profile, its clock, and what it shows.
+
+    Args:
+        notebook: the notebook's file name without suffix, such as ``"05_reflection"``.
+        profile: ``"smoke"``, ``"cpu"`` or ``"paper"``.
+
+    Attributes:
+        settings: what ``profiles.toml`` gives this notebook in this profile.
+    """
+
+    def __init__(self, notebook: str, profile: str):
+        self.notebook = notebook
+        self.profile = profile
+        self.settings = profiles.load(notebook.split("_", 1)[1], profile)
+        self._start = time.perf_counter()
+
+    def table(self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+        """A numbered table (see :class:`Table`)."""
+        return Table(name, caption, list(columns), rows)
+
+    def ours(self, table: str, rows: Mapping[str, Mapping[str, str]], setting: str) -> Ours:
+        """What was measured where the paper printed the table ``table`` (see :class:`Ours`)."""
+        return Ours(table, rows, setting)
+
+    def verdict(
+        self,
+        claim: str,
+        checks: Mapping[str, bool | None],
+        records: Sequence = (),
+        note: str = "",
+        untested: Mapping[str, str] | None = None,
+        tuning: Sequence = (),
+    ) -> Verdict:
+        """The verdict on ``claim`` that ``checks`` give; ``records`` are the runs they rest on.
+
+        Runs of ``tuning`` are named with them, but their seed is no repetition and does not count.
+        """
+        return Verdict(
+            claim,
+            checks,
+            profile=self.profile,
+            seeds=len({record.config["seed"] for record in records}),
+            runs=[record.id for record in (*records, *tuning)],
+            note=note,
+            untested=untested or {},
+        )
+
+    def untested(self, claim: str, takes: str) -> Verdict:
+        """The verdict *not tested here* on ``claim``, and what testing it would take."""
+        return self.verdict(claim, {}, untested={"the claim": takes})
+
+    def took(self, records: Sequence = ()) -> Took:
+        """The page's footer; call it last."""
+        return Took(
+            self.notebook,
+            self.profile,
+            seconds=round(time.perf_counter() - self._start, 1),
+            training_seconds=round(sum(record.provenance["seconds"] for record in records), 1),
+            seeds=len({record.config["seed"] for record in records}),
+            runs=[record.id for record in records],
+            provenance=provenance.here(),
+        )

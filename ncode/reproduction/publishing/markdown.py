@@ -1,0 +1,330 @@
+"""What the book's pages say that comes from data: verdicts, claims, published numbers, costs, modules.
+
+Every function returns MyST Markdown. Those in ``FILLS`` answer a line ``{{ name arguments }}`` of a page.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Mapping, Sequence
+
+from ncode.reproduction import profiles
+from ncode.reproduction.claims import claims, published
+from ncode.reproduction.publishing import sync
+from ncode.reproduction.publishing.display import MARKS, grouped
+from ncode.reproduction.runs import recordings
+
+# The API reference follows the layout: the library first, then what the papers need. Experiments are the notebooks'.
+API = ("ncode", "ncode.reproduction")
+NO_API = ("ncode.reproduction", "ncode.reproduction.experiments", "ncode.reproduction.recorded")
+
+# Where the staged book keeps the figures that pages borrow from notebooks.
+FIGURES = "book/figures"
+
+# What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
+ELSEWHERE = sync.ROOT / "book" / "elsewhere"
+
+_CLASSES = {
+    "holds": "tip",
+    "holds in part": "important",
+    "does not hold here": "warning",
+    "not decided here": "note",
+    "not tested here": "note",
+}
+
+
+def table(shown: Mapping) -> str:
+    """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
+    return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"])
+
+
+def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A numbered ``{list-table}`` that pages can refer to as ``name``."""
+
+    def line(cells: Sequence[str]) -> str:
+        flat = [" ".join(str(cell).split()) for cell in cells]
+        return "* - " + "\n  - ".join(flat)
+
+    body = "\n".join(line(row) for row in (columns, *rows))
+    return f"::::{{list-table}} {' '.join(caption.split())}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
+
+
+def evidence(verdict: Mapping) -> str:
+    """What a verdict rests on: profile, seeds, runs."""
+    seeds, runs = verdict["seeds"], len(verdict["runs"])
+    if not verdict["checks"]:
+        return "nothing ran"
+    rests = f"{_count(seeds, 'seed')}, {_count(runs, 'run')}" if seeds else "no randomness involved"
+    return f"{verdict['profile']} profile, {rests}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def verdict(shown: Mapping) -> str:
+    """An admonition from the content of a :class:`ncode.reproduction.publishing.display.Verdict`, with a link to all
+    claims."""
+    id_ = claims.get(shown["claim"]).id
+    return _admonition(shown, f"{{ref}}`All claims<claim-{id_.lower()}>`")
+
+
+def _admonition(shown: Mapping, link: str) -> str:
+    claim = claims.get(shown["claim"])
+    lines = []
+    for head, of in grouped(shown["checks"]):
+        lines += [f"- **{head}**"] if head else []
+        lines += [f"{'  ' if head else ''}- {MARKS[held]} {name}" for name, held in of]
+    checks = "\n".join(lines)
+    untested = "\n".join(f"- – {what}: **not tested here**. {takes}" for what, takes in shown["untested"])
+    checks = "\n".join(part for part in (checks, untested) if part)
+    parts = [f"{claim.text} *({claim.where})*", checks, shown["note"], f"*{evidence(shown)}* · {link}"]
+    body = "\n\n".join(part for part in parts if part)
+    word = shown["verdict"]
+    return f"::::{{admonition}} {claim.id}: {word}\n:class: {_CLASSES[word]} ncode-verdict\n\n{body}\n::::\n"
+
+
+def took(shown: Mapping) -> str:
+    """One paragraph from the content of a :class:`ncode.reproduction.publishing.display.Took`."""
+    runs = len(shown["runs"])
+    trained = (
+        f" Its {_count(runs, 'training run')} took {shown['training_seconds']:.0f} s when they were computed "
+        f"({_count(shown['seeds'], 'seed')})."
+    )
+    facts = _facts(shown["provenance"])
+    page = f"This page took {shown['seconds']:.0f} s in the **{shown['profile']}** profile."
+    return f"{page}{trained if runs else ''} {facts}.\n"
+
+
+def _facts(provenance: Mapping) -> str:
+    versions = ", ".join(f"{package} {version}" for package, version in provenance["versions"].items())
+    threads = _count(provenance["threads"], "thread")
+    return f"{provenance['device']}; {threads} a notebook; {versions}; commit `{provenance['commit']}`"
+
+
+def _home(recorded, name: str) -> str:
+    if name in recorded.titles:
+        return f"{{doc}}`/notebooks/{name}`"
+    return "its notebook is not written yet"
+
+
+def claim_list(recorded, letter: str) -> str:
+    """Every claim whose id begins with ``letter``, with its verdict from the executed notebooks."""
+    return "\n".join(_claim(recorded, claim) for claim in claims.load().values() if claim.id.startswith(letter))
+
+
+def _claim(recorded, claim: claims.Claim) -> str:
+    shown = recorded.verdicts.get(claim.id)
+    if shown:
+        written = _admonition(shown, _home(recorded, shown["notebook"]))
+    else:
+        written = f"**{claim.id}: not yet.** {claim.text} *({claim.where}; {_home(recorded, claim.home)})*\n"
+    return f"(claim-{claim.id.lower()})=\n{written}"
+
+
+def overview(recorded) -> str:
+    """How many claims have which verdict, for each paper."""
+    rows = []
+    for letter, name in (("N", "N-CODE"), ("A", "ANODE")):
+        ids = [id_ for id_ in claims.load() if id_.startswith(letter)]
+        words = [recorded.verdicts[id_]["verdict"] if id_ in recorded.verdicts else "not yet" for id_ in ids]
+        rows.append([name, *(str(words.count(word)) for word in claims.VERDICTS)])
+    caption = f"How many claims of each paper have which verdict, in the {recorded.profile} profile."
+    return list_table("tab-verdicts", caption, ["paper", *claims.VERDICTS], rows)
+
+
+def findings(recorded) -> str:
+    """Every claim, each linked to its place on the page of results, by its verdict."""
+    by_word: dict[str, list[str]] = {word: [] for word in claims.VERDICTS}
+    for id_ in claims.load():
+        word = recorded.verdicts[id_]["verdict"] if id_ in recorded.verdicts else "not yet"
+        by_word[word].append(f"{{ref}}`{id_}<claim-{id_.lower()}>`")
+    return "\n".join(f"- **{word}** ({len(ids)}): {', '.join(ids)}" for word, ids in by_word.items() if ids) + "\n"
+
+
+def published_table(recorded, name: str) -> str:
+    """The published table ``name`` of ``published.toml``, with a column for ours beside each of the paper's."""
+    one, ours = published.get(name), recorded.ours.get(name)
+    measured = ours["rows"] if ours else {}
+    missing = "–" if ours else "not yet"
+    columns = [one.rows_are]
+    for column in one.columns:
+        columns += [f"{column}, published", "ours"] if one.ours else [column]
+    rows = []
+    for label, values in one.rows.items():
+        row = [label]
+        for column, value in zip(one.columns, values, strict=True):
+            row += [value, measured.get(label, {}).get(column, missing)] if one.ours else [value]
+        rows.append(row)
+    caption = f"{one.caption} Source: {one.source}."
+    if ours:
+        caption += f" Ours, from {_home(recorded, ours['notebook'])}: {ours['setting']} –: not tested here."
+    return list_table(f"tab-published-{name}", caption, columns, rows)
+
+
+def ours(shown: Mapping) -> str:
+    """One sentence in the place of a :class:`ncode.reproduction.publishing.display.Ours`: the page on results has the
+    numbers."""
+    return f"{{ref}}`The page on results<tab-published-{shown['table']}>` sets these numbers beside the paper's.\n"
+
+
+def costs(recorded) -> str:
+    """What every notebook took: seconds, seeds, runs."""
+    if not recorded.took:
+        return "No notebook of this build recorded what it took.\n"
+    rows = [
+        [
+            _home(recorded, name),
+            f"{took['seconds']:.0f}",
+            f"{took['training_seconds']:.0f}",
+            str(took["seeds"]),
+            str(len(took["runs"])),
+        ]
+        for name, took in recorded.took.items()
+    ]
+    every = {run for took in recorded.took.values() for run in took["runs"]}
+    rows.append(["all", str(round(sum(float(row[1]) for row in rows))), "", "", str(len(every))])
+    caption = (
+        f"What each notebook took in the {recorded.profile} profile. Finished training runs are kept, so a "
+        "page takes little when its runs were there already; the column of training runs says what they took when new. "
+        "Some runs serve more than one page."
+    )
+    return list_table("tab-costs", caption, ["notebook", "page, s", "training runs, s", "seeds", "runs"], rows)
+
+
+def executed_elsewhere(recorded) -> str:
+    """What notebooks took on other machines and in other profiles, and whether their verdicts were this build's."""
+    files = sorted(ELSEWHERE.glob("*.json"))
+    kept = [one for path in files for one in json.loads(path.read_text(encoding="utf-8"))]
+    rows = []
+    for one in sorted(kept, key=lambda one: (one["profile"], one["notebook"])):
+        words = [
+            f"{claim} {word}" + ("" if word == recorded.verdicts.get(claim, {}).get("verdict") else " (here not)")
+            for claim, word in one["verdicts"].items()
+        ]
+        # The smoke profile's numbers say nothing.
+        told = "–" if one["profile"] == "smoke" else ", ".join(words) or "none asked"
+        rows.append(
+            [
+                _home(recorded, one["notebook"]),
+                one["profile"],
+                f"{one['seconds']:.0f}",
+                one["provenance"]["device"],
+                told,
+            ]
+        )
+    commits = ", ".join(sorted({f"`{one['provenance']['commit']}`" for one in kept}))
+    versions = "; ".join(
+        sorted({", ".join(f"{k} {v}" for k, v in one["provenance"]["versions"].items()) for one in kept})
+    )
+    caption = (
+        f'Notebooks that were executed elsewhere ({versions}; commit {commits}). A verdict of which it says "here not" '
+        "is another one in this build. Several ran side by side."
+    )
+    return list_table("tab-elsewhere", caption, ["notebook", "profile", "page, s", "device", "verdicts"], rows)
+
+
+def machine(recorded) -> str:
+    """On what the notebooks ran: device, threads, commit, versions."""
+    seen: dict[str, list[str]] = {}
+    for name, shown in recorded.took.items():
+        seen.setdefault(_facts(shown["provenance"]), []).append(name.split("_", 1)[0])
+    return "\n".join(f"- notebooks {', '.join(names)}: {facts}" for facts, names in seen.items()) + "\n"
+
+
+def settings(recorded) -> str:
+    """What ``profiles.toml`` gives each notebook in each profile."""
+    parts = []
+    for name in recorded.titles:
+        section = name.split("_", 1)[1]
+        columns = {profile: _flat(profiles.load(section, profile)) for profile in profiles.NAMES}
+        keys = sorted({key for column in columns.values() for key in column})
+        if keys:
+            rows = [[f"`{key}`", *(f"`{column.get(key, '—')}`" for column in columns.values())] for key in keys]
+            caption = f"Settings of {recorded.titles[name]}."
+            parts.append(list_table(f"tab-settings-{section.replace('_', '-')}", caption, ["setting", *columns], rows))
+    return (
+        "\n".join(parts) or "No notebook of this build has settings of its own: it costs the same in every profile.\n"
+    )
+
+
+def _flat(settings: Mapping, above: str = "") -> dict:
+    """Nested settings as one table's rows: ``sets.mnist.size``."""
+    found = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return found
+
+
+def figure(recorded, name: str) -> str:
+    """A figure of one of the notebooks, shown on another page with a link to where it is made."""
+    if name not in recorded.figures:
+        raise ValueError(f"figure: no executed notebook has one called {name!r}")
+    shown = recorded.figures[name]
+    caption = f"{' '.join(shown.caption.split())} From {{doc}}`/notebooks/{shown.notebook}`."
+    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {' '.join(shown.alt.split())}\n\n{caption}\n::::\n"
+
+
+def recordings_described(recorded) -> str:
+    """What every recording in ``results/`` consists of."""
+    return "\n".join(recordings.describe(path.stem) for path in sorted(recordings.folder().glob("*.json"))) + "\n"
+
+
+def notebooks(recorded) -> str:
+    """The notebooks of this build, each with its link to Colab."""
+    url = sync.repository_url()
+    return (
+        "\n".join(f"- {{doc}}`/notebooks/{name}` ([on Colab]({sync.colab_url(name, url)}))" for name in recorded.titles)
+        + "\n"
+    )
+
+
+def repository(recorded) -> str:
+    """The commands that fetch and build the book."""
+    return f"```sh\ngit clone {sync.repository_url()}\ncd ncode\nmake book\n```\n"
+
+
+def install(recorded) -> str:
+    """The command that installs the library alone."""
+    return f'```sh\npip install "ncode @ git+{sync.repository_url()}"\n```\n'
+
+
+def modules(recorded) -> str:
+    """The API reference: one section for each module that exists."""
+    return "\n".join(
+        f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
+        for package in API
+        for name in _modules(package)
+    )
+
+
+def _modules(package: str) -> list[str]:
+    """The modules below ``package``, at any depth, that hold code; modules before packages."""
+    found = sorted(pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda info: info.ispkg)
+    names: list[str] = []
+    for info in found:
+        name = f"{package}.{info.name}"
+        if name in NO_API:
+            continue
+        names += _modules(name) if info.ispkg else [name]
+    return names
+
+
+FILLS = {
+    "claims": claim_list,
+    "overview": overview,
+    "findings": findings,
+    "published": published_table,
+    "costs": costs,
+    "elsewhere": executed_elsewhere,
+    "machine": machine,
+    "settings": settings,
+    "figure": figure,
+    "notebooks": notebooks,
+    "recordings": recordings_described,
+    "repository": repository,
+    "install": install,
+    "modules": modules,
+}

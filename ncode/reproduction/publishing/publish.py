@@ -1,0 +1,67 @@
+"""Build the staged book with warnings as errors, and let it take the place of the one that is out.
+
+python -m ncode.reproduction.publishing.publish smoke _build/smoke/executed/*.ipynb
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ncode.reproduction.publishing.stage import stage
+
+ROOT = Path(__file__).resolve().parents[3]
+# The one beside this Python, whatever is on the PATH.
+JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
+
+
+def publish(notebooks: list[Path], profile: str, build: Path) -> bool:
+    """Build the book from executed ``notebooks`` in the folder ``build``; whether it was published.
+
+    ``build/html`` is a link to the newest edition. Only an edition that built without a warning becomes one.
+    """
+    source = build / "source"
+    # Always from scratch: pages that Sphinx remembers do not repeat their warnings.
+    shutil.rmtree(source, ignore_errors=True)
+    stage(ROOT, notebooks, profile, source)
+    command = [
+        str(JUPYTER_BOOK),
+        "build",
+        str(source),
+        "-W",
+        "-n",
+        "--keep-going",
+        "--quiet",
+    ]
+    log = build / "book.log"
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    log.write_text(done.stdout, encoding="utf-8")
+    if done.returncode:
+        print(done.stdout, f"\nThe book was not published. Its log: {log.absolute()}", file=sys.stderr)
+        return False
+    edition = build / f"edition-{time.time_ns()}"
+    (source / "_build" / "html").rename(edition)
+    replace(build / "html", edition)
+    return True
+
+
+def replace(link: Path, edition: Path) -> None:
+    """Make ``link`` point at ``edition``, in one step, and remove the editions that it pointed at before."""
+    fresh = link.with_name("html.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(edition.name, target_is_directory=True)
+    os.replace(fresh, link)
+    for old in edition.parent.glob("edition-*"):
+        if old != edition:
+            shutil.rmtree(old)
+
+
+if __name__ == "__main__":
+    profile, *paths = sys.argv[1:]
+    print(f"building the book ({profile})", flush=True)
+    if not publish([Path(path) for path in paths], profile, Path("_build") / profile):
+        sys.exit(1)

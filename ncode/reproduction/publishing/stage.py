@@ -1,0 +1,176 @@
+"""Stage a book: executed notebooks and pages, under the repository's own paths, ready for Jupyter Book.
+
+Launch links are made from these paths: a page staged at ``notebooks/05_reflection.ipynb`` opens the file of
+that name in the repository. Tables become numbered tables, verdicts become admonitions, and what notebooks
+recorded fills the pages on results and on reproducing.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from ncode.reproduction.publishing import markdown
+from ncode.reproduction.publishing.display import OURS, TABLE, TOOK, VERDICT
+from ncode.reproduction.publishing.sync import BRANCH, repository_url
+
+_FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as its notebook made it: a picture in PNG, and what the cell's metadata say of it."""
+
+    notebook: str
+    png: bytes
+    caption: str
+    alt: str
+
+
+@dataclass
+class Recorded:
+    """What a book's executed notebooks recorded.
+
+    Attributes:
+        profile: the profile that ran.
+        verdicts: each verdict by its claim, with the notebook that gave it under ``"notebook"``.
+        took: each notebook's record of what it took.
+        titles: each notebook's title.
+        figures: each notebook's figures by name.
+        ours: by published table, what was measured of it, with the notebook that did under ``"notebook"``.
+    """
+
+    profile: str
+    verdicts: dict[str, dict] = field(default_factory=dict)
+    took: dict[str, dict] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    ours: dict[str, dict] = field(default_factory=dict)
+
+
+def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded:
+    """Write the book's source to the empty folder ``to``.
+
+    Args:
+        root: the repository.
+        notebooks: the executed, cleaned notebooks.
+        profile: the profile in which they ran.
+        to: where Jupyter Book will look.
+
+    Raises:
+        ValueError: when two notebooks give a verdict on one claim or measure one published table, or a page asks for
+            something unknown.
+    """
+    recorded = Recorded(profile)
+    (to / "notebooks").mkdir(parents=True)
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        collect(notebook, path.stem, recorded)
+        nbformat.write(for_the_book(notebook), to / "notebooks" / path.name)
+    shutil.copytree(root / "book", to / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml"))
+    shutil.copytree(root / "book" / "_ext", to / "book" / "_ext", dirs_exist_ok=True)
+    (to / markdown.FIGURES).mkdir()
+    for name, figure in recorded.figures.items():
+        (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
+    for page in (to / "book").glob("*.md"):
+        page.write_text(fill(page.read_text(encoding="utf-8"), recorded), encoding="utf-8")
+    shutil.copy(root / "book" / "_toc.yml", to / "_toc.yml")
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    text = yaml.safe_dump(configure(settings, repository_url(root), profile), sort_keys=False, allow_unicode=True)
+    (to / "_config.yml").write_text(text, encoding="utf-8")
+    return recorded
+
+
+def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> None:
+    """Add to ``recorded`` what the executed ``notebook`` called ``name`` says."""
+    found = re.search(
+        r"^# (.+)$", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), re.M
+    )
+    recorded.titles[name] = found[1] if found else name
+    for mime, key, into in ((VERDICT, "claim", recorded.verdicts), (OURS, "table", recorded.ours)):
+        for shown in _shown(notebook, mime):
+            earlier = into.get(shown[key])
+            if earlier:
+                kind = "a verdict" if mime == VERDICT else "measurements"
+                raise ValueError(f"{shown[key]}: {kind} in {earlier['notebook']} and another one in {name}")
+            into[shown[key]] = {**shown, "notebook": name}
+    for took in _shown(notebook, TOOK):
+        recorded.took[name] = dict(took)
+    for cell in notebook.cells:
+        said = cell.metadata.get("mystnb", {})
+        pictures = [
+            output["data"]["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+        ]
+        if "figure" in said and pictures:
+            recorded.figures[said["figure"]["name"]] = Figure(
+                name, base64.b64decode(pictures[0]), said["figure"]["caption"], said.get("image", {}).get("alt", "")
+            )
+
+
+def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
+    return [
+        output["data"][mime]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if mime in output.get("data", {})
+    ]
+
+
+def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Put a Markdown cell in the place of every table, verdict and record of what the page took."""
+    written = {TABLE: markdown.table, VERDICT: markdown.verdict, TOOK: markdown.took, OURS: markdown.ours}
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        kept = []
+        for output in cell.outputs:
+            data = output.get("data", {})
+            mime = next((mime for mime in written if mime in data), None)
+            if mime:
+                text = written[mime](data[mime])
+                cells.append(nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-{len(cells)}"[-64:]))
+            else:
+                kept.append(output)
+        cell.outputs = kept
+    notebook.cells = cells
+    return notebook
+
+
+def fill(text: str, recorded: Recorded) -> str:
+    """Replace each line ``{{ name arguments }}`` of a page by what :mod:`ncode.reproduction.publishing.markdown` writes
+    for it.
+
+    Raises:
+        ValueError: when a page asks for something that is not there.
+    """
+
+    def written(match: re.Match) -> str:
+        function = markdown.FILLS.get(match[1])
+        if function is None:
+            raise ValueError(f"{{{{ {match[1]} }}}}: a page may ask for {', '.join(markdown.FILLS)}")
+        return function(recorded, *match[2].split())
+
+    return _FILL.sub(written, text)
+
+
+def configure(settings: dict, url: str, profile: str) -> dict:
+    """Jupyter Book's ``settings`` with the repository's address and the profile, named on every page."""
+    html = {
+        **settings.get("html", {}),
+        "extra_footer": f"<p>Executed in the <strong>{profile}</strong> profile.</p>",
+    }
+    if profile == "smoke":
+        html["announcement"] = (
+            "This is a smoke build: every experiment is cut down to seconds, to show that the book runs. "
+            "Its numbers and verdicts say nothing about the paper."
+        )
+    return {**settings, "html": html, "repository": {"url": url, "branch": BRANCH, "path_to_book": ""}}

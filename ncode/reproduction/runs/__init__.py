@@ -1,0 +1,1 @@
+"""Runs: their identity, records, recordings and provenance."""

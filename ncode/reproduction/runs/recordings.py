@@ -1,0 +1,191 @@
+"""Recorded runs: what took longer than a notebook should, as small files that travel with the package.
+
+A recording holds for every run its configuration, metrics, provenance and a thinned history, and no weights. A picture
+holds what recorded runs' models made of some images, and the runs' configurations and provenance. In the repository
+they lie in ``results/``; an installed package carries them as ``ncode/reproduction/recorded``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ncode.reproduction.runs.files import write_atomically
+from ncode.reproduction.runs.store import Record
+
+LIMIT = 200_000
+"""The largest size of a recording or a picture, in bytes."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded run; attributes as of :class:`ncode.reproduction.runs.store.Record`.
+
+    ``history`` holds ``iteration`` and, for every series, means over the iterations since the entry before; and
+    ``evaluated`` and ``evaluations`` where the run had any.
+    """
+
+    id: str
+    experiment: str
+    config: dict
+    metrics: dict[str, float]
+    history: dict[str, list]
+    provenance: dict
+
+
+def folder() -> Path:
+    """Where recordings lie: the checkout's ``results/``, or the installed package's copy."""
+    package = Path(__file__).resolve().parents[1]
+    root = package.parents[1]
+    checkout = root / "results"
+    return checkout if (root / "pyproject.toml").exists() and checkout.is_dir() else package / "recorded"
+
+
+def save(name: str, records: Sequence[Record], points: int = 100) -> Path:
+    """Write ``records`` as the recording ``name``, histories thinned to at most ``points`` entries.
+
+    Raises:
+        ValueError: when it would be larger than :data:`LIMIT`.
+    """
+    runs = [
+        asdict(Recorded(r.id, r.experiment, r.config, r.metrics, thinned(r, points), r.provenance)) for r in records
+    ]
+    for run in runs:
+        # JSON has no infinity and no NaN: "inf" and "nan" read as numbers again.
+        run["metrics"] = {k: v if math.isfinite(v) else str(v) for k, v in run["metrics"].items()}
+    text = "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in runs) + "\n]\n"
+    if len(text.encode()) > LIMIT:
+        raise ValueError(f"records: {name} takes {len(text.encode())} bytes, more than {LIMIT}; lower points")
+    path = folder() / f"{name}.json"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+    return path
+
+
+def load(name: str) -> list[Recorded]:
+    """The recording called ``name``.
+
+    Raises:
+        FileNotFoundError: when there is none, saying what there is.
+    """
+    path = folder() / f"{name}.json"
+    if not path.exists():
+        known = ", ".join(sorted(found.stem for found in folder().glob("*.json"))) or "none"
+        raise FileNotFoundError(f"no recording {name!r} in {folder()}; there are: {known}")
+    made = json.loads(path.read_text())
+    return [Recorded(**{**run, "metrics": {k: float(v) for k, v in run["metrics"].items()}}) for run in made]
+
+
+def find(name: str) -> list[Recorded]:
+    """The recording called ``name``; empty where there is none yet."""
+    try:
+        return load(name)
+    except FileNotFoundError:
+        return []
+
+
+def thinned(record: Record, points: int = 100) -> dict[str, list]:
+    """A run's history in at most ``points`` entries, as a recording keeps it; its evaluations are kept as they are."""
+    history = record.history
+    block = max(1, math.ceil(history.iterations / points))
+    starts = range(0, history.iterations, block)
+    series = {"loss": history.loss, **history.metrics}
+    short = {name: [_mean(values[k : k + block]) for k in starts] for name, values in series.items()}
+    short["iteration"] = [min(k + block, history.iterations) for k in starts]
+    short["failures"] = history.failures
+    if history.evaluated:
+        short["evaluated"] = history.evaluated
+        short["evaluations"] = {name: [_mean([v]) for v in values] for name, values in history.evaluations.items()}
+    return short
+
+
+def history(run: Record | Recorded, points: int = 100) -> dict[str, list]:
+    """A live run's history as :func:`thinned` gives it, or a recorded run's, which was thinned when it was recorded."""
+    return run.history if isinstance(run, Recorded) else thinned(run, points)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What recorded runs' models made of some images.
+
+    Attributes:
+        images: numbers between 0 and 1, of shape (rows, columns, channels, height, width), in steps of 1/255.
+        facts: ``runs``, for each its ``id``, ``config`` and ``provenance``, and whatever else the picture was saved
+            with.
+    """
+
+    images: Float[np.ndarray, "rows columns channels height width"]
+    facts: dict
+
+
+def save_picture(name: str, images: np.ndarray, runs: Sequence[Record], **facts: Any) -> Path:
+    """Write ``images`` as the PNG file ``name``, side by side, with what is to be known of them inside.
+
+    Args:
+        images: as of :class:`Picture`.
+        runs: whose models made them.
+        facts: more to know, as plain data.
+
+    Raises:
+        ValueError: when the file would be larger than :data:`LIMIT`.
+    """
+    rows, columns, channels, height, width = images.shape
+    whole = images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+    text = PngInfo()
+    of = [{"id": run.id, "config": run.config, "provenance": run.provenance} for run in runs]
+    known = {"shape": images.shape, "runs": of, **facts}
+    text.add_text("ncode", json.dumps(known))
+    buffer = io.BytesIO()
+    pixels = np.round(255 * whole.clip(0, 1)).astype(np.uint8)
+    Image.fromarray(pixels.squeeze()).save(buffer, "PNG", pnginfo=text, optimize=True)
+    if len(buffer.getvalue()) > LIMIT:
+        raise ValueError(f"images: {name} takes {len(buffer.getvalue())} bytes, more than {LIMIT}; show fewer")
+    path = folder() / f"{name}.png"
+    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
+    return path
+
+
+def find_picture(name: str) -> Picture | None:
+    """The picture called ``name``; ``None`` where there is none yet."""
+    path = folder() / f"{name}.png"
+    if not path.exists():
+        return None
+    with Image.open(path) as image:
+        facts = json.loads(image.text["ncode"])
+        pixels = np.asarray(image) / 255
+    rows, columns, channels, height, width = facts.pop("shape")
+    images = pixels.reshape(rows, height, columns, width, channels).transpose(0, 2, 4, 1, 3)
+    return Picture(images, facts)
+
+
+def describe(name: str) -> str:
+    """What a recording consists of, as one line of Markdown: runs, seeds, and for each machine time and commits."""
+    made = load(name)
+    machines: dict[str, list[Recorded]] = {}
+    for run in made:
+        facts = run.provenance
+        machine = f"{facts['device']}, {facts['threads']} thread(s), torch {facts['versions']['torch']}"
+        machines.setdefault(machine, []).append(run)
+    parts = []
+    for machine, runs in machines.items():
+        minutes = sum(run.provenance["seconds"] for run in runs) / 60
+        commits = ", ".join(sorted({run.provenance["commit"] for run in runs}))
+        of = f"{len(runs)} of them " if len(machines) > 1 else ""
+        parts.append(f"{of}{minutes:.0f} minutes on {machine}, commit {commits}")
+    seeds = len({run.config["seed"] for run in made})
+    return f"- `{name}`: {len(made)} runs, {seeds} seed(s), {'; '.join(parts)}"
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    # A failed step's NaN would not be JSON; a block of nothing else is a gap.
+    finite = [value for value in values if math.isfinite(value)]
+    return float(f"{sum(finite) / len(finite):.4g}") if finite else None

@@ -1,0 +1,1 @@
+"""Solvers of initial value problems z' = f(t, z), and their gradients."""

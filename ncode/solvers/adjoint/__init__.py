@@ -1,0 +1,1 @@
+"""Theorem 1: gradients by a second solve, backward in time."""

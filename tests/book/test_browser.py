@@ -1,0 +1,192 @@
+"""The built book in a real browser, with the network closed."""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}, "is_mobile": True},
+}
+
+
+def built_book() -> Path | None:
+    """The book to look at: of the profile in NCODE_BOOK, or the newest one."""
+    profile = os.environ.get("NCODE_BOOK")
+    found = ROOT.glob(f"_build/{profile or '*'}/html/index.html")
+    return max((path.parent for path in found), key=lambda path: path.stat().st_mtime, default=None)
+
+
+BOOK = built_book()
+PAGES = (
+    sorted(str(path.relative_to(BOOK)) for path in BOOK.rglob("*.html") if "_static" not in path.parts) if BOOK else []
+)
+
+
+@pytest.mark.skipif(BOOK is None, reason="no built book: run `make book PROFILE=smoke` first")
+def test_every_notebook_opens_on_colab():
+    pages = [path for path in PAGES if path.startswith("notebooks/")]
+    assert pages
+    for path in pages:
+        text = (BOOK / path).read_text(encoding="utf-8")
+        opened = re.findall(r'href="https://colab\.research\.google\.com/github/[^"]*?/(notebooks/[^"]+\.ipynb)"', text)
+        assert opened, path
+        assert [name for name in opened if not (ROOT / name).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def address():
+    if BOOK is None:
+        pytest.skip("no built book: run `make book PROFILE=smoke` first")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=BOOK))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open a page in some look; what it complained about and asked for elsewhere is on ``page.wrong``."""
+    contexts = []
+
+    def visit(path: str, look: str = "light"):
+        context = chromium.new_context(**LOOKS[look])
+        contexts.append(context)
+        page = context.new_page()
+        page.wrong = []
+
+        def only_here(route):
+            if route.request.url.startswith((address, "data:", "blob:")):
+                route.continue_()
+            else:
+                page.wrong.append(f"asked for {route.request.url}")
+                route.abort()
+
+        context.route("**/*", only_here)
+        page.on(
+            "console",
+            lambda message: message.type in ("error", "warning") and page.wrong.append(message.text),
+        )
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("response", lambda reply: reply.status >= 400 and page.wrong.append(f"{reply.status} {reply.url}"))
+        page.goto(f"{address}/{path}", wait_until="networkidle")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def formulas_are_set(page):
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    # A formula that was not set is still its TeX source, between \( and \) or \[ and \].
+    left = page.evaluate(
+        r"""() => [...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-container'))
+                .map(e => e.textContent)"""
+    )
+    assert left == []
+    errors = page.evaluate(
+        "() => [...document.querySelectorAll('mjx-merror, [data-mml-node=merror]')].map(e => e.textContent)"
+    )
+    assert errors == []
+    written = page.evaluate(
+        """() => { const copy = (document.querySelector('article') ?? document.body).cloneNode(true);
+                   copy.querySelectorAll('pre, code, script').forEach(e => e.remove());
+                   return copy.textContent; }"""
+    )
+    assert re.findall(r"\$[^$\n]+\$", written) == []
+
+
+def figures_are_there(page):
+    # Lazy images load when they are scrolled to.
+    page.evaluate("() => document.querySelectorAll('img').forEach(e => e.loading = 'eager')")
+    page.wait_for_load_state("networkidle")
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll('img')].filter(e => !(e.complete && e.naturalWidth))
+                .map(e => e.src)"""
+    )
+    assert broken == []
+    silent = page.evaluate(
+        "() => [...document.querySelectorAll('article img')].filter(e => !e.alt.trim()).map(e => e.src)"
+    )
+    assert silent == []
+    # Content boxes: a picture's padding is not part of its shape.
+    stretched = page.evaluate(
+        """() => [...document.querySelectorAll('article img')].filter(e => {
+                const style = getComputedStyle(e);
+                const width = e.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+                const height = e.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+                return width > 20 && Math.abs(width / height / (e.naturalWidth / e.naturalHeight) - 1) > 0.02;
+            }).map(e => e.src)"""
+    )
+    assert stretched == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("path", PAGES or ["index.html"])
+def test_page(visit, path, look):
+    page = visit(path, look)
+    formulas_are_set(page)
+    figures_are_there(page)
+    # Not the window's inner width: a phone widens that when a page does not fit.
+    room = LOOKS[look]["viewport"]["width"]
+    width = page.evaluate("() => document.documentElement.scrollWidth")
+    assert width <= room, f"the page is {width} pixels wide in a window of {room}"
+    assert page.wrong == []
+
+
+def test_dark_is_dark(visit):
+    page = visit("book/intro.html", "dark")
+    assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
+    red, green, blue = page.evaluate(
+        "() => getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g).slice(0, 3).map(Number)"
+    )
+    assert max(red, green, blue) < 80
+
+
+def test_there_are_formulas(visit):
+    """Otherwise that none is left unset says nothing."""
+    page = visit("book/intro.html")
+    page.evaluate("() => window.MathJax.startup.promise")
+    assert page.locator("mjx-container").count() >= 5
+
+
+def test_search_finds(visit):
+    page = visit("search.html?q=controller")
+    page.wait_for_selector("#search-results li a", timeout=15_000)
+    assert page.locator("#search-results li a").count() >= 1
+    assert page.wrong == []
+
+
+def test_smoke_build_says_so_on_every_page(visit):
+    if BOOK is None or BOOK.parent.name != "smoke":
+        pytest.skip("the built book is not a smoke build")
+    pages = [path for path in PAGES if path != "index.html"]
+    assert [path for path in pages if "smoke build" not in (BOOK / path).read_text(encoding="utf-8")] == []

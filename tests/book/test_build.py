@@ -1,0 +1,309 @@
+"""From an executed notebook to a published page."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ncode.reproduction.claims import claims, published
+from ncode.reproduction.publishing import elsewhere, execute, failures, markdown, publish, stage
+from ncode.reproduction.publishing.display import Ours, Table, Took, Verdict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def shows(thing) -> nbformat.NotebookNode:
+    """A cell that displayed ``thing``, after a round through JSON as in a file."""
+    data = json.loads(json.dumps(thing._repr_mimebundle_(), sort_keys=True))
+    return new_code_cell("show", outputs=[new_output("execute_result", data=data, execution_count=1)])
+
+
+TABLE = Table("tab-x", "What to see: $x$.", ["model", "error"], [["NODE", "$1/3$"], ["open loop", ""]])
+VERDICT = Verdict("N8", {"b, asked first": True, "a, asked second": False}, "cpu", seeds=3, runs=["r1", "r2"])
+TOOK = Took(
+    "05_reflection",
+    "cpu",
+    seconds=12.0,
+    training_seconds=34.0,
+    seeds=3,
+    runs=["r1", "r2"],
+    provenance={"device": "a processor", "threads": 1, "versions": {"torch": "2"}, "commit": "abc"},
+)
+
+
+def executed() -> nbformat.NotebookNode:
+    return new_notebook(cells=[new_markdown_cell("# Reflection"), shows(TABLE), shows(VERDICT), shows(TOOK)])
+
+
+class TestCleaning:
+    def notebook(self, source='profile = "cpu"  # or another'):
+        parameters = new_code_cell(source, metadata={"tags": ["parameters"], "papermill": {"status": "completed"}})
+        injected = new_code_cell('# Parameters\nprofile = "smoke"\n', metadata={"tags": ["injected-parameters"]})
+        return new_notebook(cells=[parameters, injected], metadata={"papermill": {"duration": 1}})
+
+    def test_shows_what_ran_once(self):
+        cleaned = execute.clean(self.notebook())
+        assert [cell.source for cell in cleaned.cells] == ['profile = "smoke"  # or another']
+
+    def test_drops_papermill_metadata(self):
+        cleaned = execute.clean(self.notebook())
+        assert "papermill" not in cleaned.metadata
+        assert "papermill" not in cleaned.cells[0].metadata
+
+    def test_drops_progress_bars_and_keeps_warnings(self):
+        bar = new_output("stream", name="stderr", text="\r 10%|█    |\r 20%|██   |")
+        warning = new_output("stream", name="stderr", text="UserWarning: mind this\n")
+        notebook = new_notebook(cells=[new_code_cell("run()", outputs=[bar, warning])])
+        assert execute.clean(notebook).cells[0].outputs == [warning]
+
+
+class TestStaging:
+    def test_collects_title_verdict_and_cost(self):
+        recorded = stage.Recorded("cpu")
+        stage.collect(executed(), "05_reflection", recorded)
+        assert recorded.titles == {"05_reflection": "Reflection"}
+        assert recorded.verdicts["N8"]["verdict"] == "holds in part"
+        assert recorded.took["05_reflection"]["seconds"] == 12.0
+
+    def test_refuses_two_verdicts_on_one_claim(self):
+        recorded = stage.Recorded("cpu")
+        stage.collect(executed(), "05_reflection", recorded)
+        with pytest.raises(ValueError, match="N8: a verdict in 05_reflection and another one in 06_annuli"):
+            stage.collect(executed(), "06_annuli", recorded)
+
+    def test_writes_markdown_in_the_place_of_what_was_shown(self):
+        staged = stage.for_the_book(executed())
+        kinds = [cell.cell_type for cell in staged.cells]
+        assert kinds == ["markdown", "code", "markdown", "code", "markdown", "code", "markdown"]
+        assert all(cell.outputs == [] for cell in staged.cells if cell.cell_type == "code")
+        nbformat.validate(staged)
+
+    def test_keeps_other_outputs(self):
+        cell = new_code_cell("plot()", outputs=[new_output("display_data", data={"image/png": "AAAA"})])
+        assert stage.for_the_book(new_notebook(cells=[cell])).cells == [cell]
+
+    def test_a_smoke_build_says_so_and_others_name_their_profile(self):
+        smoke, cpu = (stage.configure({}, "https://host/a/b", profile)["html"] for profile in ("smoke", "cpu"))
+        assert "smoke build" in smoke["announcement"]
+        assert "announcement" not in cpu
+        assert "cpu" in cpu["extra_footer"]
+
+    def test_a_page_that_asks_for_something_unknown_is_an_error(self):
+        with pytest.raises(ValueError, match="weather"):
+            stage.fill("{{ weather tomorrow }}", stage.Recorded("cpu"))
+
+
+class TestPages:
+    def test_table_has_a_row_for_every_row_and_a_cell_for_every_cell(self):
+        text = markdown.table(TABLE.content())
+        assert ":name: tab-x" in text
+        assert text.count("* - ") == 3
+        assert text.count("\n  - ") == 3
+
+    def test_verdict_keeps_the_order_of_its_checks(self):
+        content = json.loads(json.dumps(VERDICT.content(), sort_keys=True))
+        text = markdown.verdict(content)
+        assert text.index("✓ b, asked first") < text.index("✗ a, asked second")
+        assert "N8: holds in part" in text
+        assert "cpu profile, 3 seeds, 2 runs" in text
+
+    def test_checks_of_the_same_data_stand_under_its_name(self):
+        checks = [["MNIST: a", True], ["alone", None], ["MNIST: b", False]]
+        text = markdown.verdict({**VERDICT.content(), "checks": checks})
+        assert "- **MNIST**\n  - ✓ a\n  - ✗ b\n- ? alone" in text
+
+    def test_every_claim_is_listed_with_its_verdict_or_not_yet(self):
+        recorded = stage.Recorded("cpu")
+        stage.collect(executed(), "05_reflection", recorded)
+        text = markdown.claim_list(recorded, "N")
+        assert "N8: holds in part" in text
+        assert "/notebooks/05_reflection" in text
+        assert text.count("not yet.**") == 23
+
+    def test_findings_name_every_claim_once_under_its_verdict(self):
+        recorded = stage.Recorded("cpu")
+        stage.collect(executed(), "05_reflection", recorded)
+        lines = markdown.findings(recorded).splitlines()
+        assert lines == ["- **holds in part** (1): {ref}`N8<claim-n8>`", lines[1]]
+        assert lines[1].startswith("- **not yet** (29): {ref}`N1<claim-n1>`, ")
+        assert lines[1].count("{ref}") == 29
+
+    def test_published_numbers_stand_beside_ours(self):
+        text = markdown.published_table(stage.Recorded("cpu"), "classification")
+        assert "74.1\n  - not yet" in text
+        recorded = stage.Recorded("cpu")
+        ours = Ours("classification", {"ANODE": {"MNIST": "98.0 ± 0.1"}}, "At 14×14 pixels.")
+        stage.collect(new_notebook(cells=[shows(ours)]), "10_image_classification", recorded)
+        text = markdown.published_table(recorded, "classification")
+        assert "98.2\n  - 98.0 ± 0.1" in text
+        assert "74.1\n  - –" in text
+        assert "At 14×14 pixels." in text
+
+    def test_what_was_not_tested_is_said_beside_the_checks(self):
+        verdict = Verdict("N17", {"a": True}, "cpu", untested={"CelebA": "It takes the archive."})
+        (cell,) = [c for c in stage.for_the_book(new_notebook(cells=[shows(verdict)])).cells if c.cell_type != "code"]
+        assert "N17: holds in part" in cell.source
+        assert "- – CelebA: **not tested here**. It takes the archive." in cell.source
+
+
+def test_published_numbers_are_numbers():
+    for table in published.load().values():
+        for row in table.rows:
+            for column in table.columns:
+                assert table.value(row, column) > 0
+    with pytest.raises(ValueError, match="'nobody' is not one of"):
+        published.get("classification").value("nobody", "MNIST")
+
+
+def write_notebook(path: Path, *cells: str) -> Path:
+    parameters = '# %% tags=["parameters"]\nprofile = "cpu"\n'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"# %% [markdown]\n# # {path.stem}\n\n{parameters}\n" + "".join(f"# %%\n{cell}\n\n" for cell in cells)
+    )
+    return path
+
+
+class TestExecution:
+    @pytest.fixture(autouse=True)
+    def environment(self):
+        with mock.patch.dict(os.environ):
+            yield
+
+    def test_runs_elsewhere_under_the_settings(self, tmp_path):
+        code = 'import os\nprint(profile, *map(os.getenv, ("OMP_NUM_THREADS", "TQDM_DISABLE")), os.listdir())'
+        source = write_notebook(tmp_path / "notebooks" / "01_fine.py", code)
+        to = tmp_path / "smoke" / "executed" / "01_fine.ipynb"
+        assert execute.execute(source, to, "smoke") is None
+        assert nbformat.read(to, as_version=4).cells[-1].outputs[0].text == "smoke 1 1 []\n"
+        assert list((tmp_path / "smoke" / "failed").iterdir()) == []
+
+    def test_failure_names_notebook_cell_and_error_and_keeps_the_rest(self, tmp_path):
+        source = write_notebook(
+            tmp_path / "notebooks" / "02_broken.py", "print('before')", "left = 0\n1 / left", "print()"
+        )
+        to = tmp_path / "smoke" / "executed" / "02_broken.ipynb"
+        message = execute.execute(source, to, "smoke")
+        partial = tmp_path / "smoke" / "failed" / "02_broken.ipynb"
+        for part in ("02_broken.py", "'left = 0'", "ZeroDivisionError: division by zero", str(partial)):
+            assert part in message
+        assert "before" in partial.read_text(encoding="utf-8")
+        assert not to.exists()
+        assert message.rstrip() in failures.summary(tmp_path / "smoke")
+
+
+def test_publishing_replaces_in_one_step_and_removes_what_was_there(tmp_path):
+    for number in (1, 2):
+        edition = tmp_path / f"edition-{number}"
+        edition.mkdir()
+        (edition / "index.html").write_text(str(number))
+        publish.replace(tmp_path / "html", edition)
+        assert (tmp_path / "html" / "index.html").read_text() == str(number)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edition-2", "html"]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    root = tmp_path_factory.mktemp("repository")
+    for name in ("Makefile", "Snakefile", "_config.yml", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, root)
+    for name in ("book", "ncode"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    # The introduction borrows a figure from a notebook that is not here.
+    intro = root / "book" / "intro.md"
+    intro.write_text(re.sub(r"^\{\{ figure .* \}\}$", "", intro.read_text(encoding="utf-8"), flags=re.M))
+    write_notebook(root / "notebooks" / "01_fine.py", "2 + 2")
+    write_notebook(root / "notebooks" / "02_broken.py", "raise RuntimeError('not today')")
+    return root
+
+
+@pytest.mark.slow
+class TestMake:
+    """`make book` on a small repository, with this environment in the place of the one that it would make."""
+
+    def make(self, root):
+        # The kernel starts in a folder of its own: the library has to be on an absolute path.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = ["make", "book", "PROFILE=smoke", f"BIN={Path(sys.executable).parent}", "ENVIRONMENT="]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
+
+    def test_a_failing_notebook_stops_the_book_and_not_the_others(self, repository):
+        done = self.make(repository)
+        assert done.returncode != 0
+        assert "02_broken.py" in done.stderr
+        assert "RuntimeError: not today" in done.stderr
+        assert (repository / "_build/smoke/failed/02_broken.ipynb").exists()
+        assert (repository / "_build/smoke/executed/01_fine.ipynb").exists()
+        assert not (repository / "_build/smoke/html").exists()
+
+    def test_then_fixed_it_is_published_and_rebuilt_on_change_only(self, repository):
+        write_notebook(repository / "notebooks" / "02_broken.py", "'mended'")
+        done = self.make(repository)
+        index = repository / "_build/smoke/html/index.html"
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.splitlines()[-1] == str(index)
+        assert "02_broken" in done.stdout
+        assert "01_fine" not in done.stdout
+        edition = index.resolve()
+
+        (repository / "notebooks" / "01_fine.py").touch()
+        (repository / "ncode" / "models.py").touch()
+        done = self.make(repository)
+        assert "Nothing has changed" in done.stdout
+        assert index.resolve() == edition
+
+        write_notebook(repository / "notebooks" / "01_fine.py", "3 + 3")
+        done = self.make(repository)
+        assert "executing notebooks/01_fine.py" in done.stdout
+        assert "02_broken" not in done.stdout
+        assert index.resolve() != edition
+
+    def test_a_page_that_warns_leaves_the_old_book_in_place(self, repository):
+        edition = (repository / "_build/smoke/html").resolve()
+        intro = repository / "book" / "intro.md"
+        intro.write_text(intro.read_text(encoding="utf-8") + "\n{numref}`nothing-of-that-name`\n", encoding="utf-8")
+        done = self.make(repository)
+        assert done.returncode != 0
+        assert "nothing-of-that-name" in done.stderr
+        assert (repository / "_build/smoke/html").resolve() == edition
+
+
+def test_nested_settings_have_a_row_each():
+    nested = {"seeds": 3, "sets": {"mnist": {"size": 14, "rates": [1]}, "none": {}}}
+    assert markdown._flat(nested) == {"seeds": 3, "sets.mnist.size": 14, "sets.mnist.rates": [1]}
+
+
+class TestExecutedElsewhere:
+    def test_verdicts_that_differ_from_this_build_are_marked(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(markdown, "ELSEWHERE", tmp_path / "elsewhere")
+        nbformat.write(executed(), tmp_path / "05_reflection.ipynb")
+        elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
+        recorded = stage.Recorded("cpu", verdicts={"N8": {"verdict": "holds in part"}}, titles={"05_reflection": "x"})
+        written = markdown.executed_elsewhere(recorded)
+        cells = ["{doc}`/notebooks/05_reflection`", "cpu", "12", "a processor", "N8 holds in part"]
+        assert "* - " + "\n  - ".join(cells) + "\n::::" in written
+        assert "commit `abc`" in written
+        recorded.verdicts["N8"]["verdict"] = "holds"
+        assert "N8 holds in part (here not)" in markdown.executed_elsewhere(recorded)
+        elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
+        assert markdown.executed_elsewhere(recorded).count("05_reflection") == 1, "executed again, it is listed once"
+
+    def test_a_notebook_that_stopped_half_way_is_refused(self, tmp_path):
+        nbformat.write(new_notebook(cells=executed().cells[:-1]), tmp_path / "05_reflection.ipynb")
+        with pytest.raises(ValueError, match="not executed to its end"):
+            elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
+
+    def test_what_is_kept_names_notebooks_and_claims_that_there_are(self):
+        kept = [one for path in markdown.ELSEWHERE.glob("*.json") for one in json.loads(path.read_text())]
+        assert kept
+        for one in kept:
+            assert (ROOT / "notebooks" / f"{one['notebook']}.py").exists()
+            assert one["verdicts"].keys() <= claims.load().keys()

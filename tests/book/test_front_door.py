@@ -1,0 +1,189 @@
+"""What a newcomer relies on: one list of dependencies, one address, notebooks in step."""
+
+import ast
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+from ncode.reproduction.publishing import constraints, sync
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted(ROOT.glob("notebooks/[0-9]*.py"))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+# Extras that no environment of ours installs by name: `test` lists what of them it needs.
+BY_CHOICE = ("features", "fid")
+
+
+def names(requirements) -> set[str]:
+    return {re.split(r"[\[<>=!~ ;]", entry)[0].lower().replace("_", "-") for entry in requirements}
+
+
+def test_conda_installs_the_package_and_lists_nothing_twice():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    by_pip = next(entry["pip"] for entry in environment if isinstance(entry, dict))
+    by_conda = [entry for entry in environment if isinstance(entry, str)]
+    assert by_pip == ["--constraint constraints.txt", "--editable .[book,test]"]
+    assert {"book", "test", *BY_CHOICE} == set(PYPROJECT["project"]["optional-dependencies"])
+    listed = names(PYPROJECT["project"]["dependencies"]).union(
+        *map(names, PYPROJECT["project"]["optional-dependencies"].values())
+    )
+    assert names(by_conda) & listed == set()
+    python = next(entry for entry in by_conda if entry.startswith("python="))
+    assert python.removeprefix("python=") == PYPROJECT["project"]["requires-python"].removeprefix(">=")
+
+
+def test_everything_that_we_ask_for_is_pinned():
+    pinned = names(line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#"))
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    asked = names(PYPROJECT["project"]["dependencies"]).union(*(names(extras[name]) for name in ("book", "test")))
+    assert asked - pinned == set()
+
+
+def test_pins_drop_local_builds_and_ourselves():
+    frozen = "torch==2.13.0+cpu\n-e /somewhere/ncode\nncode==0.1.0\nnvidia-nccl-cu13==2.0\nnumpy==2.4.6\n"
+    assert constraints.pins(frozen) == ["torch==2.13.0", "numpy==2.4.6"]
+
+
+def test_derived_files_are_in_step():
+    assert sync.out_of_step() == [], "run `make sync`"
+
+
+def test_a_new_address_reaches_every_place(tmp_path):
+    files = ["pyproject.toml", "README.md", "CITATION.cff"]
+    for name in files:
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    old, new = sync.repository_url(), "https://github.com/somebody-else/renamed"
+    settings = tmp_path / "pyproject.toml"
+    settings.write_text(settings.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    texts = sync.derived(tmp_path)
+    assert {path.name for path in texts} >= {"README.md", "CITATION.cff"}
+    owner = old.removeprefix("https://github.com/")
+    assert [path.name for path, text in texts.items() if owner in text] == []
+
+
+def test_the_address_is_the_same_everywhere():
+    ours = sync.repository_url().removeprefix("https://github.com/")
+    found = set()
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".yml", ".toml", ".cff", ".ipynb"} and path.parent.name != "tests":
+            found |= set(re.findall(r"github(?:\.com)?/([\w.-]+/ncode)\b", path.read_text(encoding="utf-8")))
+    assert found == {ours}
+
+
+def test_the_citation_names_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == PYPROJECT["project"]["version"]
+
+
+def test_continuous_integration_runs_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for command in ("make book", "make test"):
+        assert command in readme
+        assert command in script
+
+
+def test_nothing_comes_from_a_content_network():
+    hosts = re.compile(r"unpkg\.com|jsdelivr|cdnjs|googleapis|gstatic")
+    files = [path for path in tracked() if path.is_relative_to(ROOT / "book") and "mathjax" not in path.parts]
+    files = [path for path in files if path.suffix in {".md", ".css", ".js", ".yml", ".html"}]
+    assert files
+    assert [
+        path.name for path in [*files, ROOT / "_config.yml"] if hosts.search(path.read_text(encoding="utf-8"))
+    ] == []
+
+
+def described(sections: str) -> list[tuple[str, ast.FunctionDef | ast.ClassDef, str]]:
+    """Where, of what, and the first line of everything that docstrings list under ``sections``."""
+    found = []
+    for path in sorted((ROOT / "ncode").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                for body in re.findall(rf"^(?:{sections}):\n((?: .*\n|\n)+)", f"{ast.get_docstring(node)}\n", re.M):
+                    found += [
+                        (f"{path.name}: {node.name}", node, line) for line in re.findall(r"^ {4}(\S.*)", body, re.M)
+                    ]
+    return found
+
+
+def parameters(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
+    """Of a function, or of a class by its fields or its ``__init__``; none where it has its base's."""
+    if isinstance(node, ast.ClassDef):
+        fields = {line.target.id for line in node.body if isinstance(line, ast.AnnAssign)}
+        return fields.union(*(parameters(line) for line in node.body if getattr(line, "name", "") == "__init__"))
+    return {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)}
+
+
+def test_described_arguments_have_their_names():
+    """What else stands before the colon becomes a heading on the API page."""
+    entries = [(where, parameters(node), line.split(":")[0].split(", ")) for where, node, line in described("Args")]
+    assert len(entries) > 200
+    assert [(where, names) for where, real, names in entries if real and not real.issuperset(names)] == []
+
+
+def test_no_description_is_a_lists_marker():
+    """Sphinx reads "T." as the first point of an empty list."""
+    entries = described("Args|Attributes|Returns|Raises")
+    assert [(where, line) for where, _, line in entries if re.search(r"(^|: )\w[.)]( |$)", line)] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestNotebook:
+    def test_has_an_ipynb_without_outputs(self, path):
+        notebook = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+        nbformat.validate(notebook)
+        assert [cell.id for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+    def test_installs_the_package_on_colab(self, path):
+        first = next(cell for cell in jupytext.read(path).cells if cell.cell_type == "code")
+        assert first.metadata["tags"] == ["remove-cell"]
+        assert 'find_spec("ncode") is None' in first.source
+        assert f"git+{sync.repository_url()}" in first.source
+
+    def test_runs_the_cpu_profile_unless_told(self, path):
+        tagged = [cell for cell in jupytext.read(path).cells if "parameters" in cell.metadata.get("tags", [])]
+        assert len(tagged) == 1
+        assert re.search(r'^profile = "cpu"', tagged[0].source, re.M)
+
+    def test_every_figure_has_caption_name_and_alternative_text(self, path):
+        settings = [cell.metadata["mystnb"] for cell in jupytext.read(path).cells if "mystnb" in cell.metadata]
+        figures = [entry for entry in settings if "figure" in entry]
+        lacking = [
+            entry
+            for entry in figures
+            if not (
+                entry["figure"].get("caption") and entry["figure"].get("name") and entry.get("image", {}).get("alt")
+            )
+        ]
+        assert lacking == []
+
+    def test_names_no_folder_of_the_repository(self, path):
+        """On Colab there is only the installed package."""
+        code = "\n".join(cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code")
+        assert re.findall(r"sys\.path|\.\./|os\.chdir", code) == []
+
+
+def test_the_readmes_code_runs():
+    """Every Python block, in order, as a reader would paste them."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert blocks
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)

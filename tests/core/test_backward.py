@@ -1,0 +1,189 @@
+"""The adjoint's backward solve: checkpoints, what happens where a state cannot be found back, memory and price."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torchdiffeq import odeint, odeint_adjoint
+
+import ncode
+from ncode.costs import kinetic, path_cost
+from ncode.reproduction.experiments.theorem_1.experiment import Contractive
+from ncode.solvers.adjoint.backward import Checkpoints, stage_weights
+from ncode.solvers.adjoint.theorem_1 import ReconstructionWarning
+from ncode.solvers.options import ADAPTIVE, FIXED
+from ncode.solvers.torchdiffeq import integrate
+
+# Contractive dynamics: the state cannot be found backward without checkpoints.
+from tests.core.adjoint_cases import open_loop, relative
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+    with torch.random.fork_rng():
+        yield
+
+
+def contractive_gradient(rate, **options):
+    model = ncode.NeuralODE(Contractive(rate), ncode.Solver(horizon=5.0, **options))
+    x0 = torch.tensor([[1.0, -0.5], [0.2, 0.9]], dtype=torch.float64)
+    cost = path_cost(model, x0, running=lambda p: p.x.square().sum(1)).cost.sum()
+    return torch.autograd.grad(cost, model.field.weight), model.nfe
+
+
+@pytest.mark.parametrize("rate", [1.0, 5.0, 10.0])
+@pytest.mark.parametrize("checkpoints", [0, 16])
+def test_contractive_dynamics_are_right_whatever_the_checkpoints(rate, checkpoints):
+    exact, _ = contractive_gradient(rate, rtol=1e-10, atol=1e-10)
+    found, _ = contractive_gradient(rate, rtol=1e-6, atol=1e-6, gradients="adjoint", checkpoints=checkpoints)
+    # A state may be missed by 1e-4 at a checkpoint, and the gradient follows.
+    assert relative(found, exact) < 5e-4
+
+
+def test_plain_adjoint_is_wildly_wrong_and_says_so():
+    exact, _ = contractive_gradient(10.0, rtol=1e-12, atol=1e-12)
+    plain = {"rtol": 1e-6, "atol": 1e-6, "gradients": "adjoint", "checkpoints": 0, "refine": False}
+    with pytest.warns(ReconstructionWarning, match="missed the state at t = 0 "):
+        found, _ = contractive_gradient(10.0, **plain)
+    assert relative(found, exact) > 1e6
+    # torchdiffeq's own adjoint is as wrong, without a word: the dynamics are at fault, not this implementation.
+    field, x0 = Contractive(10.0), torch.tensor([[1.0, -0.5]], dtype=torch.float64)
+    wrapped = Wrapped(field)
+    end = odeint_adjoint(wrapped, x0, torch.tensor([0.0, 5.0]).double(), rtol=1e-6, atol=1e-6)[-1]
+    (theirs,) = torch.autograd.grad(end.sum(), field.weight)
+    end = odeint(wrapped, x0, torch.tensor([0.0, 5.0]).double(), rtol=1e-12, atol=1e-12)[-1]
+    (right,) = torch.autograd.grad(end.sum(), field.weight)
+    assert relative([theirs], [right]) > 10
+
+
+class Wrapped(nn.Module):
+    def __init__(self, field):
+        super().__init__()
+        self.field = field
+
+    def forward(self, t, x):
+        return self.field(t, x, {})
+
+
+def test_refinement_that_gets_nowhere_is_a_typed_failure(monkeypatch):
+    monkeypatch.setattr("ncode.solvers.adjoint.backward.DEEPEST", 1)
+    with pytest.raises(ncode.SolveError) as caught:
+        contractive_gradient(10.0, rtol=1e-6, atol=1e-6, gradients="adjoint", checkpoints=0)
+    assert caught.value.reason == "state not reconstructed" and caught.value.sample in (0, 1)
+
+
+def test_attempt_that_runs_away_is_cut_short():
+    # x' = sin(8x) - 10x: found backward, the state is huge and the field oscillates ever faster.
+    class Oscillating(Contractive):
+        def forward(self, t, x, theta):
+            return torch.sin(8 * x @ self.weight.T) - self.rate * x
+
+    gradients = []
+    for options in ({"rtol": 1e-9, "atol": 1e-9}, {"rtol": 1e-6, "atol": 1e-6, "gradients": "adjoint"}):
+        model = ncode.NeuralODE(Oscillating(10.0), ncode.Solver(horizon=5.0, checkpoints=0, **options))
+        cost = path_cost(model, torch.tensor([[1.0, -0.5]], dtype=torch.float64), running=kinetic).cost.sum()
+        gradients.append(torch.autograd.grad(cost, model.field.weight))
+    assert relative(gradients[1], gradients[0]) < 0.02
+
+
+def test_step_limit_holds_for_the_whole_backward_pass():
+    with pytest.raises(ncode.SolveError) as caught:
+        contractive_gradient(10.0, rtol=1e-6, atol=1e-6, gradients="adjoint", checkpoints=0, max_nfe=400)
+    assert caught.value.reason == "too many evaluations"
+
+
+def test_fixed_steps_that_cannot_be_found_back_warn():
+    with pytest.warns(ReconstructionWarning):
+        contractive_gradient(10.0, method="euler", steps=30, gradients="adjoint")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        contractive_gradient(1.0, method="rk4", steps=50, gradients="adjoint")
+
+
+# Memory and price.
+
+
+def saved_bytes(horizon, gradients, tolerance=1e-6):
+    model = ncode.NeuralODE(Contractive(1.0), ncode.Solver("dopri5", tolerance, tolerance, horizon))
+    model.solver = ncode.Solver("dopri5", tolerance, tolerance, horizon, gradients=gradients, max_nfe=10**6)
+    x0, kept = torch.randn(4, 2, dtype=torch.float64), []
+
+    def pack(tensor):
+        kept.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        path_cost(model, x0, running=kinetic)
+    return sum(kept), model.nfe.forward
+
+
+def test_memory_grows_neither_with_the_horizon_nor_with_the_steps():
+    state = (4 * 2 + 4) * 8
+    # The path's two ends, at most sixteen checkpoints, W, and the graph of the one evaluation that finds W.
+    bound = (2 + 16) * state + 4 * 8 + 6 * state
+    adjoint = [saved_bytes(*case) for case in ((20.0, "adjoint"), (200.0, "adjoint"), (20.0, "adjoint", 1e-11))]
+    direct = [saved_bytes(*case) for case in ((20.0, "direct"), (20.0, "direct", 1e-11))]
+    assert adjoint[1][1] > 2 * adjoint[0][1] and adjoint[2][1] > 2 * adjoint[0][1]
+    assert max(size for size, _ in adjoint) <= bound
+    assert direct[1][0] > 2 * direct[0][0] > 20 * bound
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4, 5, 16])
+def test_checkpoints_are_thinned_evenly(limit):
+    kept = Checkpoints(limit)
+    for i in range(1000):
+        kept.begin(torch.tensor(1.0))
+        kept.accept(torch.tensor(float(i)), (torch.full((1, 1), float(i)),), torch.tensor(1.0))
+        assert len(kept.times) <= limit
+    assert len(kept.times) >= limit // 2
+    gaps = {round(float(b - a)) for a, b in zip(kept.times, kept.times[1:], strict=False)}
+    assert len(gaps) <= 1
+    assert [float(t) for t in kept.times] == [float(state[0]) for state in kept.states]
+
+
+def test_open_loop_costs_no_more_evaluations_than_the_solve():
+    # θ is constant: nothing of its adjoint is seen by the error control, and a step needs one vector-Jacobian
+    # product a stage.
+    model, x0 = open_loop(spread=0.1), torch.randn(32, 2, dtype=torch.float64)
+    model.solver = ncode.Solver(gradients="adjoint")
+    model(x0).square().sum().backward()
+    assert model.nfe.backward <= model.nfe.forward + 8
+
+
+def test_output_time_without_a_gradient_costs_nothing():
+    model, x0 = open_loop(), torch.randn(3, 2, dtype=torch.float64)
+    model.solver = ncode.Solver(gradients="adjoint", rtol=1e-5, atol=1e-5)
+    backward = []
+    for t in ([0.0, 1.0], torch.linspace(0, 1, 50).double()):
+        model.trajectory(x0, t).x[-1].sum().backward()
+        backward.append(model.nfe.backward)
+    assert backward[1] == backward[0]
+
+
+@pytest.mark.parametrize("method", ADAPTIVE + FIXED)
+def test_stage_weights_reproduce_the_solver(method):
+    # A quadrature summed from the stages is the solver's own: z' = e^t over one step.
+    weights, times = stage_weights(method), []
+
+    def f(t, z):
+        times.append(float(t))
+        return (torch.exp(t).reshape(1, 1),)
+
+    options = {"first_step": 1.0} if method in ADAPTIVE else {}
+    t = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    start = (torch.zeros(1, 1, dtype=torch.float64),)
+    end = odeint(f, start, t, method=method, rtol=1e6, atol=1e6, options=options)[0][-1]
+    summed = sum(b * math.exp(time) for b, time in zip(weights, times, strict=True))
+    assert summed == pytest.approx(float(end), abs=1e-13)
+    assert sum(weights) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_solve_lands_on_its_last_time():
+    # Stepping over it and interpolating back costs dopri8 six digits: z' = z cos t.
+    t = torch.tensor([0.0, 0.7, 2.0], dtype=torch.float64)
+    solver, start = ncode.Solver("dopri8", rtol=1e-10, atol=1e-10), (torch.ones(1, 1, dtype=torch.float64),)
+    (path,) = integrate(lambda t, z: (z[0] * torch.cos(t),), start, t, solver, ncode.NFE())
+    assert torch.allclose(path.reshape(-1), torch.sin(t).exp(), atol=1e-8)

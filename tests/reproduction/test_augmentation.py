@@ -1,0 +1,139 @@
+"""Augmentation on toy functions: the functions, parameters held fixed, failures counted, and what a short run finds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ncode import Solver
+from ncode.fields.base import Field
+from ncode.models import NeuralODE
+from ncode.reproduction.experiments.augmentation import analysis
+from ncode.reproduction.experiments.augmentation import experiment as augmentation
+from ncode.reproduction.experiments.augmentation.experiment import Config
+from ncode.reproduction.runs.recordings import Recorded
+from ncode.training import History
+
+FLIP = Config("flip", 1, 1, 0, epochs=1, points=(64,), batch=32, hidden=16, matched=1, looks=2)
+SHELLS = Config("shells", 2, 0, 0, epochs=1, points=(60, 120), hidden=8, looks=1)
+
+
+def recorded(metrics=None, history=None, **config):
+    """A recorded run, made by hand."""
+    return Recorded("0", "by hand", config, metrics or {}, history or {}, {})
+
+
+def test_the_points_of_every_function():
+    x, y = augmentation.sample(FLIP, 0)
+    assert x.shape == (64, 1) and (y == -x[:, 0].sign()).all()
+    assert (x.abs() - 1).abs().max() < 10 * augmentation.NOISE
+    x, y = augmentation.sample(replace(SHELLS, dim=3), 1, factor=2)
+    radius = x.norm(dim=1)
+    assert ((radius <= 0.5 + 1e-6) == (y == -1)).all() and (y == -1).sum() == 120
+    assert ((radius[y == 1] >= 1 - 1e-6) & (radius[y == 1] <= 1.5 + 1e-6)).all()
+    x, y = augmentation.sample(replace(SHELLS, task="labels"), 2)
+    assert len(x) == 180 and x.abs().max() <= 1 and 60 < (y == 1).sum() < 120
+    with pytest.raises(ValueError, match="flip, shells, labels"):
+        augmentation.sample(replace(SHELLS, task="spirals"), 0)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_all_p_have_nearly_the_same_number_of_parameters(dim):
+    sizes = [
+        sum(w.numel() for w in augmentation.build(Config("shells", dim, p, 0)).flow.parameters()) for p in (0, 1, 2, 5)
+    ]
+    assert augmentation.width(Config("shells", dim, 5, 0)) == 32
+    # One unit more or less is 5 % of a field of this size.
+    assert max(sizes) < 1.06 * min(sizes), sizes
+
+
+def test_no_order_keeping_map_is_below_the_order_bound():
+    x, y = augmentation.sample(FLIP, 0)
+    bound = analysis.order_bound(recorded(**vars(FLIP)))
+    assert 0.9 < bound <= 1.0
+    below, above = (y[x[:, 0] < 0], y[x[:, 0] > 0])
+    for low in torch.linspace(-2, 2, 41):
+        for high in torch.linspace(float(low), 2, 21):
+            error = (((below - low) ** 2).sum() + ((above - high) ** 2).sum()) / len(y)
+            assert error >= bound - 1e-6
+
+
+def test_a_short_run_has_every_metric_and_keeps_the_topology():
+    result = augmentation.train(SHELLS)
+    metrics = result.metrics
+    assert metrics["winding"] == 1 and metrics["separation"] < 1e-3
+    assert all(math.isfinite(value) for name, value in metrics.items() if name != "failed_at")
+    assert metrics["failed_at"] == math.inf and metrics["failures"] == 0
+    assert len(result.history.evaluations["loss"]) == len(result.history.evaluated)
+
+
+def test_an_exact_separation_is_seen_and_the_plane_does_not_allow_it():
+    """x' = (0, 0, |x|²) lifts a disk's centre less than the ring; the readout of the third dimension separates them."""
+
+    class Lift(torch.nn.Module):
+        def forward(self, x):
+            return x.square().sum(1)
+
+    found = augmentation._separation(Lift(), 1.25, torch.zeros(1, 2).double())
+    assert found == pytest.approx(1.25**2)
+
+
+def test_one_step_of_euler_may_turn_the_plane_over():
+    class Mirror(Field):
+        def forward(self, t, x, theta):
+            return x * torch.tensor([-2.0, 0.0])
+
+    centre = torch.zeros(1, 2).double()
+    flows = {steps: NeuralODE(Mirror((2,)), Solver("euler", steps=steps)) for steps in (1, 10)}
+    # x_1 (1 - 2/K)^K: mirrored in one step, not in ten.
+    assert {steps: augmentation.surrounds(flow, 1.0, centre) for steps, flow in flows.items()} == {1: -1, 10: 1}
+
+
+def test_a_failed_solve_ends_a_provoked_run_and_is_counted():
+    result = augmentation.train(replace(SHELLS, max_nfe=13, stop=True, epochs=3))
+    assert result.metrics["exceeded"] == 1 and result.metrics["failed_at"] == 0
+    assert result.history.iterations == 1
+    assert math.isnan(result.metrics["loss"]) and math.isnan(result.metrics["separation_trained"])
+    counted = analysis.outcomes([recorded(dict(result.metrics))])
+    assert dict(counted) == {"exceeded": 1}
+
+
+def test_failures_are_counted_by_reason():
+    reasons = ["step size underflow", "non-finite loss", "non-finite values"]
+    history = History(failures=[{"iteration": k, "reason": reason} for k, reason in enumerate(reasons)])
+    counted = augmentation._failures(history)
+    assert (counted["exceeded"], counted["underflow"], counted["non-finite"], counted["failures"]) == (0, 1, 1, 3)
+
+
+def test_runs_by_p_are_of_whole_seeds():
+    found = augmentation.by_augment(
+        recorded(augment=p, seed=seed) for p, seed in ((5, 1), (0, 0), (5, 0), (0, 1), (0, 2))
+    )
+    assert {p: [run.config["seed"] for run in runs] for p, runs in found.items()} == {0: [0, 1], 5: [0, 1]}
+    assert augmentation.by_augment([]) == {}
+
+
+def test_values_at_equal_loss_are_of_the_first_look_that_reaches_it():
+    looks = [
+        {"loss": [0.5, 0.1, 0.01], "nfe": [20, 26, 32]},
+        {"loss": [0.5, 0.4, 0.3], "nfe": [20, 20, 20]},
+    ]
+    runs = [recorded(history={"evaluated": [1, 2, 3], "evaluations": look}) for look in looks]
+    found = analysis.when(runs, "nfe", 0.2)
+    assert found[0] == 26 and np.isnan(found[1])
+
+
+def test_fishers_test_wants_more_than_chance():
+    assert analysis.fails_more(9, 10, 1, 10) is True
+    assert analysis.fails_more(1, 10, 9, 10) is False
+    assert analysis.fails_more(3, 10, 1, 10) is None
+
+
+def test_plans_and_recordings_have_whole_seeds_first():
+    plan = augmentation.recorded()["augmentation_plane"]()
+    assert [(c.seed, c.augment) for c in plan[:5]] == [(0, 0), (0, 1), (0, 2), (0, 5), (1, 0)]
+    assert len(plan) == 40

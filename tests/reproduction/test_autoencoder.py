@@ -1,0 +1,456 @@
+"""AutoN-CODE and its rivals: one interface, Table A.1's shapes, what normalises the control, whole training runs."""
+
+import dataclasses
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ncode.reproduction.data import datasets
+from ncode.reproduction.data.downloads import checksum
+from ncode.reproduction.experiments.autoencoding import analysis as study
+from ncode.reproduction.experiments.autoencoding import experiment as task
+from ncode.reproduction.experiments.orbits import experiment as orbits
+from ncode.reproduction.models import autoencoders
+from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.store import Record, run
+from ncode.solvers import linear
+from ncode.training import History
+from tests.reproduction import synthetic
+
+EVERY = tuple(dict.fromkeys(task.MODELS + task.BOTTLENECKS))
+SMALL = task.Config("ncode", 0, images=256, width=0.1, latent=4, epochs=2, batch=64, looks=2)
+
+
+@pytest.mark.parametrize("model", EVERY)
+@pytest.mark.parametrize("kind", ["perceptron", "convolutional"])
+def test_every_model_has_the_same_interface(model, kind):
+    model = task.build(task.Config(model, 0, kind=kind, width=1 / 64, latent=5)).eval()
+    x = torch.rand(3, 1, 28, 28)
+    latent = model.latent(model.encode(x))
+    image = model.decode(latent)
+    assert image.shape == x.shape
+    assert 0 <= image.min() <= image.max() <= 1
+    torch.testing.assert_close(model(x), image)
+    loss, metrics = model.loss(x)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert metrics["nats"] <= loss.item() + 1e-3
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "celeba"])
+def test_table_a1(dataset):
+    shape = ARCHITECTURES[dataset]
+    encoder, decoder = networks(shape, 1 / 32, 2 * shape.latent, shape.latent)
+    x = torch.rand(2, shape.channels, shape.size, shape.size)
+    assert encoder(x).shape == (2, 2 * shape.latent)
+    assert decoder(torch.randn(2, shape.latent)).shape == x.shape
+    convolutions = [layer for layer in encoder if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [4, 8, 16, 32]
+    assert {layer.kernel_size for layer in convolutions} == {(shape.kernel, shape.kernel)}
+
+
+def test_full_width_is_table_a1s():
+    with torch.device("meta"):
+        encoder, decoder = networks(ARCHITECTURES["celeba"], 1.0, 128, 64)
+    assert [layer.out_channels for layer in encoder if isinstance(layer, nn.Conv2d)] == [128, 256, 512, 1024]
+    assert [layer.out_channels for layer in decoder if isinstance(layer, nn.ConvTranspose2d)] == [512, 256, 128]
+
+
+def test_the_plan_for_celeba_trains_and_is_scored_on_files_in_its_layout(monkeypatch, tmp_path):
+    folder = synthetic.celeba(tmp_path, 24, 10, 10)
+    monkeypatch.setattr(datasets, "CELEBA", {name: checksum(folder / name) for name in datasets.CELEBA})
+    monkeypatch.setenv("NCODE_DATA", str(tmp_path))
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
+    task.prepare.cache_clear()
+    try:
+        for planned in task.recorded()["autoencoding_celeba"]()[:4]:
+            assert (planned.dataset, planned.width) == ("celeba", 1.0)
+            config = dataclasses.replace(planned, width=1 / 64, epochs=2, batch=8, looks=1)
+            metrics = run(task.train, config).metrics
+            assert np.isfinite([metrics["test_nats"], metrics["validation_nats"]]).all()
+            assert metrics["failures"] == 0
+    finally:
+        task.prepare.cache_clear()
+
+
+@pytest.mark.parametrize(("k", "m"), [(1, 1), (2, 5), (3, 3), (2, 25)])
+def test_entries_are_scattered_evenly(k, m):
+    places = linear.dense(torch.ones(1, k, m), scattered(k, m))[0]
+    assert places.sum(0).eq(k).all()
+    assert places.sum(1).eq(k).all()
+    assert places.max() == 1
+
+
+def test_more_entries_than_a_row_holds_are_refused():
+    with pytest.raises(ValueError, match="entries"):
+        scattered(4, 3)
+
+
+def control(normalisation, code, scale=0.3):
+    torch.manual_seed(0)
+    model = AutoNCODE(nn.Identity(), nn.Identity(), 6, normalisation=normalisation, scale=scale)
+    return model.control(code), model
+
+
+def test_what_each_normalisation_bounds():
+    code = 5 * torch.randn(50, 12) + 1
+    sizes = {name: control(name, code)[0] for name in NORMALISATIONS}
+    torch.testing.assert_close(sizes["none"].flatten(1), 0.3 * code)
+    assert sizes["tanh"].abs().max() <= 0.3
+    torch.testing.assert_close(sizes["row"].norm(dim=1), torch.full((50, 6), 0.3))
+    torch.testing.assert_close(sizes["sample"].flatten(1).square().mean(1).sqrt(), torch.full((50,), 0.3))
+    torch.testing.assert_close(sizes["batch"].mean(0), torch.zeros(2, 6), rtol=0, atol=1e-6)
+    torch.testing.assert_close(sizes["batch"].std(0, correction=0), torch.full((2, 6), 0.3), rtol=1e-4, atol=0)
+
+
+def test_the_latent_is_the_end_of_the_orbit_and_the_orbit_starts_where_all_do():
+    code = torch.randn(4, 12)
+    model = control("row", code)[1]
+    orbit = model.orbit(code, [0.0, 3.0, 10.0])
+    torch.testing.assert_close(orbit[0], model.x0.expand(4, 6))
+    torch.testing.assert_close(orbit[-1], model.latent(code))
+    exact = torch.matrix_exp(3 * model.matrix(code).double()) @ model.x0.double()
+    torch.testing.assert_close(orbit[1], exact.float())
+
+
+def test_an_encoder_that_gives_too_few_numbers_is_named():
+    model = AutoNCODE(*networks(ARCHITECTURES["mnist"], 1 / 64, 49, 25), 25)
+    with pytest.raises(ValueError, match="encoder: must give 50 numbers an image, not 49"):
+        model.loss(torch.rand(2, 1, 28, 28))
+
+
+def test_the_flow_is_solved_under_autocast():
+    model = task.build(SMALL)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = model.loss(torch.rand(4, 1, 28, 28))
+    loss.backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_the_start_is_redrawn_in_training_only():
+    model = task.build(dataclasses.replace(SMALL, redraw=True))
+    code = torch.randn(2, 8)
+    assert not torch.equal(model.orbit(code, [0.0]), model.orbit(code, [0.0]))
+    model.eval()
+    torch.testing.assert_close(model.orbit(code, [0.0])[0], model.x0.expand(2, 4))
+
+
+def test_the_gaussian_likelihood_is_the_best_fitting_variances():
+    torch.manual_seed(0)
+    model = autoencoders.Autoencoder(nn.Identity(), nn.Identity(), "gaussian")
+    x, logits = torch.rand(8, 1, 4, 4), torch.randn(8, 1, 4, 4)
+    error = torch.sigmoid(logits) - x
+
+    def nats(variance):
+        return -torch.distributions.Normal(0, variance.sqrt()).log_prob(error).sum() / 8
+
+    best = error.square().mean()
+    torch.testing.assert_close(model.negative_log_likelihood(logits, x), nats(best))
+    assert nats(best) < min(nats(0.9 * best), nats(1.1 * best))
+
+
+def test_the_variational_bound_is_above_the_likelihood_by_the_divergence():
+    model = task.build(dataclasses.replace(SMALL, model="vae"))
+    x = torch.rand(4, 1, 28, 28)
+    loss, metrics = model.loss(x)
+    mean, log_variance = model.posterior(x)
+    prior = torch.distributions.Normal(0, 1)
+    posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    divergence = torch.distributions.kl_divergence(posterior, prior).sum(1).mean()
+    torch.testing.assert_close(loss, torch.as_tensor(metrics["nats"]) + divergence)
+
+
+def test_equal_parameters_are_equal():
+    def count(model):
+        config = task.Config(model, 0, dataset="mnist")
+        return sum(parameter.numel() for parameter in task.build(config).parameters())
+
+    ncode, equal = count("ncode"), count("equal")
+    assert abs(equal / ncode - 1) < 1e-3
+    # A learned map costs a matrix and a bias; the flow costs nothing.
+    assert count("linear") == count("mapped") == ncode + 50 * 25 + 25
+
+
+def test_what_the_map_is_given_is_the_horizon_times_the_control():
+    model = task.build(task.Config("mapped", 0, dataset="mnist", width=0.1))
+    model.map = nn.Identity()
+    code = torch.randn(3, 50)
+    torch.testing.assert_close(model.latent(code), 10 * model.control(code).flatten(1))
+
+
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="model"):
+        task.build(task.Config("transformer", 0))
+    with pytest.raises(ValueError, match="kind"):
+        networks(ARCHITECTURES["mnist"], 1.0, 4, kind="graph")
+    with pytest.raises(ValueError, match="likelihood"):
+        autoencoders.Autoencoder(nn.Identity(), nn.Identity(), "cauchy")
+    with pytest.raises(ValueError, match="normalisation"):
+        AutoNCODE(nn.Identity(), nn.Identity(), 3, normalisation="magic")
+
+
+def test_a_run_is_kept_with_its_weights(tmp_path):
+    record = run(task.train, SMALL, tmp_path)
+    first, *_, last = record.history.evaluations["nats"]
+    assert last < first
+    assert record.metrics["failures"] == 0
+    model = record.load_weights(task.build(task.Config(**record.config))).eval()
+    with torch.no_grad():
+        again = task.reconstruction(model, task.prepare("digits", "", 256).test[0])
+    assert again["nats"] == pytest.approx(record.metrics["test_nats"], rel=1e-6)
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, model="vae")
+    whole = run(task.train, config, tmp_path / "whole")
+    steps = 0
+    original = autoencoders.VariationalAutoencoder.loss
+
+    def interrupted(self, x):
+        nonlocal steps
+        steps += 1
+        if steps == 6:
+            raise KeyboardInterrupt
+        return original(self, x)
+
+    monkeypatch.setattr(autoencoders.VariationalAutoencoder, "loss", interrupted)
+    monkeypatch.setattr(task, "CHECKPOINT_EVERY", 3)
+    for _ in range(2):
+        try:
+            resumed = run(task.train, config, tmp_path / "parts")
+        except KeyboardInterrupt:
+            continue
+    assert resumed.metrics == whole.metrics
+
+
+def test_recordings_name_their_runs():
+    for configs in task.recorded().values():
+        planned = configs()
+        assert len(set(planned)) == len(planned)
+        assert [config.seed for config in planned] == sorted(config.seed for config in planned)
+
+
+def test_the_splits_are_floats_between_0_and_1():
+    ready = task.prepare("digits")
+    x, y = ready.train
+    assert x.shape[1:] == (1, 28, 28)
+    assert (x.min(), x.max()) == (0, 1)
+    assert torch.equal(y, datasets.load("digits").train.y)
+
+
+def test_a_scale_is_chosen_on_validation_and_a_failed_training_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    base = dataclasses.replace(SMALL, epochs=1, normalisation="none")
+    found = study.tuned(base, [0.1, 1e6], seeds=1)
+    # Unbounded entries over [0, 10] leave the floating-point range at the second scale.
+    assert found.tried[1e6] == float("inf")
+    assert found.scale == 0.1
+    assert [record.config["seed"] for record in found.finished] == [0]
+    beyond = study.attempt(dataclasses.replace(base, scale=1e6))
+    assert beyond.metrics["test_nats"] == float("inf")
+    assert study.Tuned({}, 1e6, [beyond, None, *found.records]).finished == found.finished
+
+
+def test_an_image_out_of_range_makes_the_loss_infinite():
+    model = task.build(dataclasses.replace(SMALL, normalisation="none", scale=1e6)).eval()
+    with torch.no_grad():
+        found = task.reconstruction(model, torch.rand(4, 1, 28, 28))
+    assert found == {"nats": float("inf"), "mse": float("inf")}
+
+
+def test_paths_begin_at_the_shared_start_and_end_at_the_reconstruction(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    (record,) = study.sweep(dataclasses.replace(SMALL, epochs=1), 1)
+    model, x = study.loaded(record), torch.rand(5, 1, 28, 28)
+    orbit = study.orbit_images(model, x, [0.0, 10.0])
+    line = orbits.line_images(model, x, [0.0, 1.0])
+    for images in (orbit, line):
+        torch.testing.assert_close(images[0], images[0, :1].expand_as(x))
+        torch.testing.assert_close(images[1], model(x).detach(), rtol=1e-4, atol=1e-5)
+    errors = orbits.errors(study.orbit_images, model, x, [0.0, 10.0])
+    assert errors.shape == (2, 5)
+    assert errors[1] == pytest.approx((model(x) - x).square().flatten(1).mean(1).tolist(), rel=1e-3)
+
+
+def test_what_a_path_has_left_behind_half_way():
+    error = np.array([[5.0, 3.0], [1.0, 1.0], [0.5, 0.5], [0.0, 0.0], [0.0, 0.0]])
+    assert orbits.halves("line", error) == {
+        "line_start": 4.0, "line_half": 0.5, "line_end": 0.0, "line_fallen": 3.5 / 4
+    }  # fmt: skip
+
+
+def test_an_orbit_is_followed_to_its_end_and_beyond(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    settings = {**dataclasses.asdict(SMALL), "epochs": 2, "followed": 50}
+    ours = run(orbits.train, orbits.Config(**settings))
+    assert ours.metrics["orbit_start"] == pytest.approx(ours.array("orbit")[0], rel=1e-5)
+    # 21 of 31 places lie on [0, T].
+    assert ours.metrics["orbit_end"] == pytest.approx(ours.array("orbit")[20], rel=1e-5)
+    assert ours.array("t")[20] == pytest.approx(SMALL.horizon)
+    assert ours.metrics["orbit_end"] == pytest.approx(ours.metrics["line_end"], rel=1e-3), "both end at x(T)"
+    plain = run(orbits.train, orbits.Config(**{**settings, "model": "autoencoder"}))
+    assert "line_fallen" in plain.metrics and "bend" not in plain.metrics
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_images_that_never_change_have_not_formed(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+
+    def flat(model, x, t):
+        return torch.zeros(len(t), *x.shape)
+
+    monkeypatch.setattr(orbits, "orbit_images", flat)
+    settings = {**dataclasses.asdict(SMALL), "epochs": 1, "followed": 50}
+    result = orbits.train(orbits.Config(**settings))
+    assert (result.metrics["formed"], result.metrics["orbit_falls"]) == (0, 0)
+
+
+def test_a_model_that_gives_the_mean_image_has_learnt_nothing():
+    ready = task.prepare("digits", images=500)
+    config = dataclasses.asdict(dataclasses.replace(SMALL, images=500))
+    mean = (ready.validation[0] - ready.train[0].mean(0)).square().mean().item()
+
+    def record(mse):
+        return Record("", "", config, {"validation_mse": mse}, History(), {}, Path())
+
+    assert study.learns(record(0.5 * mean))
+    assert not study.learns(record(0.99 * mean))
+    assert not study.learns(record(float("inf")))
+    assert not study.learns(None)
+
+
+def test_recorded_normalisations_are_compared_on_the_seeds_that_all_have(monkeypatch):
+    def recording(name):
+        made = {"autoencoding_mnist": [("row", 0), ("row", 1)], "autoencoding_mnist_normalisations": [("none", 1)]}
+        configs = [{"model": "ncode", "normalisation": n, "seed": seed} for n, seed in made.get(name, [])]
+        configs += [{"model": "vae", "normalisation": "row", "seed": 0}] * (name == "autoencoding_mnist")
+        return [recordings.Recorded("", "", config, {}, {}, {}) for config in configs]
+
+    monkeypatch.setattr(study.recordings, "find", recording)
+    found = study.recorded_normalisations()
+    assert {name: [one.config["seed"] for one in of] for name, of in found.items()} == {"row": [1], "none": [1]}
+
+
+def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_image(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    record = run(task.train, task.Config("ncode", 0, images=500, width=0.1, epochs=1, looks=1))
+    images, times = study.orbit_picture(record, rows=3, columns=4)
+    assert images.shape == (3, 4, 1, 28, 28)
+    assert times == pytest.approx([0, 5, 10])
+    np.testing.assert_allclose(images[:, 0], np.broadcast_to(images[0, 0], (3, 1, 28, 28)), atol=1e-6)
+    x, y = task.prepare("digits", images=500).validation
+    of_class = torch.stack([x[y == label][0] for label in range(3)])
+    np.testing.assert_array_equal(images[:, 3], of_class.cpu())
+    ends = study.loaded(record)(of_class.cpu()).detach()
+    np.testing.assert_allclose(images[:, 2], ends, rtol=1e-3, atol=1e-5)
+    figure, axes = plt.subplots()
+    study.draw_orbit(axes, images, times)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "5", "10", "image"]
+    plt.close(figure)
+
+
+def test_recorded_models_are_compared_on_the_seeds_that_all_have(monkeypatch):
+    def recording(name):
+        models = {"autoencoding_mnist": [("ncode", 0), ("ncode", 1), ("vae", 0)]}.get(name, [("linear", 0)])
+        return [recordings.Recorded(f"{m}{s}", "", {"model": m, "seed": s}, {}, {}, {}) for m, s in models]
+
+    monkeypatch.setattr(study.recordings, "load", recording)
+    found = study.recorded_bottlenecks()
+    assert {model: [one.id for one in runs] for model, runs in found.items()} == {
+        "ncode": ["ncode0"],
+        "linear": ["linear0"],
+    }
+
+
+def test_a_half_circle_bends_by_half_its_chord():
+    # A rotation by π carries (1, 0) to (-1, 0).
+    model = AutoNCODE(nn.Flatten(), nn.Identity(), 2, entries=1, normalisation="none", scale=1.0, horizon=torch.pi)
+    model.x0 = torch.tensor([1.0, 0.0])
+    model.columns = torch.tensor([[1, 0]])
+    assert orbits.bend(model, torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_a_rate_is_chosen_by_the_plain_autoencoder_and_a_scale_by_the_component_wise_readings():
+    settings = {"dataset": "mnist", "epochs": 50, "looks": 10, "learning_rate": 4e-3}
+    configs = task.tuning(settings, rates=[1e-3, 4e-3], scales=[0.1, 0.2], epochs=5)
+    assert {(config.seed, config.epochs, config.looks) for config in configs} == {(task.TUNING_SEED, 5, 1)}
+    assert [config.learning_rate for config in configs if config.model == "autoencoder"] == [1e-3, 4e-3]
+    ours = [(config.normalisation, config.scale, config.learning_rate) for config in configs if config.model == "ncode"]
+    assert ours == [(name, scale, 4e-3) for name in task.COMPONENT_WISE for scale in (0.1, 0.2)]
+
+
+def test_the_table_of_a_tuning_marks_what_the_comparison_uses(monkeypatch):
+    made = [
+        recordings.Recorded("", "", dataclasses.asdict(config), {"validation_nats": 70.0 + k}, {}, {})
+        for k, config in enumerate(task.recorded()["autoencoding_mnist_tuning"]())
+    ]
+    monkeypatch.setattr(recordings, "find", lambda name: made if name == "autoencoding_mnist_tuning" else [])
+    rows = study.tuning_rows("autoencoding_mnist")
+    assert [row[5] for row in rows[:2]] == ["70.00", "71.00"]
+    assert [row[1] for row in rows if row[-1]] == ["autoencoder", "AutoN-CODE"]
+    monkeypatch.setattr(recordings, "find", lambda name: [])
+    assert study.tuning_rows("autoencoding_mnist") == []
+
+
+@pytest.mark.parametrize("name", ["autoencoding_mnist", "autoencoding_cifar10"])
+def test_the_recorded_comparison_uses_what_its_tuning_found_best(name):
+    used = {one.model: one for one in task.recorded()[name]()}
+    tried = recordings.load(f"{name}_tuning")
+
+    def best(model):
+        found = min((run for run in tried if run.config["model"] == model), key=lambda r: r.metrics["validation_nats"])
+        return task.Config(**found.config)
+
+    assert used["autoencoder"].learning_rate == best("autoencoder").learning_rate
+    ours = best("ncode")
+    assert ours.learning_rate == used["ncode"].learning_rate
+    assert (ours.normalisation, ours.scale) == (used["ncode"].normalisation, used["ncode"].scale)
+
+
+def test_the_recorded_normalisations_are_each_at_the_scale_that_its_tuning_found_best():
+    tried: dict[str, dict[float, float]] = {}
+    for name in ("autoencoding_mnist_tuning", "autoencoding_mnist_normalisations_tuning"):
+        for one in recordings.load(name):
+            if one.config["model"] == "ncode":
+                of = tried.setdefault(one.config["normalisation"], {})
+                of[one.config["scale"]] = one.metrics["validation_nats"]
+    assert all(set(of) == set(tried["none"]) for of in tried.values()), "equal trials"
+    planned = {one.normalisation: one for one in task.recorded()["autoencoding_mnist_normalisations"]()}
+    assert set(planned) >= {"none", *task.COMPONENT_WISE} - {"row"}
+    for name, one in planned.items():
+        assert one.scale == min(tried[name], key=tried[name].get)
+        assert one.learning_rate == task.recorded()["autoencoding_mnist"]()[0].learning_rate
+
+
+def test_a_difference_wants_the_same_seeds():
+    def runs(*seeds):
+        return [recordings.Recorded("", "", {"seed": seed}, {"test_nats": loss}, {}, {}) for seed, loss in seeds]
+
+    # Differences of -1 and -3: mean -2, deviation √2, t(0.975, 1) = 12.706.
+    low, high = study.against(runs((0, 5.0), (1, 6.0)), runs((1, 9.0), (0, 6.0)))
+    assert (low, high) == pytest.approx((-2 - 12.706, -2 + 12.706), abs=1e-2)
+    assert np.isnan(study.against(runs((0, 5.0), (1, 6.0)), runs((0, 5.0), (2, 6.0)))).all()
+
+
+def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):
+    def find(name):
+        if name != "autoencoding_mnist":
+            return []
+        losses = {"autoencoder": (10.0, 12.0), "ncode": (8.0, 11.0), "vae": (13.0,)}
+        return [
+            recordings.Recorded("", "", dataclasses.asdict(task.Config(model, seed, dataset="mnist", epochs=50)),
+                             {"test_nats": loss, "test_mse": 0.01, "parameters": 1234.0}, {}, {})
+            for model, of in losses.items() for seed, loss in enumerate(of)
+        ]  # fmt: skip
+
+    monkeypatch.setattr(recordings, "find", find)
+    rows = study.recorded_rows()
+    assert rows[0] == ["MNIST, 50 epochs", "autoencoder", "2", "1,234", "11.00 ± 1.41", "–", "0.01"]
+    # Differences of -2 and -1: mean -1.5, deviation √½, t(0.975, 1) = 12.706.
+    assert rows[1][1:] == ["AutoN-CODE", "2", "1,234", "9.50 ± 2.12", "[-7.85, 4.85]", "0.01"]
+    assert rows[2][1:] == ["VAE", "1", "1,234", "13.00", "–", "0.01"]

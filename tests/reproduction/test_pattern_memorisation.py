@@ -1,0 +1,124 @@
+"""The experiment: what it measures, and that what the notebook asks of runs is answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ncode.reproduction.experiments.pattern_memorisation import analysis
+from ncode.reproduction.experiments.pattern_memorisation import experiment as memorisation
+from ncode.reproduction.experiments.pattern_memorisation.experiment import Config, train
+from ncode.reproduction.runs import recordings, store
+
+
+def test_training_learns_and_is_measured_on_unseen_episodes(tmp_path):
+    config = Config("ncode", 0, bits=60, patterns=2, iterations=120, learning_rate=1e-3, test_episodes=100)
+    record = store.run(train, config, tmp_path)
+    assert len(record.history.metrics["error"]) == 120
+    assert record.metrics["error"] < 0.02 < np.mean(record.history.metrics["error"][:10])
+    assert record.metrics["unknown_error"] == pytest.approx(2 * record.metrics["error"], abs=0.01)
+    assert record.metrics["mu_mean"] > 0 and record.metrics["parameters"] == 3600
+    # Its unknown half cannot have come nearer than half way.
+    assert record.metrics["squared_error"] >= 0.5 / 4
+
+
+def test_training_resumes_to_the_same_bits(tmp_path):
+    config = Config("ncode", 0, bits=20, iterations=8, test_episodes=5)
+    whole = train(config, None)
+    train(replace(config, iterations=5), tmp_path / "checkpoint")
+    continued = train(config, tmp_path / "checkpoint")
+    assert continued.history.loss == whole.history.loss and continued.metrics == whole.metrics
+
+
+def test_controls_learn_nothing_and_learners_share_their_test_episodes():
+    small = {"bits": 30, "test_episodes": 10, "iterations": 2}
+    made = [train(Config(learner, 0, **small)) for learner in memorisation.LEARNERS]
+    assert len({result.data for result in made}) == 1
+    for learner, result in zip(memorisation.LEARNERS, made, strict=True):
+        fixed = learner in ("hebb", "oracle")
+        assert (result.metrics["parameters"] == 0) == fixed == (result.history.iterations == 0)
+
+
+def test_an_unknown_learner_is_named():
+    with pytest.raises(ValueError, match="perceptron"):
+        memorisation.build(Config("perceptron", 0))
+
+
+def test_runs_are_selected_and_their_curves_aligned(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
+    configs = [Config("lstm", s, bits=10, iterations=20, batch=4, hidden=3, test_episodes=5) for s in range(2)]
+    live = [store.run(train, config, tmp_path / "runs") for config in configs]
+    recordings.save("lstm", live, points=5)
+    recorded = recordings.load("lstm")
+    assert analysis.select(live, seed=1) == live[1:]
+    assert analysis.errors(recorded, learner="lstm") == [record.metrics["error"] for record in live]
+    for made in (live, recorded):
+        x, rows = analysis.curve(made, points=5)
+        assert x == [16, 32, 48, 64, 80]
+        assert rows[1][-1] == pytest.approx(np.mean(live[1].history.metrics["error"][-4:]), rel=1e-3)
+
+
+def test_the_sweep_chose_what_it_should(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
+    configs = [Config("data", 0, bits=10, iterations=30, learning_rate=rate, test_episodes=1) for rate in (0.0, 1e-2)]
+    monkeypatch.setattr(memorisation, "UNSTABLE", {})
+    recordings.save("pattern_memorisation_sweep", [store.run(train, config, tmp_path / "runs") for config in configs])
+    assert memorisation.best_rate("data", None) == 1e-2
+    monkeypatch.setattr(memorisation, "UNSTABLE", {("data", None): (1e-2,)})
+    assert memorisation.best_rate("data", None) == 0.0
+
+
+class Run:
+    """A run as far as the analysis looks at it."""
+
+    def __init__(self, learner, m, p, error, **config):
+        self.config = {**config, "learner": learner, "patterns": m, "degraded": p, "bits": 100}
+        self.metrics = {"error": error, "unknown_error": error / p, "validation_error": error}
+
+
+def test_every_case_must_be_below_with_enough_seeds():
+    runs_ = [Run("ncode", 2, 0.5, e) for e in (0.0, 0.015)] + [Run("ncode", 3, 0.5, 0.02)]
+    assert analysis.all_below(runs_, [(2, 0.5)], seeds=2)
+    assert not analysis.all_below(runs_, [(2, 0.5)], seeds=3)
+    assert not analysis.all_below(runs_, [(2, 0.5), (3, 0.5)], seeds=1)
+    assert not analysis.all_below(runs_, [(5, 0.5)], seeds=1)
+
+
+def test_gains_are_positive_where_training_helps_and_only_where_both_are_there():
+    trained = [Run("ncode", 2, 0.5, 0.1), Run("ncode", 2, 0.5, 0.3), Run("ncode", 3, 0.5, 0.1)]
+    assert analysis.gains(trained, [Run("hebb", 2, 0.5, 0.5)]) == [pytest.approx(0.3)]
+
+
+def test_the_best_rule_and_a_variant_are_found():
+    rules = [Run("hebb", 10, 0.5, e, clamp=True) for e in (0.3, 0.1, 0.2)] + [Run("hebb", 10, 0.5, 0.0, clamp=False)]
+    assert analysis.best_rule(rules, clamp=True) is rules[1]
+    configs = [c for c in memorisation.variants(seeds=2) if c.learner == "ncode"]
+    made = [
+        Run(
+            "ncode",
+            10,
+            0.5,
+            0.1,
+            clamp=c.clamp,
+            leak=c.leak,
+            batch=c.batch,
+            spread=c.spread,
+            learn_theta0=c.learn_theta0,
+        )
+        for c in configs
+    ]
+    found = [run for name in memorisation.VARIANTS for run in analysis.variant(made, name)]
+    assert len(found) == len(made) == len(set(map(id, found)))
+
+
+@pytest.mark.parametrize("case, error", [((100, 1, 0.5), 0.0), ((1000, 2, 0.5), 0.0), ((4, 2, 1.0), 0.5)])
+def test_crosstalk_at_its_ends(case, error):
+    assert analysis.crosstalk_error(*case) == pytest.approx(error, abs=1e-12)
+
+
+def test_every_large_case_is_recorded_once_a_seed():
+    made = memorisation.large(0)
+    assert len({(c.patterns, c.degraded) for c in made}) == len(made) == 12
+    assert all(c.bits == 1000 for c in made)
