@@ -219,7 +219,7 @@ def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, floa
     return kept[0]
 
 
-def _checked(given: Any) -> tuple[Tensor, Mapping[str, float]]:
+def _checked(given: Any) -> tuple[Tensor, Mapping[str, Any]]:
     if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], Mapping):
         raise TypeError(f"loss: must give the loss and a mapping of metrics, not {type(given).__name__}")
     value, metrics = given
