@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from ncode.arguments import arguments, integer, optional
 
 
 @runtime_checkable
@@ -31,6 +32,7 @@ class Batches:
         ValueError: on no tensors, tensors of different lengths, or a batch larger than the data.
     """
 
+    @arguments(size=optional(integer(1)), seed=integer())
     def __init__(self, *tensors: Tensor, size: int | None = None, seed: int = 0):
         for tensor in tensors:
             if not isinstance(tensor, Tensor) or tensor.dim() == 0:
@@ -41,10 +43,7 @@ class Batches:
         (self.samples,) = lengths
         if self.samples == 0:
             raise ValueError("tensors: hold no samples")
-        for name, number in (("size", 1 if size is None else size), ("seed", seed)):
-            if not isinstance(number, Integral):
-                raise TypeError(f"{name}: must be an integer, not {number!r}")
-        if size is not None and not 0 < size <= self.samples:
+        if size is not None and size > self.samples:
             raise ValueError(f"size: must lie between 1 and {self.samples}, not {size}")
         self.tensors, self.size, self.seed = tensors, size, seed
         self._epoch: tuple[int, Tensor] | None = None

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, flag, function, instance, integer, optional, words
 from ncode.controllers import OpenLoop
 from ncode.fields.base import Field, Reads
 from ncode.solvers.dispatch import solve
@@ -61,6 +62,7 @@ class Flow(nn.Module):
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
+    @arguments(solver=optional(instance(Solver)))
     def __init__(self, field: Field, solver: Solver | None = None):
         super().__init__()
         if not isinstance(field, Field):
@@ -202,6 +204,7 @@ class AugmentedNeuralODE(Flow):
         ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
     """
 
+    @arguments(augment=integer(), project=flag)
     def __init__(self, field: Field, augment: int, project: bool = True, solver: Solver | None = None):
         super().__init__(field, solver)
         _no_slots(field)
@@ -267,6 +270,7 @@ class NCODE(Flow):
             a parameter that is steered.
     """
 
+    @arguments(gamma=optional(function), g=optional(function), steer=words)
     def __init__(
         self,
         field: Field,

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,22 @@ import torch
 from torch import Tensor, nn
 
 from ncode import checkpoint as checkpoints
+from ncode.arguments import arguments, function, instance, integer, optional, real
 from ncode.batches import Batches, Source, numbered
 from ncode.models import find_flows
 from ncode.solvers.errors import SolveError
 
-__all__ = ["Batches", "History", "Loss", "Source", "TrainingError", "cosine", "fit"]
+__all__ = ["Batches", "History", "Loss", "Plateaus", "Schedule", "Source", "TrainingError", "cosine", "fit"]
 
 Loss = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, Mapping[str, float]]]
 """From the model and a batch to the loss and any metrics to keep beside it."""
+
+
+Schedule = Callable[[float, "History"], float]
+"""From progress in [0, 1) and the history so far to what the optimiser's learning rates are multiplied by.
+
+A function of these alone, so that nothing of it needs resuming.
+"""
 
 
 class TrainingError(RuntimeError):
@@ -64,6 +71,21 @@ class History:
         return len(self.loss)
 
 
+@arguments(
+    model=instance(nn.Module),
+    loss=function,
+    iterations=integer(0),
+    optimiser=instance(torch.optim.Optimizer),
+    clip=optional(real(above=0, infinite=True)),
+    schedule=optional(function),
+    evaluate=optional(function),
+    evaluate_every=integer(1),
+    until=optional(function),
+    patience=integer(1),
+    checkpoint=optional(instance(str, PathLike)),
+    checkpoint_every=integer(1),
+    label=instance(str),
+)
 def fit(
     model: nn.Module,
     loss: Loss,
@@ -72,7 +94,7 @@ def fit(
     optimiser: torch.optim.Optimizer,
     *,
     clip: float | None = None,
-    schedule: Callable[[float], float] | None = None,
+    schedule: Schedule | None = None,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     evaluate_every: int = 100,
     until: Callable[[History], bool] | None = None,
@@ -96,8 +118,7 @@ def fit(
         optimiser: over the model's parameters. One whose step asks for the loss again, such as L-BFGS, is given it; the
             loss and the metrics that are kept are those of its first question.
         clip: largest norm of the gradient, where it is clipped.
-        schedule: from progress in [0, 1) to what the optimiser's learning rates are multiplied by, such as
-            :func:`cosine`; a function of the iteration alone, so that nothing of it needs resuming.
+        schedule: of the learning rate, such as :func:`cosine` or :class:`Plateaus`; see :data:`Schedule`.
         evaluate: called without gradients every ``evaluate_every`` iterations and after the last.
         until: stop early when this is true of the history.
         patience: how many steps in a row may fail before training gives up.
@@ -110,8 +131,9 @@ def fit(
         TypeError, ValueError: before the first step, naming the argument that makes no sense; at the first step, when
             the loss gives something else than one number that depends on the parameters, and a mapping.
     """
-    _must_make_sense(model, optimiser, iterations, evaluate_every, patience, checkpoint_every, clip)
-    _must_be_callable(loss=loss, schedule=schedule, evaluate=evaluate, until=until)
+    moved = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in moved for parameter in model.parameters()):
+        raise ValueError("optimiser: moves none of the model's parameters")
     file = None if checkpoint is None else Path(checkpoint)
     history = History()
     if file is not None:
@@ -123,7 +145,7 @@ def fit(
     for k in _progress(history.iterations, iterations, label):
         start = time.perf_counter()
         if schedule is not None:
-            _scale_rates(optimiser, schedule(k / iterations))
+            _scale_rates(optimiser, schedule(k / iterations, history))
         try:
             value, metrics = _step(model, loss, source[k], optimiser, clip)
             failed_in_a_row = 0
@@ -149,34 +171,44 @@ def fit(
     return history
 
 
-def cosine(progress: float) -> float:
+@arguments(progress=real())
+def cosine(progress: float, history: History | None = None) -> float:
     """From 1 to 0 along half a cosine."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _must_make_sense(model, optimiser, iterations, evaluate_every, patience, checkpoint_every, clip) -> None:
-    for name, value, kind in (("model", model, nn.Module), ("optimiser", optimiser, torch.optim.Optimizer)):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name}: must be a {kind.__module__}.{kind.__name__}, not {type(value).__name__}")
-    counts = {"evaluate_every": evaluate_every, "patience": patience, "checkpoint_every": checkpoint_every}
-    for name, count, least in (("iterations", iterations, 0), *((name, count, 1) for name, count in counts.items())):
-        if not isinstance(count, Integral):
-            raise TypeError(f"{name}: must be an integer, not {count!r}")
-        if count < least:
-            raise ValueError(f"{name}: must be at least {least}, not {count}")
-    if clip is not None and not isinstance(clip, Real):
-        raise TypeError(f"clip: must be a number, not {clip!r}")
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip: must be positive, not {clip}")
-    moved = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
-    if not any(id(parameter) in moved for parameter in model.parameters()):
-        raise ValueError("optimiser: moves none of the model's parameters")
+@dataclass(frozen=True)
+class Plateaus:
+    """A :data:`Schedule` that halves the rate every time an evaluation's loss plateaus.
 
+    A plateau is ``patience`` evaluations in a row that bring no loss below the best so far, by more than ``threshold``
+    of it. Counting begins anew after each. A failed evaluation's NaN brings nothing.
 
-def _must_be_callable(loss: Any, **others: Any) -> None:
-    for name, value in {"loss": loss, **{name: one for name, one in others.items() if one is not None}}.items():
-        if not callable(value):
-            raise TypeError(f"{name}: must be a function, not {type(value).__name__}")
+    Attributes:
+        name: of the evaluation.
+        patience: evaluations.
+        threshold: a share of the best loss.
+    """
+
+    name: str
+    patience: int
+    threshold: float = 1e-4
+
+    def __post_init__(self):
+        integer(1)("patience", self.patience)
+        real(least=0)("threshold", self.threshold)
+
+    def __call__(self, progress: float, history: History) -> float:
+        best, waited, halvings = math.inf, 0, 0
+        for loss in history.evaluations.get(self.name, ()):
+            needed = best - self.threshold * abs(best) if math.isfinite(best) else best
+            if loss < needed:
+                best, waited = loss, 0
+            else:
+                waited += 1
+            if waited == self.patience:
+                waited, halvings = 0, halvings + 1
+        return 0.5**halvings
 
 
 def _scale_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
@@ -203,8 +235,10 @@ def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, floa
         if not torch.isfinite(value):
             raise FloatingPointError("non-finite loss")
         value.backward()
-        # Without clipping the norm is all that is wanted: gradients are then multiplied by 1.
-        norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip)
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if clip is not None:
+            nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
         if not torch.isfinite(norm):
             raise FloatingPointError("non-finite gradient")
         kept.append((value.item(), {name: _number(f"loss: {name}", number) for name, number in metrics.items()}))

@@ -62,7 +62,7 @@ class Endless(IterableDataset):
         *(("evaluate_every", {"evaluate_every": every}) for every in (0, -3, 0.5)),
         *(("checkpoint_every", {"checkpoint_every": every}) for every in (0, "2")),
         *(("iterations", {"iterations": iterations}) for iterations in (-1, 2.0, None)),
-        *(("schedule", {"schedule": schedule}) for schedule in (0.5, lambda _: -1.0, lambda _: math.nan)),
+        *(("schedule", {"schedule": schedule}) for schedule in (0.5, lambda *_: -1.0, lambda *_: math.nan)),
         *(("evaluate", {"evaluate": evaluate, "iterations": 1}) for evaluate in ("loss", {"a": 1})),
         ("until", {"until": True}),
         ("loss", {"what": "loss"}),
@@ -146,7 +146,7 @@ def test_a_tensor_as_rate(tmp_path):
         train(model, iterations=iterations, optimiser=adam(model, rate), checkpoint=str(tmp_path / name), **options)
         return state(model)
 
-    schedule = {"schedule": lambda progress: 1 - progress}
+    schedule = {"schedule": lambda progress, history: 1 - progress}
     numbers, tensors = run(6, "a", 1e-2, **schedule), run(6, "b", torch.tensor(1e-2), **schedule)
     for name, value in numbers.items():
         torch.testing.assert_close(tensors[name], value, rtol=1e-5, atol=1e-7)
