@@ -142,10 +142,11 @@ def test_a_variational_autoencoder_samples_from_its_prior():
 
 @pytest.mark.parametrize("model", ["pixels", "pca", "ncode"])
 def test_clustering_gives_an_accuracy_for_every_method(model):
-    config = clustering.Config(model, 0, **SMALL, points=400, starts=1, iterations=250)
+    config = clustering.Config(model, 0, **SMALL, points=400, starts=3, iterations=250)
     result = clustering.train(config)
     own = {"pixels": "spectral"}.get(model, "mixture")
-    assert set(result.metrics) == {"samples", "kmeans", "tsne_mixture", own}
+    named = {name for name in result.metrics if not name.endswith(("_mean", "_spread", "_by_labels", "_correlation"))}
+    assert named == {"samples", "kmeans", "tsne_mixture", own}
     assert all(0.15 < result.metrics[name] <= 1 for name in ("kmeans", "tsne_mixture", own))  # Chance is 0.1.
     assert result.arrays["tsne"].shape == (400, 2)
 
