@@ -1,6 +1,7 @@
 """Evaluations of finished autoencoders: what they find, what they give, and that limits come out as they must."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -216,7 +217,9 @@ def test_control_and_state_lines_share_their_ends(lines):
 @pytest.mark.parametrize("task", [generation, clustering, interpolation, orbits])
 def test_recordings_evaluate_whole_seeds_first(task):
     for configs in (make() for make in task.recorded().values()):
-        assert configs == sorted(configs, key=lambda config: config.seed)
+        # What a plan asks first comes first; within that and behind it, seed by seed.
+        seeds = [config.seed for config in configs]
+        assert sum(a > b for a, b in itertools.pairwise(seeds)) <= 1
         assert {config.model for config in configs} <= set(task.MODELS)
         found = {latents.autoencoder_config(config) for config in configs if config.model in autoencoding.MODELS}
         every = [config for make in autoencoding.recorded().values() for config in make()]

@@ -19,7 +19,8 @@ REGULARISATION = 1e-6
 """What is added to a mixture's variances, as in scikit-learn."""
 
 TOLERANCE, ITERATIONS = 1e-3, 100
-"""Expectation-maximisation ends when the mean log-likelihood gains less than this, or after so many iterations (C.6)."""
+"""Expectation-maximisation ends when the mean log-likelihood gains less than this, or after so many iterations
+(C.6)."""
 
 
 def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> GaussianMixture | KernelDensity:

@@ -1,9 +1,9 @@
 """Cluster images by their embeddings, and score the clusters by the best assignment to classes (C.7, Figs. A.10, A.11).
 
 Clustering sees no label. Of several starts the one with the largest likelihood, or for k-means the smallest squared
-distances, counts. The paper does not say which of its "different initializations" it prints, and a mixture's start moves
-its accuracy by several points, so the mean over starts stands beside that, and the best accuracy of all starts, which
-is chosen *by the labels* and no measure of clustering: it tells what such a choice would print.
+distances, counts. The paper does not say which of its "different initializations" it prints, and a mixture's start
+moves its accuracy by several points, so the mean over starts stands beside that, and the best accuracy of all starts,
+which is chosen *by the labels* and no measure of clustering: it tells what such a choice would print.
 """
 
 from __future__ import annotations
