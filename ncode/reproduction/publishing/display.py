@@ -12,8 +12,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.interactive.figure import LiveFigure
 from ncode.reproduction.runs import provenance
 
 TABLE = "application/vnd.ncode.table+json"
@@ -235,6 +239,11 @@ class Page:
     def table(self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         """A numbered table (see :class:`Table`)."""
         return Table(name, caption, list(columns), rows)
+
+    def live(self, name: str, kind: str, *, caption: str, alt: str, data: Mapping, still: Figure) -> LiveFigure:
+        """A live figure (see :class:`~ncode.reproduction.interactive.figure.LiveFigure`)."""
+        plt.close(still)
+        return LiveFigure(name, kind, caption, alt, data, still)
 
     def ours(self, table: str, rows: Mapping[str, Mapping[str, str]], setting: str) -> Ours:
         """What was measured where the paper printed the table ``table`` (see :class:`Ours`)."""

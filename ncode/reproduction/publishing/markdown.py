@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import sync
 from ncode.reproduction.publishing.display import MARKS, grouped
 from ncode.reproduction.runs import recordings
@@ -272,6 +273,24 @@ def recordings_described(recorded) -> str:
     return "\n".join(recordings.describe(path.stem) for path in sorted(recordings.folder().glob("*.json"))) + "\n"
 
 
+def live(shown: Mapping) -> str:
+    """A live figure: its markup, and the script that all live figures share."""
+    script = '<script src="../_static/interactive.js" defer></script>'
+    return f"```{{raw}} html\n{markup(shown)}{script}\n```\n"
+
+
+def live_figure(recorded, name: str) -> str:
+    """The live figure called ``name``, for a page that is no notebook.
+
+    Raises:
+        ValueError: when no notebook of this build made it.
+    """
+    if name not in recorded.live:
+        raise ValueError(f"{name}: no notebook of this build made such a live figure")
+    shown = recorded.live[name]
+    return f"{live(shown)}\nFrom {{doc}}`/notebooks/{shown['notebook']}`.\n"
+
+
 def notebooks(recorded) -> str:
     """The notebooks of this build, each with its link to Colab."""
     url = sync.repository_url()
@@ -322,6 +341,7 @@ FILLS = {
     "machine": machine,
     "settings": settings,
     "figure": figure,
+    "live": live_figure,
     "notebooks": notebooks,
     "recordings": recordings_described,
     "repository": repository,

@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from ncode.reproduction.interactive import figure as interactive
 from ncode.reproduction.publishing import markdown
 from ncode.reproduction.publishing.display import OURS, TABLE, TOOK, VERDICT
 from ncode.reproduction.publishing.sync import BRANCH, repository_url
@@ -43,6 +44,7 @@ class Recorded:
         took: each notebook's record of what it took.
         titles: each notebook's title.
         figures: each notebook's figures by name.
+        live: each notebook's live figures by name, as their notebooks made them.
         ours: by published table, what was measured of it, with the notebook that did under ``"notebook"``.
     """
 
@@ -51,6 +53,7 @@ class Recorded:
     took: dict[str, dict] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+    live: dict[str, dict] = field(default_factory=dict)
     ours: dict[str, dict] = field(default_factory=dict)
 
 
@@ -78,6 +81,10 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded
     (to / markdown.FIGURES).mkdir()
     for name, figure in recorded.figures.items():
         (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
+    (to / "book" / "_static" / "interactive.js").write_text(
+        f"{interactive.script()}\nNcodeLive.start();\n", encoding="utf-8"
+    )
+    (to / "book" / "_static" / "interactive.css").write_text(interactive.style(), encoding="utf-8")
     for page in (to / "book").glob("*.md"):
         page.write_text(fill(page.read_text(encoding="utf-8"), recorded), encoding="utf-8")
     shutil.copy(root / "book" / "_toc.yml", to / "_toc.yml")
@@ -100,6 +107,8 @@ def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> N
                 kind = "a verdict" if mime == VERDICT else "measurements"
                 raise ValueError(f"{shown[key]}: {kind} in {earlier['notebook']} and another one in {name}")
             into[shown[key]] = {**shown, "notebook": name}
+    for shown in _shown(notebook, interactive.MIME):
+        recorded.live[shown["name"]] = {**shown, "notebook": name}
     for took in _shown(notebook, TOOK):
         recorded.took[name] = dict(took)
     for cell in notebook.cells:
@@ -125,7 +134,13 @@ def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
 
 def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Put a Markdown cell in the place of every table, verdict and record of what the page took."""
-    written = {TABLE: markdown.table, VERDICT: markdown.verdict, TOOK: markdown.took, OURS: markdown.ours}
+    written = {
+        interactive.MIME: markdown.live,
+        TABLE: markdown.table,
+        VERDICT: markdown.verdict,
+        TOOK: markdown.took,
+        OURS: markdown.ours,
+    }
     cells = []
     for cell in notebook.cells:
         cells.append(cell)
