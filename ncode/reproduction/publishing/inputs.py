@@ -66,7 +66,7 @@ def experiments(modules: Iterable[str]) -> set[str]:
 
 
 def _is_of(name: str, known: set[str], wanted: set[str]) -> bool:
-    """Whether ``name`` belongs to one of ``wanted``: a name begins with its owner's; what nobody owns is everybody's."""
+    """Tell if ``name`` is of one of ``wanted``: it begins with its owner's name; what nobody owns is everybody's."""
     owners = [one for one in known if name == one or name.startswith((f"{one}_", f"{one}."))]
     return not owners or max(owners, key=len) in wanted
 
