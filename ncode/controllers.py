@@ -45,6 +45,7 @@ class OpenLoop(nn.Module):
         self,
         inputs: int,
         outputs: int,
+        *,
         hidden: Sequence[int] = (),
         activation: str = "tanh",
         spread: float = 0.1,
@@ -106,6 +107,7 @@ class ClosedLoop(nn.Module):
         self,
         state: int,
         control: int,
+        *,
         hidden: Sequence[int] = (32,),
         activation: str = "tanh",
         spread: float = 0.1,
@@ -166,6 +168,7 @@ class KernelController(OpenLoop):
     def __init__(
         self,
         field: ConvBlock,
+        *,
         steer: str | Iterable[str],
         channels: int,
         hidden: int = 10,
@@ -176,7 +179,7 @@ class KernelController(OpenLoop):
         if channels > field.shape[0]:
             raise ValueError(f"channels: must be at most the state's {field.shape[0]}, not {channels}")
         scales = field.scales(steer)
-        super().__init__(channels * math.prod(field.shape[1:]), len(scales), (hidden,), spread=1.0)
+        super().__init__(channels * math.prod(field.shape[1:]), len(scales), hidden=(hidden,), spread=1.0)
         self.channels = channels
         self.activation = activation_function(activation) if activation else _identity
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()

@@ -1,7 +1,7 @@
 """Stage a book: executed notebooks and pages, under the repository's own paths, ready for Jupyter Book.
 
 Launch links are made from these paths: a page staged at ``notebooks/05_reflection.ipynb`` opens the file of
-that name in the repository. Tables become numbered tables, verdicts become admonitions, and what notebooks
+that name in the repository. Figures and tables are numbered, verdicts become admonitions, and what notebooks
 recorded fills the pages on results and on reproducing.
 """
 
@@ -18,7 +18,7 @@ import yaml
 
 from ncode.reproduction.interactive import figure as interactive
 from ncode.reproduction.publishing import markdown
-from ncode.reproduction.publishing.display import OURS, TABLE, TOOK, VERDICT
+from ncode.reproduction.publishing.display import FIGURE, OURS, TABLE, TOOK, VERDICT
 from ncode.reproduction.publishing.sync import BRANCH, repository_url
 
 _FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
@@ -26,7 +26,7 @@ _FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as its notebook made it: a picture in PNG, and what the cell's metadata say of it."""
+    """A figure as its notebook made it: a picture in PNG, and what its page says of it."""
 
     notebook: str
     png: bytes
@@ -111,20 +111,21 @@ def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> N
         recorded.live[shown["name"]] = {**shown, "notebook": name}
     for took in _shown(notebook, TOOK):
         recorded.took[name] = dict(took)
-    for cell in notebook.cells:
-        said = cell.metadata.get("mystnb", {})
-        pictures = [
-            output["data"]["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-        ]
-        if "figure" in said and pictures:
-            recorded.figures[said["figure"]["name"]] = Figure(
-                name, base64.b64decode(pictures[0]), said["figure"]["caption"], said.get("image", {}).get("alt", "")
-            )
+    for data in _outputs(notebook, FIGURE):
+        shown = data[FIGURE]
+        recorded.figures[shown["name"]] = Figure(
+            name, base64.b64decode(data["image/png"]), shown["caption"], shown["alt"]
+        )
 
 
 def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
+    return [data[mime] for data in _outputs(notebook, mime)]
+
+
+def _outputs(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
+    """What the notebook's cells put out that has the type ``mime``, in all its types."""
     return [
-        output["data"][mime]
+        output["data"]
         for cell in notebook.cells
         if cell.cell_type == "code"
         for output in cell.outputs
@@ -133,8 +134,9 @@ def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
 
 
 def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put a Markdown cell in the place of every table, verdict and record of what the page took."""
+    """Put a Markdown cell in the place of every figure, table, verdict and record of what the page took."""
     written = {
+        FIGURE: markdown.numbered_figure,
         interactive.MIME: markdown.live,
         TABLE: markdown.table,
         VERDICT: markdown.verdict,
