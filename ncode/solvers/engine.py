@@ -72,8 +72,8 @@ def steps(
             ends = [times[0], times[-1]] if between else times
             yield from adaptive_steps(step, state, ends, adaptive(solver, first), count, (), state[0].dtype.to_real())
         else:
-            n = step_count(times[0], times[-1], solver)
-            if n:
+            if times[-1] != times[0]:
+                n = solver.count(times[0], times[-1])
                 yield from fixed_steps(step, state, times[0], times[-1], n, count)
     except Stopped as stop:
         raise failure(stop.reason, stop.t, stop.x, count.spent, blame if stop.errors is None else stop.errors) from None
@@ -92,13 +92,6 @@ def adaptive(solver: Solver, first: float | None = None) -> Adaptive:
         solver.max_step,
         solver.jumps,
     )
-
-
-def step_count(first: float, last: float, solver: Solver) -> int:
-    """As many equal steps as keep the step length horizon / steps, whatever interval is asked for."""
-    # A horizon that float32 has rounded is no reason for a sliver of a step.
-    ratio = abs(last - first) / abs(solver.horizon) * solver.steps
-    return max(1, math.ceil(ratio * (1 - 1e-6) - 1e-6)) if first != last else 0
 
 
 def end_of(taken: Iterable[Taken], state: State) -> State:

@@ -24,7 +24,7 @@ RECENT = 64
 
 
 class Stopped(Exception):
-    """A solve that cannot go on: the loop's own report, which :func:`~ncode.solve` turns into a ``SolveError``.
+    """A solve that cannot go on: the loop's own report, which its caller turns into a ``SolveError``.
 
     Attributes:
         reason: as of ``SolveError``.

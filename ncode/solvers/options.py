@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral, Real
 
 from ncode.solvers.norms import NORMS
@@ -27,8 +27,10 @@ class Solver:
             fixed steps (``euler``, ``midpoint``, ``heun``, ``heun3``, ``rk4``): see :mod:`ncode.solvers.tableaus`.
         rtol, atol: the *local* error that one adaptive step may make, relative and absolute; a tuple gives one for
             every part of the state. They bound no global error: see :meth:`~ncode.models.Flow.solver_error`.
-        horizon: T, where the flow ends; negative to run backward in time.
-        steps: number of fixed steps over the horizon; ignored by the adaptive methods.
+        steps: of a method with fixed steps: how many equal steps one solve takes from its first time to its last,
+            whatever lies between. 10 where neither this nor ``step_size`` is given.
+        step_size: of a method with fixed steps, instead of ``steps``: the length of a step, in units of time. A solve
+            takes as few equal steps as are no longer.
         gradients: ``"direct"``, backpropagation through the steps that were taken; ``"checkpointed"``, the same
             gradient, in memory that grows as the steps' square root: steps are taken again, backward; or
             ``"adjoint"``, a second solve backward in time whose memory does not grow with the number of steps.
@@ -53,14 +55,16 @@ class Solver:
             has direct gradients only, and no step options.
 
     Raises:
-        ValueError: naming the option that makes no sense.
+        ValueError: naming the option that makes no sense; where both ``steps`` and ``step_size`` are given, or either
+            with an adaptive method.
     """
 
     method: str = "dopri5"
+    _: KW_ONLY
     rtol: float | tuple[float, ...] = 1e-3
     atol: float | tuple[float, ...] = 1e-3
-    horizon: float = 1.0
-    steps: int = 10
+    steps: int | None = None
+    step_size: float | None = None
     gradients: str = "direct"
     norm: str = "worst"
     max_nfe: int = 10_000
@@ -85,14 +89,19 @@ class Solver:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(known)}")
         for name in ("rtol", "atol"):
             value = getattr(self, name)
-            for part in value if isinstance(value, tuple | list) and value else (value,):
+            for part in value if isinstance(value, tuple) and value else (value,):
                 _must_lie(name, part, 0.0)
-        _must_lie("horizon", self.horizon, -math.inf)
-        if self.horizon == 0:
-            raise ValueError("horizon: must not be zero")
+        fixed = [name for name in ("steps", "step_size") if getattr(self, name) is not None]
+        if "step_size" in fixed:
+            _must_lie("step_size", self.step_size, 0.0)
         for name, least in (("steps", 1), ("max_nfe", 1), ("checkpoints", 0)):
-            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < least:
-                raise ValueError(f"{name}: must be an integer, at least {least}, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if (name != "steps" or name in fixed) and (not isinstance(value, Integral) or value < least):
+                raise ValueError(f"{name}: must be an integer, at least {least}, not {value!r}")
+        if len(fixed) == 2:
+            raise ValueError("steps, step_size: one says what the other would; give one of them")
+        if fixed and self.adaptive:
+            raise ValueError(f"{fixed[0]}: {self.method} chooses its own steps; fixed steps take {', '.join(FIXED)}")
         if self.refine not in (True, False):
             raise ValueError(f"refine: must be True or False, not {self.refine!r}")
         self._check_steps()
@@ -119,6 +128,20 @@ class Solver:
     @property
     def adaptive(self) -> bool:
         return self.method in ADAPTIVE
+
+    def count(self, first: float, last: float) -> int:
+        """The number of equal fixed steps that a solve takes from ``first`` to ``last``."""
+        if self.step_size is None:
+            return self.steps or 10
+        # No sliver of a step where the interval is no float multiple of the step, in float32 as in float64.
+        slack = max(1e-6, 5e-7 * max(abs(first), abs(last)) / self.step_size)
+        return max(1, math.ceil(abs(last - first) / self.step_size - slack))
+
+    def for_stretches(self, duration: float) -> Solver:
+        """The same for solves of stretches of an interval of length ``duration``: with steps as long as there."""
+        if self.adaptive or self.step_size is not None:
+            return self
+        return replace(self, steps=None, step_size=abs(duration) / (self.steps or 10))
 
 
 def _must_lie(name: str, value: object, low: float, high: float = math.inf) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from ncode.solvers.engine import failure, finite, step_count
+from ncode.solvers.engine import failure, finite
 from ncode.solvers.errors import SolveError
 from ncode.solvers.norms import per_sample
 from ncode.solvers.options import NFE, Solver
@@ -104,10 +104,10 @@ class _Watch:
 
 
 def _grid(solver: Solver):
-    """Equal steps, as many as keep the step length horizon / steps, whatever interval is asked for."""
+    """Equal steps: torchdiffeq's own grid may add a sliver of a step."""
 
     def grid(f, state, t):
-        n = step_count(float(t[0]), float(t[-1]), solver)
+        n = solver.count(float(t[0]), float(t[-1]))
         points = torch.linspace(float(t[0]), float(t[-1]), n + 1, dtype=t.dtype, device=t.device)
         points[0], points[-1] = t[0], t[-1]
         return points

@@ -88,7 +88,8 @@ class _Adjoint(torch.autograd.Function):
         # A step may have ended at an output time, whose own state is the same.
         nodes += [Node(time, states[n * i : n * (i + 1)]) for i, time in enumerate(ctx.kept) if time not in times]
         nodes.sort(key=lambda node: node.t, reverse=times[-1] > times[0])
-        solve = Backward(ctx.f, ctx.solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
+        solver = ctx.solver.for_stretches(times[-1] - times[0])
+        solve = Backward(ctx.f, solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
         start = tuple(part[0] for part in path)
         if ctx.velocity is not None:
             must_be_alike(ctx.f(clock(times[0], start), start), ctx.velocity)
