@@ -30,6 +30,7 @@ from ncode.solvers.dispatch import solve
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.times import Times
 
 
 class Trajectory(NamedTuple):
@@ -101,7 +102,7 @@ class Flow(nn.Module):
         path, _ = self._path(x0, [0.0, self.horizon])
         return path[0][-1]
 
-    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
+    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Times) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
 
         With dopri5 the times before the last are interpolated within its steps; any other adaptive method ends a step
@@ -111,8 +112,8 @@ class Flow(nn.Module):
             SolveError, ValueError: as :meth:`forward`.
         """
         path, problem = self._path(x0, t)
-        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        return Trajectory(times, path[0], self._control(path, problem))
+        times = t if isinstance(t, Tensor) else torch.tensor([float(time) for time in t], dtype=x0.dtype)
+        return Trajectory(times.to(x0.device), path[0], self._control(path, problem))
 
     def solver_error(self, x0: Float[Tensor, "batch *state"], *, tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
         """Every sample's global error at T: the distance to a tight reference solve in float64.
@@ -135,7 +136,7 @@ class Flow(nn.Module):
                 module.training = True
         return error.flatten(1).norm(dim=1)
 
-    def solve(self, f: RightHandSide, state: State, t: Tensor, captured: Sequence[Tensor], costs: int = 0) -> State:
+    def solve(self, f: RightHandSide, state: State, t: Times, captured: Sequence[Tensor], costs: int = 0) -> State:
         """One solve with this model's solver, of its own problem or of one built on it; sets :attr:`nfe`.
 
         Arguments as of :func:`ncode.solvers.dispatch.solve`; the field's parameters are captured besides.
@@ -155,11 +156,10 @@ class Flow(nn.Module):
             raise
         return path
 
-    def _path(self, x0: Tensor, t: Tensor | Sequence[float]) -> tuple[State, Problem]:
+    def _path(self, x0: Tensor, t: Times) -> tuple[State, Problem]:
         self._check(x0)
         problem = self.problem(x0)
-        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        return self.solve(problem.f, problem.state, times, problem.captured), problem
+        return self.solve(problem.f, problem.state, t, problem.captured), problem
 
     def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
