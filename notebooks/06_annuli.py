@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Concentric annuli
@@ -36,7 +45,7 @@ from IPython.display import Markdown
 from torch.nn import functional as F
 
 from ncode.reproduction.experiments import annuli, toy
-from ncode.reproduction.experiments.annuli import steering
+from ncode.reproduction.experiments.annuli import steering, tables
 from ncode.reproduction.metrics.intervals import ratio_interval
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
@@ -245,8 +254,8 @@ plt.show()
 
 # %%
 rays = [
-    [steering.portraits(record.model()[0], angle) for angle in steering.ANGLES]
-    for record in records["open"]
+    [steering.portraits(flow, angle) for angle in steering.ANGLES]
+    for flow in (run.model()[0] for run in records["open"])
 ]
 found = [steering.bifurcations(seed) for seed in rays]
 
@@ -285,7 +294,7 @@ plt.show()
 # its biases, its weights, its first or its last layer, or everything.
 
 # %% tags=["hide-input"]
-rows = steering.rows(recordings.find("annuli_steering"))
+rows = tables.steered(recordings.find("annuli_steering"))
 shown = page.table(
     "tab-annuli-steering",
     "By what is steered, recorded runs. Open loop: rays whose ends have different portraits, and changes that lie in "

@@ -1,6 +1,7 @@
 """AutoN-CODE and its rivals: one interface, Table A.1's shapes, what normalises the control, whole training runs."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -233,7 +234,9 @@ def test_recordings_name_their_runs():
     for plan in autoencoding.experiment.planned().values():
         planned = plan.configs()
         assert len(set(planned)) == len(planned)
-        assert [config.seed for config in planned] == sorted(config.seed for config in planned)
+        # What is asked first comes first; within that and behind it, seed by seed.
+        seeds = [config.seed for config in planned]
+        assert sum(a > b for a, b in itertools.pairwise(seeds)) <= 1
 
 
 def test_the_splits_are_floats_between_0_and_1():
