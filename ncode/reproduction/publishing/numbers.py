@@ -98,18 +98,13 @@ def interval(bounds: tuple[float | int, float | int], digits: int = 2) -> str:
     low, high = bounds
     if math.isnan(low) or math.isnan(high):
         return UNDEFINED
-    power = _power(max(abs(low), abs(high)), digits) if low or high else 0
-    if _SMALLEST <= power < _LARGEST or not math.isfinite(low + high):
-        return f"[{_within(low, high, digits)}, {_within(high, low, digits)}]"
-    low, high = low / 10.0**power, high / 10.0**power
-    return f"[{_within(low, high, digits)}, {_within(high, low, digits)}]{_times(power)}"
-
-
-def _within(value: float, other: float, digits: int) -> str:
-    """A bound, written plainly where it is small beside the other one."""
-    if value and abs(value) < 10.0**_SMALLEST <= abs(other):
-        return _plain(value, digits - 1 - _power(other, digits))
-    return number(float(value), digits)
+    low, high = float(low), float(high)
+    powers = [_power(bound, digits) for bound in (low, high) if bound and math.isfinite(bound)]
+    power = max(powers, default=0)
+    # Bounds that both need a power of ten, and nearly the same one, share it.
+    if not (powers and not _SMALLEST <= power < _LARGEST and min(powers) >= power - 2) or not math.isfinite(low + high):
+        return f"[{number(low, digits)}, {number(high, digits)}]"
+    return f"[{number(low / 10.0**power, digits)}, {number(high / 10.0**power, digits)}]{_times(power)}"
 
 
 def _whole_or(value: float, digits: int) -> str:
