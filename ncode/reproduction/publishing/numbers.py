@@ -94,7 +94,11 @@ def share(value: float | int, digits: int = 2) -> str:
 
 
 def interval(bounds: tuple[float | int, float | int], digits: int = 2) -> str:
-    """An interval, such as ``[230, 1000]`` or ``[0.3, 1.2] × 10⁻⁴``; a dash where it is not defined."""
+    """An interval, such as ``[230, 1000]`` or ``[0.30, 1.20] × 10⁻⁴``; a dash where it is not defined.
+
+    Args:
+        digits: each bound's significant digits, at least; it has more where the bounds would look alike.
+    """
     low, high = bounds
     if math.isnan(low) or math.isnan(high):
         return UNDEFINED
@@ -103,8 +107,16 @@ def interval(bounds: tuple[float | int, float | int], digits: int = 2) -> str:
     power = max(powers, default=0)
     # Bounds that both need a power of ten, and nearly the same one, share it.
     if not (powers and not _SMALLEST <= power < _LARGEST and min(powers) >= power - 2) or not math.isfinite(low + high):
-        return f"[{number(low, digits)}, {number(high, digits)}]"
-    return f"[{number(low / 10.0**power, digits)}, {number(high / 10.0**power, digits)}]{_times(power)}"
+        return f"[{_bound(low, high - low, digits)}, {_bound(high, high - low, digits)}]"
+    low, high = low / 10.0**power, high / 10.0**power
+    return f"[{_bound(low, high - low, digits)}, {_bound(high, high - low, digits)}]{_times(power)}"
+
+
+def _bound(value: float, width: float, digits: int) -> str:
+    """A bound with so many significant digits, or as many as the interval's width needs to be seen."""
+    if value and math.isfinite(width) and width > _ROUNDING * abs(value):
+        digits = min(max(digits, 1 + _power(value, digits) - _last_place(width)), _MOST_DIGITS)
+    return number(value, digits)
 
 
 def _whole_or(value: float, digits: int) -> str:
