@@ -74,7 +74,7 @@ def separates(records: Records) -> dict[str, bool]:
     def larger(name: str) -> bool:
         return all(node.metrics[name] > run.metrics[name] for node, run in pairs)
 
-    return {
+    answers = {
         "NODE leaves part of the dense grid wrong": min(metric(records["node"], "grid_error")) > 0,
         "open and closed loop: every test point right": min(metric(controlled, "accuracy")) == 1,
         "open and closed loop: no point of the dense grid wrong": max(metric(controlled, "grid_error")) == 0,
@@ -84,6 +84,7 @@ def separates(records: Records) -> dict[str, bool]:
         ),
         "simpler paths: their detours are smaller": larger("detour"),
     }
+    return {name: bool(held) for name, held in answers.items()}
 
 
 def all_right(records: Records) -> list[str]:
