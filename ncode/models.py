@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, flag, function, instance, integer, optional, words
 from ncode.controllers import OpenLoop
 from ncode.fields.base import Field, Reads
 from ncode.solvers.dispatch import solve
@@ -64,6 +65,7 @@ class Flow(nn.Module):
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
+    @arguments(solver=optional(instance(Solver)))
     def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
         super().__init__()
         if not isinstance(field, Field):
@@ -207,6 +209,7 @@ class AugmentedNeuralODE(Flow):
         ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
     """
 
+    @arguments(augment=integer(), project=flag)
     def __init__(
         self,
         field: Field,
@@ -280,6 +283,7 @@ class NCODE(Flow):
             a parameter that is steered.
     """
 
+    @arguments(gamma=optional(function), g=optional(function), steer=words)
     def __init__(
         self,
         field: Field,
