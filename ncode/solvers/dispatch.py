@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ncode.fields.kernels import Kernel
+from ncode.solvers import bound
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
@@ -25,6 +27,7 @@ def solve(
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
     names: Sequence[str] = (),
+    kernel: Kernel | None = None,
 ) -> tuple[State, NFE]:
     """Solve z' = f(t, z), z(t[0]) = ``state``.
 
@@ -41,6 +44,8 @@ def solve(
         costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
+        kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
+            weights. Used where the solver allows it.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -52,6 +57,11 @@ def solve(
             than parts of z's shapes and dtypes, or changes z in place.
     """
     _check(state, t)
+    if kernel is not None and not t.requires_grad:
+        times = t.tolist()
+        if bound.can(solver, times):
+            nfe = NFE()
+            return bound.integrate(kernel, state, times, solver, nfe), nfe
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE()
     if solver.gradients == "adjoint" and torch.is_grad_enabled():

@@ -33,6 +33,8 @@ class Solver:
         refine: with the adjoint, what happens where the state found backward misses a checkpoint: ``True`` solves
             that stretch again with more checkpoints, until it does not; ``False`` goes on with a
             :class:`ncode.solvers.adjoint.theorem_1.ReconstructionWarning`, and a gradient that may be anything.
+        kernels: let fields that know their own vector-Jacobian product compute with it (see
+            :mod:`ncode.fields.kernels`); otherwise every field goes through autograd.
 
     Raises:
         ValueError: naming the option that makes no sense.
@@ -48,6 +50,7 @@ class Solver:
     max_nfe: int = 10_000
     checkpoints: int = 16
     refine: bool = True
+    kernels: bool = True
 
     def __post_init__(self):
         if self.method not in ADAPTIVE + FIXED:
