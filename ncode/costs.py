@@ -62,6 +62,7 @@ class PathCost(NamedTuple):
 def path_cost(
     model: Flow,
     x0: Float[Tensor, "batch *state"],
+    *,
     running: Running | None = None,
     terminal: Terminal | None = None,
     discrete: Discrete | None = None,
@@ -89,7 +90,8 @@ def path_cost(
     """
     model._check(x0)
     problem = model.problem(x0)
-    times = torch.as_tensor([0.0, model.solver.horizon] if t is None else t, dtype=x0.dtype, device=x0.device)
+    given = [0.0, model.horizon] if t is None else t
+    times = torch.as_tensor(given, dtype=x0.dtype, device=x0.device)
     start = problem.state[0]
 
     def with_cost(time, z):
@@ -102,7 +104,7 @@ def path_cost(
         return (*velocity, _one_each(running(point), x, "running"))
 
     state = (*problem.state, start.new_zeros(len(start)))
-    *path, c = model.solve(with_cost, state, times, (*problem.captured, *captured), costs=1)
+    *path, c = model.solve(with_cost, state, given, (*problem.captured, *captured), costs=1)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]
     cost = c[-1]
     if terminal is not None:

@@ -27,6 +27,13 @@ Loss = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, Mapping[str, floa
 """From the model and a batch to the loss and any metrics to keep beside it."""
 
 
+Schedule = Callable[[float, "History"], float]
+"""From progress in [0, 1) and the history so far to what the optimiser's learning rates are multiplied by.
+
+A function of these alone, so that nothing of it needs resuming.
+"""
+
+
 class TrainingError(RuntimeError):
     """Training that cannot go on: too many steps failed in a row."""
 
@@ -114,7 +121,7 @@ def fit(
     optimiser: torch.optim.Optimizer,
     *,
     clip: float | None = None,
-    schedule: Callable[[float], float] | None = None,
+    schedule: Schedule | None = None,
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     evaluate_every: int = 100,
     until: Callable[[History], bool] | None = None,
@@ -136,8 +143,7 @@ def fit(
         iterations: how many steps in all, those before the checkpoint included.
         optimiser: over the model's parameters.
         clip: largest norm of the gradient, where it is clipped.
-        schedule: from progress in [0, 1) to what the optimiser's learning rates are multiplied by, such as
-            :func:`cosine`; a function of the iteration alone, so that nothing of it needs resuming.
+        schedule: of the learning rate, such as :func:`cosine` or :class:`Plateaus`; see :data:`Schedule`.
         evaluate: called without gradients every ``evaluate_every`` iterations and after the last.
         until: stop early when this is true of the history.
         patience: how many steps in a row may fail before training gives up.
@@ -159,7 +165,7 @@ def fit(
         if schedule is not None:
             for group in optimiser.param_groups:
                 # Kept in the group, and so in the checkpoint: a resumed group's "lr" is the last scheduled one.
-                group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(k / iterations)
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(k / iterations, history)
         try:
             value, metrics = _step(model, loss, batches[k], optimiser, clip)
             failed_in_a_row = 0
@@ -191,9 +197,39 @@ def fit(
     return history
 
 
-def cosine(progress: float) -> float:
+def cosine(progress: float, history: History | None = None) -> float:
     """From 1 to 0 along half a cosine."""
     return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Plateaus:
+    """A :data:`Schedule` that halves the rate every time an evaluation's loss plateaus.
+
+    A plateau is ``patience`` evaluations in a row that bring no loss below the best so far, by more than ``threshold``
+    of it. Counting begins anew after each. A failed evaluation's NaN brings nothing.
+
+    Attributes:
+        name: of the evaluation.
+        patience: evaluations.
+        threshold: a share of the best loss.
+    """
+
+    name: str
+    patience: int
+    threshold: float = 1e-4
+
+    def __call__(self, progress: float, history: History) -> float:
+        best, waited, halvings = math.inf, 0, 0
+        for loss in history.evaluations.get(self.name, ()):
+            needed = best - self.threshold * abs(best) if math.isfinite(best) else best
+            if loss < needed:
+                best, waited = loss, 0
+            else:
+                waited += 1
+            if waited == self.patience:
+                waited, halvings = 0, halvings + 1
+        return 0.5**halvings
 
 
 def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, float]]:
@@ -203,8 +239,10 @@ def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, floa
     if not torch.isfinite(value):
         raise FloatingPointError("non-finite loss")
     value.backward()
-    # Without clipping the norm is all that is wanted: gradients are then multiplied by 1.
-    norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if clip is not None:
+        nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
     if not torch.isfinite(norm):
         raise FloatingPointError("non-finite gradient")
     optimiser.step()

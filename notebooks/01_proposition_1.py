@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Proposition 1
@@ -136,13 +145,13 @@ tight = {"method": "dopri8", "rtol": 1e-13, "atol": 1e-13}
 
 def open_loop(T):
     return NCODE(
-        Against(), gamma=DataControl(), solver=Solver(**tight, horizon=T)
+        Against(), gamma=DataControl(), horizon=T, solver=Solver(**tight)
     )
 
 
 def closed_loop(T):
     return NCODE(
-        Velocity(1), g=Restoring(), solver=Solver(**tight, horizon=T)
+        Velocity(1), g=Restoring(), horizon=T, solver=Solver(**tight)
     ).double()
 
 
@@ -174,7 +183,7 @@ for (name, model, exact), end in zip(
     cases, ("$0$", "$0$", "$-x(0)$"), strict=True
 ):
     evaluations = model.nfe.forward
-    model.solver = Solver(horizon=model.solver.horizon)
+    model.solver = Solver()
     with torch.no_grad():
         default = (model(grid) - exact).abs().max().item()
     measured = model.solver_error(grid).max().item()

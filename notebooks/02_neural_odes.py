@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Neural ODEs
@@ -82,8 +91,7 @@ reference = Solver("dopri8", rtol=1e-12, atol=1e-12)
 # %%
 def flow(T, solver=reference, field=field):
     """Φ(·, T) as a module."""
-    options = {**vars(solver), "horizon": T}
-    return NeuralODE(field, Solver(**options))
+    return NeuralODE(field, horizon=T, solver=solver)
 
 
 with torch.no_grad():
@@ -96,7 +104,9 @@ points = torch.cartesian_prod(side, side)
 with torch.no_grad():
     arrows = field(torch.tensor(0.0), points, {})
     forward, backward = (
-        NeuralODE(field, reference).trajectory(x0[:8], torch.linspace(0, T, 81)).x
+        NeuralODE(field, solver=reference)
+        .trajectory(x0[:8], torch.linspace(0, T, 81))
+        .x
         for T in (1.0, -1.0)
     )
 figure, axes = style.panels(1, width=4.4, height=4.0)
@@ -151,7 +161,7 @@ def returned(rate, tolerance):
     there, back = (flow(T, solver, Contracted(field, rate)) for T in (1.0, -1.0))
     with torch.no_grad():
         distance = (back(there(x0)) - x0).norm(dim=1).max().item()
-    return distance, there.solver_error(x0, 1e-12).max().item()
+    return distance, there.solver_error(x0, tolerance=1e-12).max().item()
 
 
 errors = {
@@ -243,7 +253,7 @@ for k in range(settings["fields"]):
         nn.init.normal_(parameter)
     with torch.no_grad():
         bundles.append(
-            NeuralODE(one, Solver(rtol=1e-9, atol=1e-9))
+            NeuralODE(one, solver=Solver(rtol=1e-9, atol=1e-9))
             .trajectory(line, times)
             .x[..., 0]
         )

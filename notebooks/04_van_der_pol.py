@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Van der Pol
@@ -286,9 +295,7 @@ with torch.no_grad():
     starts = torch.full((len(last), 1), START)
     solver_error = {}
     for horizon in horizons:
-        model.solver = van_der_pol.Solver(
-            rtol=example.tolerance, atol=example.tolerance, horizon=horizon
-        )
+        model.horizon = horizon
         solver_error[horizon] = model.solver_error(starts).max().item()
 Markdown(
     "Worst start's global solver error: "

@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Reflection
@@ -37,10 +46,9 @@ from ncode.reproduction.experiments.reflection import experiment as reflection
 from ncode.reproduction.metrics.intervals import (
     geometric_interval,
     ratio_interval,
-    span,
-    spread,
 )
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import store
 
@@ -222,12 +230,12 @@ page.table(
     [
         [
             style.LABELS[model],
-            spread(mse[model]),
-            span(geometric_interval(mse[model])),
+            numbers.spread(mse[model]),
+            numbers.interval(geometric_interval(mse[model])),
             "1"
             if model == "node"
-            else span(ratio_interval(mse["node"], mse[model])),
-            spread([record.metrics["nfe"] for record in runs_]),
+            else numbers.interval(ratio_interval(mse["node"], mse[model])),
+            numbers.spread([record.metrics["nfe"] for record in runs_]),
             f"{runs_[0].metrics['parameters']:.0f}",
             f"{max(record.metrics['solver_error'] for record in runs_):.1e}",
         ]

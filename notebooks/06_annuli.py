@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Concentric annuli
@@ -38,13 +47,9 @@ from torch.nn import functional as F
 from ncode.reproduction.experiments import toy
 from ncode.reproduction.experiments.annuli import experiment as annuli
 from ncode.reproduction.experiments.annuli import steering
-from ncode.reproduction.metrics.intervals import (
-    percent,
-    ratio_interval,
-    span,
-    spread,
-)
+from ncode.reproduction.metrics.intervals import ratio_interval
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings, store
 
@@ -339,19 +344,19 @@ page.table(
         [
             style.LABELS[model],
             f"{metric(model, 'parameters')[0]:.0f}",
-            percent(metric(model, "accuracy")),
-            spread(metric(model, "cross_entropy")),
+            numbers.percent(metric(model, "accuracy")),
+            numbers.spread(metric(model, "cross_entropy")),
             "1"
             if model == "node"
-            else span(
+            else numbers.interval(
                 ratio_interval(
                     metric("node", "cross_entropy"),
                     metric(model, "cross_entropy"),
                 )
             ),
-            percent(metric(model, "grid_error")),
-            spread(metric(model, "nfe")) if model != "gamma" else "–",
-            spread(metric(model, "detour"), 3) if model != "gamma" else "–",
+            numbers.percent(metric(model, "grid_error")),
+            numbers.spread(metric(model, "nfe")) if model != "gamma" else "–",
+            numbers.spread(metric(model, "detour")) if model != "gamma" else "–",
             f"{max(metric(model, 'solver_error')):.1e}"
             if model != "gamma"
             else "–",

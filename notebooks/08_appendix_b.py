@@ -12,12 +12,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Appendix B
@@ -103,8 +112,10 @@ def build(closed):
     torch.manual_seed(0)
     field = MLP(2, [8])
     m = field.size()
-    g = ClosedLoop(2, m, [16], spread=0.5) if closed else None
-    return NCODE(field, gamma=OpenLoop(2, m, [16], spread=1.0), g=g).double()
+    g = ClosedLoop(2, m, hidden=[16], spread=0.5) if closed else None
+    return NCODE(
+        field, gamma=OpenLoop(2, m, hidden=[16], spread=1.0), g=g
+    ).double()
 
 
 def gradient(end, model):

@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Pattern memorisation
@@ -42,9 +51,9 @@ from ncode.reproduction.experiments.pattern_memorisation.analysis import (
     select,
 )
 from ncode.reproduction.experiments.pattern_memorisation.experiment import Config
-from ncode.reproduction.metrics.intervals import spread
 from ncode.reproduction.models.memory import chance, episodes
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings, store
 
@@ -457,7 +466,7 @@ rows = [
         name,
         str(len(made)),
         *(
-            spread([scale * run.metrics[key] for run in made])
+            numbers.spread([scale * run.metrics[key] for run in made])
             for key, scale in zip(measured, scales, strict=True)
         ),
     ]
@@ -496,7 +505,7 @@ for n, made, fixed in ((1000, large, large), (bits, live, controls)):
         nearest = errors(fixed, learner="oracle", **case)
         if trained_errors and rule:
             cells = [
-                spread([100 * value for value in values])
+                numbers.spread([100 * value for value in values])
                 for values in (trained_errors, rule, nearest)
             ]
             label = [str(n), str(m), f"{p:g}", f"{50 * p:g}"]
@@ -597,8 +606,8 @@ for (kind, *_), made in {**trained_baselines, **broken}.items():
             f"{rate:g}{at_edge(rate)}",
             str(facts["iterations"] * facts["batch"]),
             str(len(made)),
-            spread([100 * value for value in errors(made)], 3),
-            spread([100 * run.metrics["unknown_error"] for run in made], 3),
+            numbers.spread([100 * value for value in errors(made)]),
+            numbers.spread([100 * run.metrics["unknown_error"] for run in made]),
             f"{100 * analysis.last_change(made):+.2f}",
             PAPER[kind],
         ]

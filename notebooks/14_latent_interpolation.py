@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Latent interpolation
@@ -39,8 +48,9 @@ from ncode.reproduction.experiments.latent_interpolation import experiment as ta
 from ncode.reproduction.experiments.latent_interpolation.analysis import label
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import below, difference, metric
-from ncode.reproduction.metrics.intervals import interval, is_below, span, spread
+from ncode.reproduction.metrics.intervals import interval, is_below
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import store
 
@@ -181,7 +191,7 @@ page.table(
         [
             name,
             label(model),
-            *(spread(metric(of_model, column), 3) for column in COLUMNS),
+            *(numbers.spread(metric(of_model, column)) for column in COLUMNS),
         ]
         for name, runs_ in named.items()
         for model, of_model in runs_.items()
@@ -233,7 +243,7 @@ other = metric(records["ncode"], "excess").mean()
 Markdown(
     f"**Smooth is not enough.** The cross-fade's path length is {fade:.2f} times a straight path's, AutoN-CODE's "
     f"{other:.2f} times. Half-way, AutoN-CODE's distance minus the cross-fade's is "
-    f"{span(difference(records, 'ncode', 'pixels', 'half_way'), 3)} (95 % interval)."
+    f"{numbers.interval(difference(records, 'ncode', 'pixels', 'half_way'), 3)} (95 % interval)."
 )
 
 # %% [markdown]

@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Augmented neural ODEs
@@ -40,8 +49,9 @@ from ncode.reproduction.experiments.augmentation import experiment as augmentati
 from ncode.reproduction.experiments.image_classification import analysis as images
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import metric
-from ncode.reproduction.metrics.intervals import is_above, percent, span, spread
+from ncode.reproduction.metrics.intervals import is_above
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings, store
 
@@ -165,7 +175,7 @@ line = torch.linspace(-2, 2, 12).double().unsqueeze(1)
 t = torch.linspace(0, 1, 41)
 shades = plt.get_cmap("cividis")(np.linspace(0, 0.9, 12))
 flow, step = (
-    NeuralODE(analysis.wild_field(1, broken(1)), solver)
+    NeuralODE(analysis.wild_field(1, broken(1)), solver=solver)
     for solver in (analysis.ACCURATE, analysis.COARSE)
 )
 with torch.no_grad():
@@ -180,7 +190,7 @@ for panel, solver, title in zip(
     ("the flow", "one Euler step"),
     strict=True,
 ):
-    flow = NeuralODE(analysis.wild_field(2, broken(2)), solver)
+    flow = NeuralODE(analysis.wild_field(2, broken(2)), solver=solver)
     with torch.no_grad():
         for radius, shade in zip((0.4, 0.7, 1.0), shades[::5], strict=True):
             panel.plot(*flow(radius * circle).T, color=shade)
@@ -268,9 +278,9 @@ page.table(
     [
         [
             style.LABELS[f"p{p}"],
-            spread(metric(runs_, "mse")),
+            numbers.spread(metric(runs_, "mse")),
             f"{metric(runs_, 'mse').min():.3g}",
-            spread(metric(runs_, "nfe"), 3),
+            numbers.spread(metric(runs_, "nfe")),
             f"{runs_[0].metrics['parameters']:.0f}",
         ]
         for p, runs_ in flip.items()
@@ -386,7 +396,7 @@ def at_level(runs_, name, level, scale=1.0):
     """A series at equal training loss: mean ± standard deviation, and how many seeds got there."""
     values = scale * analysis.when(runs_, name, level)
     known = values[np.isfinite(values)]
-    return f"{spread(known)} ({len(known)})" if len(known) else "– (0)"
+    return f"{numbers.spread(known)} ({len(known)})" if len(known) else "– (0)"
 
 
 page.table(
@@ -440,7 +450,7 @@ page.table(
         [
             f"{TITLES[study]} ({where[study]}, seeds: {of_seeds[study]})",
             str(p),
-            percent(metric(runs_, "error")),
+            numbers.percent(metric(runs_, "error")),
             share(holds(metric(runs_, "separation"), lambda v: v > 0)),
             share(holds(metric(runs_, "separation_trained"), lambda v: v > 0)),
             *(
@@ -490,12 +500,12 @@ page.table(
         [
             f"{TITLES[study]} ({where[study]}, seeds: {of_seeds[study]})",
             str(p),
-            spread(metric(runs_, "nfe"), 3),
-            spread(metric(runs_, "nfe_worst"), 3),
-            spread(analysis.growth(runs_)),
-            spread(metric(runs_, "detour"), 3),
-            span(against(study, "nfe", p), 3) if p else "1",
-            span(against(study, "detour", p), 3) if p else "1",
+            numbers.spread(metric(runs_, "nfe")),
+            numbers.spread(metric(runs_, "nfe_worst")),
+            numbers.spread(analysis.growth(runs_)),
+            numbers.spread(metric(runs_, "detour")),
+            numbers.interval(against(study, "nfe", p), 3) if p else "1",
+            numbers.interval(against(study, "detour", p), 3) if p else "1",
         ]
         for study in EASY
         for p, runs_ in shown[study].items()

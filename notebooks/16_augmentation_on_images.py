@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Augmentation on images
@@ -44,13 +53,9 @@ from ncode.reproduction.experiments.image_classification.analysis import (
     metric,
 )
 from ncode.reproduction.metrics import comparison
-from ncode.reproduction.metrics.intervals import (
-    difference_interval,
-    is_below,
-    span,
-    spread,
-)
+from ncode.reproduction.metrics.intervals import difference_interval, is_below
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings, store
 
@@ -192,10 +197,10 @@ page.table(
         [
             name,
             style.LABELS[model],
-            spread(metric(runs_, "train_loss")),
-            spread(metric(runs_, "test_loss")),
+            numbers.spread(metric(runs_, "train_loss")),
+            numbers.spread(metric(runs_, "test_loss")),
             study.accuracy(runs_),
-            spread(study.generalisation_gap(runs_)) if study.fitted(runs_) else "–",
+            numbers.spread(study.generalisation_gap(runs_)) if study.fitted(runs_) else "–",
             first_and_last(runs_) if model in FLOWS else "–",
             f"{sum(bool(recordings.history(run)['failures']) for run in runs_)} of {len(runs_)}",
             f"{runs_[0].metrics['parameters']:,.0f}",
@@ -213,7 +218,7 @@ PAIRS = [("anode", task.WIDE), ("anode", "node"), ("open", "anode"), ("data", "a
 
 
 def difference(found, a, b, name, scale=1.0):
-    return span(study.gain(found, a, b, name, scale), 2)
+    return numbers.interval(study.gain(found, a, b, name, scale), 2)
 
 
 def gap_difference(found, a, b):
@@ -232,8 +237,8 @@ page.table(
             difference(found, a, b, "train_loss"),
             difference(found, a, b, "test_loss"),
             difference(found, a, b, "test_accuracy", 100),
-            span(gap_difference(found, a, b), 2) if study.fitted([*found[a], *found[b]]) else "–",
-            span(study.evaluations_ratio(found, a, b), 3) if {a, b} <= set(FLOWS) else "–",
+            numbers.interval(gap_difference(found, a, b), 2) if study.fitted([*found[a], *found[b]]) else "–",
+            numbers.interval(study.evaluations_ratio(found, a, b), 3) if {a, b} <= set(FLOWS) else "–",
         ]
         for name, found in compared.items()
         for a, b in PAIRS

@@ -22,9 +22,9 @@ from ncode.solvers.tableaus import TABLEAUS
 
 
 def can(solver: Solver, times: Sequence[float]) -> bool:
-    """Whether a kernel can be solved so."""
-    tableau = TABLEAUS.get(solver.method)
-    if tableau is None or not solver.kernels or solver.gradients != "direct" or getattr(solver, "jumps", ()):
+    """Whether a kernel is solved so: where the solver wants it, and a step knows all that it asks for."""
+    tableau = TABLEAUS[solver.method]
+    if not solver.kernels or solver.backend != "ncode" or solver.gradients != "direct" or solver.jumps:
         return False
     if isinstance(solver.rtol, tuple) or isinstance(solver.atol, tuple):
         return False
@@ -75,7 +75,8 @@ class _Solve:
             if self.tableau.adaptive:
                 ends = [first, last] if self.tableau.interpolates else self.times
                 yield from adaptive_steps(self.step, z, ends, engine.adaptive(self.solver), count, w, z.dtype)
-            elif n := engine.step_count(first, last, self.solver):
+            elif first != last:
+                n = self.solver.count(first, last)
                 yield from fixed_steps(self.step, z, first, last, n, count, w)
         except Stopped as stop:
             state = self.kernel.unpack(stop.x)

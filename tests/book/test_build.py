@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ncode.reproduction.claims import claims, published
 from ncode.reproduction.publishing import elsewhere, execute, failures, markdown, publish, stage
-from ncode.reproduction.publishing.display import Ours, Table, Took, Verdict
+from ncode.reproduction.publishing.display import Figure, Ours, Table, Took, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +26,8 @@ def shows(thing) -> nbformat.NotebookNode:
     return new_code_cell("show", outputs=[new_output("execute_result", data=data, execution_count=1)])
 
 
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (800).to_bytes(4, "big") + (600).to_bytes(4, "big")
+FIGURE = Figure("fig-x", "What to see: $x$.", "A line: it falls.", PNG)
 TABLE = Table("tab-x", "What to see: $x$.", ["model", "error"], [["NODE", "$1/3$"], ["open loop", ""]])
 VERDICT = Verdict("N8", {"b, asked first": True, "a, asked second": False}, "cpu", seeds=3, runs=["r1", "r2"])
 TOOK = Took(
@@ -72,6 +74,17 @@ class TestStaging:
         assert recorded.titles == {"05_reflection": "Reflection"}
         assert recorded.verdicts["N8"]["verdict"] == "holds in part"
         assert recorded.took["05_reflection"]["seconds"] == 12.0
+
+    def test_a_figure_becomes_a_numbered_figure_and_a_file(self):
+        recorded = stage.Recorded("cpu")
+        notebook = new_notebook(cells=[shows(FIGURE)])
+        stage.collect(notebook, "05_reflection", recorded)
+        assert recorded.figures["fig-x"] == stage.Figure("05_reflection", PNG, FIGURE.caption, FIGURE.alt)
+        code, text = stage.for_the_book(notebook).cells
+        assert code.outputs == []
+        for part in ("{figure} /book/figures/fig-x.png", ":name: fig-x", ":alt: A line: it falls.", ":width: 400px"):
+            assert part in text.source
+        assert text.source.endswith("\n\nWhat to see: $x$.\n::::\n")
 
     def test_refuses_two_verdicts_on_one_claim(self):
         recorded = stage.Recorded("cpu")
@@ -212,7 +225,8 @@ def test_publishing_replaces_in_one_step_and_removes_what_was_there(tmp_path):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    root = tmp_path_factory.mktemp("repository")
+    # People keep their work in folders with such names.
+    root = tmp_path_factory.mktemp("a b é")
     for name in ("Makefile", "Snakefile", "_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
     for name in ("book", "ncode"):

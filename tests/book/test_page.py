@@ -1,10 +1,24 @@
 """What pages show: verdicts are computed, tables are rectangular, profiles and claims exist."""
 
+import base64
+
+import matplotlib.pyplot as plt
 import pytest
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims
-from ncode.reproduction.publishing.display import OURS, TABLE, VERDICT, Ours, Page, Table, Verdict, grouped
+from ncode.reproduction.publishing.display import (
+    FIGURE,
+    OURS,
+    TABLE,
+    VERDICT,
+    Figure,
+    Ours,
+    Page,
+    Table,
+    Verdict,
+    grouped,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +90,25 @@ def test_a_table_is_rectangular_and_escaped():
     bundle = Table("tab-x", "x < y", ["a"], [["1"]])._repr_mimebundle_()
     assert bundle[TABLE]["rows"] == [["1"]]
     assert "x &lt; y" in bundle["text/html"]
+
+
+def test_a_figure_is_one_call_and_is_shown_once():
+    drawing, _ = plt.subplots(figsize=(3, 2))
+    shown = Page("05_reflection", "smoke").figure(drawing, name="fig-x", caption="x < y", alt='a "line"')
+    assert not plt.fignum_exists(drawing.number)
+    bundle = shown._repr_mimebundle_()
+    assert bundle[FIGURE] == {"name": "fig-x", "caption": "x < y", "alt": 'a "line"', "width": shown.width}
+    assert 200 < shown.width < 400
+    assert base64.b64decode(bundle["image/png"]) == shown.png
+    assert "x &lt; y" in bundle["text/html"] and "a &quot;line&quot;" in bundle["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("part", "given"), [("name", {"name": "x"}), ("caption", {"caption": " "}), ("alt", {"alt": ""})]
+)
+def test_a_figure_needs_a_name_a_caption_and_words(part, given):
+    with pytest.raises(ValueError, match=part):
+        Figure(**{"name": "fig-x", "caption": "What to see.", "alt": "A line.", "png": b""} | given)
 
 
 def test_every_claim_has_a_home():

@@ -8,8 +8,9 @@ from ncode import Field
 from ncode.analysis import phase
 from ncode.analysis.phase import equilibria
 from ncode.fields.elementary import Linear
-from ncode.reproduction.experiments.annuli import steering
+from ncode.reproduction.experiments.annuli import steering, tables
 from ncode.reproduction.runs.recordings import Recorded
+from tests.written import typed
 
 
 class Pitchfork(Field):
@@ -62,10 +63,20 @@ def test_the_table_of_what_is_steered_waits_for_both_loops():
         for seed in (0, 1)
     ]  # fmt: skip
     recorded += [steered("closed", seed, "*.bias", grid_error=0.1 * seed, solver_error=1.0 + seed) for seed in (0, 1)]
-    (row,) = steering.rows(recorded)
+    (row,) = tables.steered(recorded)
     # A third of the ray is gap: 0.3 is below its share, 0.5 above.
-    assert row == ["biases", "2", "62 ± 18", "40 ± 14", "50%", "100%", "50%", "0.1", "2"]
-    assert steering.rows([]) == []
+    assert typed(row) == [
+        "biases",
+        "2",
+        "62 ± 18",
+        "40 ± 14",
+        "50 %",
+        "100 %",
+        "50 %",
+        "0.1",
+        "2",
+    ]
+    assert tables.steered([]) == []
 
 
 def test_a_centre_is_degenerate_and_spoils_no_other_sample():

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from ncode import MLP, NCODE, NeuralODE, OpenLoop, SolveError, Solver
-from ncode.training import Batches, TrainingError, cosine, fit
+from ncode.training import Batches, History, Plateaus, TrainingError, cosine, fit
 
 
 def _flow(seed=0):
     torch.manual_seed(seed)
     field = MLP(2, (8,))
-    return NCODE(field, gamma=OpenLoop(2, field.size(), (4,)))
+    return NCODE(field, gamma=OpenLoop(2, field.size(), hidden=(4,)))
 
 
 def _noisy_loss(model, batch):
@@ -22,7 +22,7 @@ def _noisy_loss(model, batch):
     return (model(x) - x.flip(1) + 0.01 * torch.randn_like(x)).square().mean(), {"norm": x.norm().item()}
 
 
-def _sawtooth(progress):
+def _sawtooth(progress, history):
     return 0.2 + (7 * progress) % 1
 
 
@@ -145,7 +145,7 @@ def test_early_stop_and_evaluation():
 
 def test_nfe_is_counted_forward_and_backward():
     field = MLP(2, (4,))
-    model = NeuralODE(field, Solver(method="rk4", steps=5, gradients="adjoint"))
+    model = NeuralODE(field, solver=Solver(method="rk4", steps=5, gradients="adjoint"))
     history = _train(model, 2)
     assert history.nfe_forward == [20, 20]
     assert history.nfe_backward == [20, 20]
@@ -159,10 +159,59 @@ def test_clipping_bounds_the_step():
 
 def test_the_schedule_scales_the_learning_rate():
     model = _FailsAt(set())
-    _plain(model, 4, schedule=lambda progress: 1 - progress)
+    _plain(model, 4, schedule=lambda progress, _: 1 - progress)
     assert model.weight.item() == pytest.approx(1 - 0.1 * (1 + 0.75 + 0.5 + 0.25))
     assert cosine(0.0) == 1
     assert cosine(0.5) == pytest.approx(0.5)
+
+
+def test_the_rate_is_halved_at_every_plateau():
+    schedule = Plateaus("nats", 2)
+
+    def factor(*losses):
+        return schedule(0.0, History(evaluations={"nats": list(losses)}))
+
+    assert schedule(0.0, History()) == factor(3.0) == factor(3.0, 3.0) == 1
+    assert factor(3.0, 3.0, 3.0) == 0.5
+    assert factor(3.0, 3.0, 2.0, 2.0) == 1
+    assert factor(3.0, 3.0, 3.0, 3.0) == 0.5
+    assert factor(3.0, 3.0, 3.0, 3.0, 3.0) == 0.25
+    assert factor(3.0, 3.0, 3.0, 2.0, 2.0) == 0.5
+    # Better by less than the threshold is no better; what failed is no better either; a loss may be negative.
+    assert factor(3.0, 2.9999, 2.9998) == 0.5
+    assert factor(math.nan, math.inf, 3.0) == 0.5
+    assert factor(-1.0, -1.1, -1.1) == 1
+    assert factor(-1.0, -1.0, -1.0) == 0.5
+
+
+def test_a_training_that_halves_at_plateaus_resumes_in_the_same_bits(tmp_path):
+    schedule = Plateaus("loss", 1)
+
+    def trained(model, checkpoint=None, until=None):
+        batches = Batches(torch.randn(8, 2, generator=torch.Generator().manual_seed(3)), size=4)
+        return fit(
+            model,
+            lambda m, b: (m(b[0]).square().mean(), {}),
+            batches,
+            12,
+            torch.optim.Adam(model.parameters(), lr=0.1),
+            schedule=schedule,
+            # A loss that never improves: the rate is halved at every look.
+            evaluate=lambda m: {"loss": 1.0},
+            evaluate_every=2,
+            checkpoint=checkpoint,
+            until=until,
+        )
+
+    torch.manual_seed(0)
+    whole, part, rest = nn.Linear(2, 1), nn.Linear(2, 1), nn.Linear(2, 1)
+    part.load_state_dict(whole.state_dict())
+    history = trained(whole)
+    assert schedule(1.0, history) == 0.5**5
+    trained(part, tmp_path / "c", until=lambda h: h.iterations == 7)
+    resumed = trained(rest, tmp_path / "c")
+    assert torch.equal(whole.weight, rest.weight)
+    assert resumed.loss == history.loss
 
 
 def test_a_gradient_that_is_not_finite_costs_its_step():

@@ -21,6 +21,7 @@ from ncode.reproduction.runs.store import Record, run
 from ncode.solvers import linear
 from ncode.training import History
 from tests.reproduction import synthetic
+from tests.written import typed
 
 EVERY = tuple(dict.fromkeys(task.MODELS + task.BOTTLENECKS))
 SMALL = task.Config("ncode", 0, images=256, width=0.1, latent=4, epochs=2, batch=64, looks=2)
@@ -450,7 +451,7 @@ def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):
 
     monkeypatch.setattr(recordings, "find", find)
     rows = study.recorded_rows()
-    assert rows[0] == ["MNIST, 50 epochs", "autoencoder", "2", "1,234", "11.00 ± 1.41", "–", "0.01"]
+    assert typed(rows[0]) == ["MNIST, 50 epochs", "autoencoder", "2", "1234", "11.0 ± 1.4", "–", "0.010"]
     # Differences of -2 and -1: mean -1.5, deviation √½, t(0.975, 1) = 12.706.
-    assert rows[1][1:] == ["AutoN-CODE", "2", "1,234", "9.50 ± 2.12", "[-7.85, 4.85]", "0.01"]
-    assert rows[2][1:] == ["VAE", "1", "1,234", "13.00", "–", "0.01"]
+    assert typed(rows[1][1:]) == ["AutoN-CODE", "2", "1234", "9.5 ± 2.1", "[-7.85, 4.85]", "0.010"]
+    assert typed(rows[2][1:]) == ["VAE", "1", "1234", "13.0", "–", "0.010"]

@@ -17,6 +17,7 @@ from ncode.reproduction.metrics import comparison
 from ncode.reproduction.runs import store
 from ncode.reproduction.runs.recordings import Recorded
 from ncode.training import History
+from tests.written import typed
 
 SETTINGS = {"dataset": "mnist", "variant": "", "size": 14, "filters": 16, "learning_rate": 3e-3, "epochs": 2,
             "images": 0, "cosine": False}  # fmt: skip
@@ -132,7 +133,7 @@ def test_runs_are_described_by_data_and_budget():
     assert study.budget({"anode": [run, run]}) == "k = 16, learning rate 0.003, 2 seeds"
     run.config.update(dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
     assert study.data(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
-    assert study.budget({"anode": [run]}) == "k = 16, learning rate 0.0033, falling to 0, 1 seed"
+    assert study.budget({"anode": [run]}) == "k = 16, learning rate 0.00333, falling to 0, 1 seed"
     run.config.update(method="dopri5", cosine=False, learning_rate=1e-3)
     assert study.budget({"anode": [run]}) == "k = 16, dopri5 at 0.001, learning rate 0.001, 1 seed"
     assert study.data(run) == "CIFAR-10 (JPEG copy) 14×14, 100 images, dopri5, 2 epochs"
@@ -357,7 +358,7 @@ def test_two_comparisons_of_one_name_are_refused(recordings):
 
 def test_how_two_models_stand_says_how_many_seeds_are_missing(pairs):
     # Mean 2, standard deviation 1: t(0.975, 3)/2 = 1.59 < 2, so four seeds would do.
-    assert study.standing(pairs["open"], pairs["anode"]) == "[-0.48, 4.5] (4)"
+    assert typed(study.standing(pairs["open"], pairs["anode"])) == "[-0.48, 4.5] (4)"
     assert study.standing(pairs["anode"], pairs["anode"]) == "[0, 0] (> 1000)"
     apart = [recorded("open", seed, run.metrics["test_accuracy"] + 0.1) for seed, run in enumerate(pairs["anode"])]
     assert study.standing(apart, pairs["anode"]) == "[10, 10]"
@@ -429,7 +430,7 @@ def test_recorded_variations_are_read_by_role(monkeypatch):
     assert {len(runs_) for _, runs_ in roles.values()} == {2}
     assert "not told apart" in variants.generalises(title, roles)
     assert variants.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
-    assert variants.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2] == "20 ± 0"
+    assert typed(variants.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2]) == "20 ± 0"
     lines = variants.saves(title, roles).splitlines()
     assert len(lines) == 2
     assert all("evaluations not told apart" in line and "accuracy not told apart" in line for line in lines)

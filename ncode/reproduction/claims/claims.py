@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from ncode.reproduction.claims.questions import Question
+
 VERDICTS = ("holds", "holds in part", "does not hold here", "not decided here", "not tested here", "not yet")
 
 
@@ -17,21 +19,35 @@ class Claim:
     Attributes:
         id: ``N…`` for N-CODE, ``A…`` for ANODE.
         text: the claim in one sentence.
+        short: the same in ten words.
         where: where the paper makes it.
         home: the notebook that tests it, or will.
+        questions: the primary questions that decide it.
     """
 
     id: str
     text: str
+    short: str
     where: str
     home: str
+    questions: tuple[Question, ...]
+
+    def __post_init__(self):
+        if not self.questions:
+            raise ValueError(f"questions: {self.id} declares none; a claim without a question can't be decided")
+        parts = [question.part for question in self.questions]
+        if len(set(parts)) < len(parts):
+            raise ValueError(f"questions: {self.id} has two of one letter: {', '.join(parts)}")
 
 
 @cache
 def load() -> dict[str, Claim]:
     """Every claim by its id, in the papers' order."""
     raw = tomllib.loads(resources.files(__package__).joinpath("claims.toml").read_text(encoding="utf-8"))
-    return {id_: Claim(id=id_, **entry) for id_, entry in raw.items()}
+    return {
+        id_: Claim(**{**entry, "id": id_, "questions": tuple(Question(**one) for one in entry.get("questions", ()))})
+        for id_, entry in raw.items()
+    }
 
 
 def get(id_: str) -> Claim:

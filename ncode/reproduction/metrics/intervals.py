@@ -1,4 +1,4 @@
-"""How sure a comparison over seeds is: intervals, and how to write a number with its spread."""
+"""How sure a comparison over seeds is: intervals, and what they decide."""
 
 from __future__ import annotations
 
@@ -75,28 +75,3 @@ def seeds_needed(a: Values, b: Values, confidence: float = 0.95, most: int = 100
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n)
     enough = n[half < abs(difference.mean())]
     return int(enough[0]) if len(enough) else None
-
-
-def spread(values: Values, digits: int = 2) -> str:
-    """Mean ± standard deviation over seeds, such as ``1.3e-05 ± 4.0e-06``; the mean alone for one seed."""
-    values = np.asarray(values, dtype=float)
-    mean = f"{values.mean():.{digits}g}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}g}"
-
-
-def percent(shares: Values, decimals: int = 2) -> str:
-    """Mean ± standard deviation over seeds of shares between 0 and 1, as percentages."""
-    return fixed(100 * np.asarray(shares, dtype=float), decimals)
-
-
-def fixed(values: Values, decimals: int = 1) -> str:
-    """As :func:`spread`, to so many decimals, such as ``58.8 ± 0.1``."""
-    values = np.asarray(values, dtype=float)
-    mean = f"{values.mean():.{decimals}f}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{decimals}f}"
-
-
-def span(bounds: tuple[float, float], digits: int = 2) -> str:
-    """An interval in brackets, or a dash where it is not defined."""
-    low, high = bounds
-    return "–" if np.isnan(low) else f"[{low:.{digits}g}, {high:.{digits}g}]"

@@ -1,4 +1,4 @@
-"""What a notebook shows besides figures: tables, verdicts, and what the page took.
+"""What a notebook shows: figures, tables, verdicts, and what the page took.
 
 Each object is readable wherever a notebook runs, as plain HTML. It also carries its content as JSON under a MIME
 type of its own, and from those the book draws its numbered tables, its results page and its page on reproducing.
@@ -7,15 +7,22 @@ So a verdict has one source, the executed notebook, and nothing is typed in twic
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure as Drawing
+
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.interactive.figure import LiveFigure
 from ncode.reproduction.runs import provenance
 
+FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"
 VERDICT = "application/vnd.ncode.verdict+json"
 TOOK = "application/vnd.ncode.took+json"
@@ -38,6 +45,60 @@ class _Shown:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         return {"text/html": self.html(), "text/plain": repr(self), self.mime: self.content()}
+
+
+@dataclass(frozen=True)
+class Figure(_Shown):
+    """A numbered figure.
+
+    Args:
+        name: the label by which pages refer to it, such as ``fig-reflection-paths``.
+        caption: a few sentences: what is drawn, and what to see. Markdown and ``$TeX$`` are rendered in the book.
+        alt: the figure in words, for readers who don't see it.
+        png: the picture, with two of its pixels to one of the page's.
+
+    Raises:
+        ValueError: when the name does not begin with ``fig-``, or the caption or the words are missing.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    png: bytes = field(repr=False)
+    mime = FIGURE
+
+    def __post_init__(self):
+        if not self.name.startswith("fig-"):
+            raise ValueError(f"name: {self.name!r} does not begin with 'fig-'")
+        for part in ("caption", "alt"):
+            if not getattr(self, part).strip():
+                raise ValueError(f"{part}: the figure {self.name!r} needs one")
+
+    @classmethod
+    def of(cls, drawing: Drawing, name: str, caption: str, alt: str) -> Figure:
+        """The figure that ``drawing`` becomes; the drawing is closed."""
+        picture = io.BytesIO()
+        drawing.savefig(picture, format="png", dpi=200, bbox_inches="tight")
+        plt.close(drawing)
+        return cls(name, caption, alt, picture.getvalue())
+
+    @property
+    def width(self) -> int:
+        """The width on a page, in CSS pixels: half of that in the header of the PNG."""
+        return int.from_bytes(self.png[16:20], "big") // 2
+
+    def content(self) -> dict:
+        return {"name": self.name, "caption": self.caption, "alt": self.alt, "width": self.width}
+
+    def html(self) -> str:
+        picture = f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return (
+            f'<figure><img src="{picture}" alt="{html.escape(self.alt)}" width="{self.width}">'
+            f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {**super()._repr_mimebundle_(), "image/png": base64.b64encode(self.png).decode()}
 
 
 @dataclass(frozen=True)
@@ -232,9 +293,18 @@ class Page:
         self.settings = profiles.load(notebook.split("_", 1)[1], profile)
         self._start = time.perf_counter()
 
+    def figure(self, drawing: Drawing, *, name: str, caption: str, alt: str) -> Figure:
+        """A numbered figure (see :class:`Figure`); what was drawn is closed, so that it is shown once."""
+        return Figure.of(drawing, name, caption, alt)
+
     def table(self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         """A numbered table (see :class:`Table`)."""
         return Table(name, caption, list(columns), rows)
+
+    def live(self, name: str, kind: str, *, caption: str, alt: str, data: Mapping, still: Drawing) -> LiveFigure:
+        """A live figure (see :class:`~ncode.reproduction.interactive.figure.LiveFigure`)."""
+        plt.close(still)
+        return LiveFigure(name, kind, caption, alt, data, still)
 
     def ours(self, table: str, rows: Mapping[str, Mapping[str, str]], setting: str) -> Ours:
         """What was measured where the paper printed the table ``table`` (see :class:`Ours`)."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.extras import DISTRIBUTION
+from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import sync
 from ncode.reproduction.publishing.display import MARKS, grouped
 from ncode.reproduction.runs import recordings
@@ -35,6 +38,18 @@ _CLASSES = {
 }
 
 
+def numbered_figure(shown: Mapping) -> str:
+    """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
+    options = {"name": shown["name"], "alt": _flat_text(shown["alt"]), "width": f"{shown['width']}px"}
+    lines = "\n".join(f":{option}: {value}" for option, value in options.items())
+    return f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
+
+
+def _flat_text(text: str) -> str:
+    """On one line, with the spaces of numbers kept."""
+    return re.sub(r"[ \t\n]+", " ", text).strip(" ")
+
+
 def table(shown: Mapping) -> str:
     """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
     return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"])
@@ -44,11 +59,11 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
     """A numbered ``{list-table}`` that pages can refer to as ``name``."""
 
     def line(cells: Sequence[str]) -> str:
-        flat = [" ".join(str(cell).split()) for cell in cells]
+        flat = [_flat_text(str(cell)) for cell in cells]
         return "* - " + "\n  - ".join(flat)
 
     body = "\n".join(line(row) for row in (columns, *rows))
-    return f"::::{{list-table}} {' '.join(caption.split())}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
+    return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
 
 
 def evidence(verdict: Mapping) -> str:
@@ -263,13 +278,31 @@ def figure(recorded, name: str) -> str:
     if name not in recorded.figures:
         raise ValueError(f"figure: no executed notebook has one called {name!r}")
     shown = recorded.figures[name]
-    caption = f"{' '.join(shown.caption.split())} From {{doc}}`/notebooks/{shown.notebook}`."
-    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {' '.join(shown.alt.split())}\n\n{caption}\n::::\n"
+    caption = f"{_flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
+    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {_flat_text(shown.alt)}\n\n{caption}\n::::\n"
 
 
 def recordings_described(recorded) -> str:
     """What every recording in ``results/`` consists of."""
     return "\n".join(recordings.describe(path.stem) for path in sorted(recordings.folder().glob("*.json"))) + "\n"
+
+
+def live(shown: Mapping) -> str:
+    """A live figure: its markup, and the script that all live figures share."""
+    script = '<script src="../_static/interactive.js" defer></script>'
+    return f"```{{raw}} html\n{markup(shown)}{script}\n```\n"
+
+
+def live_figure(recorded, name: str) -> str:
+    """The live figure called ``name``, for a page that is no notebook.
+
+    Raises:
+        ValueError: when no notebook of this build made it.
+    """
+    if name not in recorded.live:
+        raise ValueError(f"{name}: no notebook of this build made such a live figure")
+    shown = recorded.live[name]
+    return f"{live(shown)}\nFrom {{doc}}`/notebooks/{shown['notebook']}`.\n"
 
 
 def notebooks(recorded) -> str:
@@ -288,7 +321,7 @@ def repository(recorded) -> str:
 
 def install(recorded) -> str:
     """The command that installs the library alone."""
-    return f'```sh\npip install "ncode @ git+{sync.repository_url()}"\n```\n'
+    return f'```sh\npip install "{DISTRIBUTION} @ git+{sync.repository_url()}"\n```\n'
 
 
 def modules(recorded) -> str:
@@ -322,6 +355,7 @@ FILLS = {
     "machine": machine,
     "settings": settings,
     "figure": figure,
+    "live": live_figure,
     "notebooks": notebooks,
     "recordings": recordings_described,
     "repository": repository,

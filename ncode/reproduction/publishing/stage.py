@@ -1,7 +1,7 @@
 """Stage a book: executed notebooks and pages, under the repository's own paths, ready for Jupyter Book.
 
 Launch links are made from these paths: a page staged at ``notebooks/05_reflection.ipynb`` opens the file of
-that name in the repository. Tables become numbered tables, verdicts become admonitions, and what notebooks
+that name in the repository. Figures and tables are numbered, verdicts become admonitions, and what notebooks
 recorded fills the pages on results and on reproducing.
 """
 
@@ -16,8 +16,9 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from ncode.reproduction.interactive import figure as interactive
 from ncode.reproduction.publishing import markdown
-from ncode.reproduction.publishing.display import OURS, TABLE, TOOK, VERDICT
+from ncode.reproduction.publishing.display import FIGURE, OURS, TABLE, TOOK, VERDICT
 from ncode.reproduction.publishing.sync import BRANCH, repository_url
 
 _FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
@@ -25,7 +26,7 @@ _FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as its notebook made it: a picture in PNG, and what the cell's metadata say of it."""
+    """A figure as its notebook made it: a picture in PNG, and what its page says of it."""
 
     notebook: str
     png: bytes
@@ -43,6 +44,7 @@ class Recorded:
         took: each notebook's record of what it took.
         titles: each notebook's title.
         figures: each notebook's figures by name.
+        live: each notebook's live figures by name, as their notebooks made them.
         ours: by published table, what was measured of it, with the notebook that did under ``"notebook"``.
     """
 
@@ -51,6 +53,7 @@ class Recorded:
     took: dict[str, dict] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+    live: dict[str, dict] = field(default_factory=dict)
     ours: dict[str, dict] = field(default_factory=dict)
 
 
@@ -78,6 +81,10 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded
     (to / markdown.FIGURES).mkdir()
     for name, figure in recorded.figures.items():
         (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
+    (to / "book" / "_static" / "interactive.js").write_text(
+        f"{interactive.script()}\nNcodeLive.start();\n", encoding="utf-8"
+    )
+    (to / "book" / "_static" / "interactive.css").write_text(interactive.style(), encoding="utf-8")
     for page in (to / "book").glob("*.md"):
         page.write_text(fill(page.read_text(encoding="utf-8"), recorded), encoding="utf-8")
     shutil.copy(root / "book" / "_toc.yml", to / "_toc.yml")
@@ -100,22 +107,25 @@ def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> N
                 kind = "a verdict" if mime == VERDICT else "measurements"
                 raise ValueError(f"{shown[key]}: {kind} in {earlier['notebook']} and another one in {name}")
             into[shown[key]] = {**shown, "notebook": name}
+    for shown in _shown(notebook, interactive.MIME):
+        recorded.live[shown["name"]] = {**shown, "notebook": name}
     for took in _shown(notebook, TOOK):
         recorded.took[name] = dict(took)
-    for cell in notebook.cells:
-        said = cell.metadata.get("mystnb", {})
-        pictures = [
-            output["data"]["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-        ]
-        if "figure" in said and pictures:
-            recorded.figures[said["figure"]["name"]] = Figure(
-                name, base64.b64decode(pictures[0]), said["figure"]["caption"], said.get("image", {}).get("alt", "")
-            )
+    for data in _outputs(notebook, FIGURE):
+        shown = data[FIGURE]
+        recorded.figures[shown["name"]] = Figure(
+            name, base64.b64decode(data["image/png"]), shown["caption"], shown["alt"]
+        )
 
 
 def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
+    return [data[mime] for data in _outputs(notebook, mime)]
+
+
+def _outputs(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
+    """What the notebook's cells put out that has the type ``mime``, in all its types."""
     return [
-        output["data"][mime]
+        output["data"]
         for cell in notebook.cells
         if cell.cell_type == "code"
         for output in cell.outputs
@@ -124,8 +134,15 @@ def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
 
 
 def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put a Markdown cell in the place of every table, verdict and record of what the page took."""
-    written = {TABLE: markdown.table, VERDICT: markdown.verdict, TOOK: markdown.took, OURS: markdown.ours}
+    """Put a Markdown cell in the place of every figure, table, verdict and record of what the page took."""
+    written = {
+        FIGURE: markdown.numbered_figure,
+        interactive.MIME: markdown.live,
+        TABLE: markdown.table,
+        VERDICT: markdown.verdict,
+        TOOK: markdown.took,
+        OURS: markdown.ours,
+    }
     cells = []
     for cell in notebook.cells:
         cells.append(cell)

@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ncode.reproduction.runs.cli", description=__doc__)
     parser.add_argument("experiment", help="an experiment, or a module of one: annuli.steering")
     parser.add_argument("recordings", nargs="*", help="which of its recordings; all where none is named")
+    parser.add_argument("--first", type=int, metavar="N", help="only the first N runs of every recording")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("TQDM_DISABLE", "1")
     package = "ncode.reproduction.experiments"
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     experiment = importlib.import_module(f"{package}.{module}")
     recorded = experiment.recorded()
     for name in chosen.recordings or recorded:
-        records, configs = [], recorded[name]()
+        records, configs = [], recorded[name]()[: chosen.first]
         for k, config in enumerate(configs):
             records.append(store.run(experiment.train, config))
             path = recordings.save(name, records)

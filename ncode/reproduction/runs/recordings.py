@@ -26,6 +26,9 @@ from ncode.reproduction.runs.store import Record
 LIMIT = 200_000
 """The largest size of a recording or a picture, in bytes."""
 
+FEWEST = 10
+"""Entries of a thinned history, at least."""
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -52,23 +55,33 @@ def folder() -> Path:
 
 
 def save(name: str, records: Sequence[Record], points: int = 100) -> Path:
-    """Write ``records`` as the recording ``name``, histories thinned to at most ``points`` entries.
+    """Write ``records`` as the recording ``name``.
+
+    Histories are thinned to at most ``points`` entries, or to as many fewer, down to :data:`FEWEST`, as keep the file
+    below :data:`LIMIT`.
 
     Raises:
-        ValueError: when it would be larger than :data:`LIMIT`.
+        ValueError: when it would be larger all the same.
     """
+    text = _text(records, points)
+    while len(text.encode()) > LIMIT and points > FEWEST:
+        points = max(FEWEST, points // 2)
+        text = _text(records, points)
+    if len(text.encode()) > LIMIT:
+        raise ValueError(f"records: {name} takes {len(text.encode())} bytes, more than {LIMIT}: too many runs")
+    path = folder() / f"{name}.json"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+    return path
+
+
+def _text(records: Sequence[Record], points: int) -> str:
     runs = [
         asdict(Recorded(r.id, r.experiment, r.config, r.metrics, thinned(r, points), r.provenance)) for r in records
     ]
     for run in runs:
         # JSON has no infinity and no NaN: "inf" and "nan" read as numbers again.
         run["metrics"] = {k: v if math.isfinite(v) else str(v) for k, v in run["metrics"].items()}
-    text = "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in runs) + "\n]\n"
-    if len(text.encode()) > LIMIT:
-        raise ValueError(f"records: {name} takes {len(text.encode())} bytes, more than {LIMIT}; lower points")
-    path = folder() / f"{name}.json"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
-    return path
+    return "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in runs) + "\n]\n"
 
 
 def load(name: str) -> list[Recorded]:

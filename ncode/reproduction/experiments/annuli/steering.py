@@ -18,8 +18,6 @@ from ncode.analysis.phase import Equilibria
 from ncode.models import Flow
 from ncode.reproduction import profiles
 from ncode.reproduction.experiments.annuli import experiment as annuli
-from ncode.reproduction.metrics.comparison import metric
-from ncode.reproduction.metrics.intervals import spread
 from ncode.reproduction.runs import store
 from ncode.reproduction.runs.store import Result
 
@@ -73,33 +71,6 @@ def bifurcations(rays: Sequence[Sequence[Equilibria]]) -> dict[str, float]:
         "changes": len(found) / len(rays),
         "in_gap": float(inside.mean()) if len(found) else 0.0,
     }
-
-
-def rows(recorded: Sequence) -> list[list[str]]:
-    """A table's rows: what became of both loops, by what they steer.
-
-    Of the open loop the rays whose ends differ and the changes in the gap, in %, and on how many seeds the gap has more
-    than its share; then, of both loops, the seeds on which no point of the dense grid is wrong, and the worst solver
-    error. Of a recording that has begun only what both loops have runs of.
-    """
-    made = []
-    for steer, words in STEERED.items():
-        of_steer = [run for run in recorded if run.config["steer"] == steer]
-        loops = [[run for run in of_steer if run.config["model"] == model] for model in ("open", "closed")]
-        if not all(loops):
-            continue
-        crowded = metric(loops[0], "in_gap") > GAP_SHARE
-        made.append(
-            [
-                words,
-                str(min(map(len, loops))),
-                *(spread(metric(loops[0], name, 100.0), 2) for name in ("differs", "in_gap")),
-                f"{crowded.mean():.0%}",
-                *(f"{(metric(loop, 'grid_error') == 0).mean():.0%}" for loop in loops),
-                *(f"{metric(loop, 'solver_error').max():.1g}" for loop in loops),
-            ]
-        )
-    return made
 
 
 def train(config: annuli.Config, checkpoint: Path | None = None) -> Result:

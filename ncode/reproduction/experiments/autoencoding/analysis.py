@@ -25,9 +25,10 @@ from ncode.reproduction.experiments.autoencoding.experiment import (
     train,
 )
 from ncode.reproduction.metrics.comparison import by_model, metric
-from ncode.reproduction.metrics.intervals import difference_interval, fixed, span
+from ncode.reproduction.metrics.intervals import difference_interval
 from ncode.reproduction.models.autoencoders import Autoencoder, AutoNCODE
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.recordings import Recorded
 from ncode.reproduction.runs.store import Record, run
@@ -140,16 +141,16 @@ def recorded_rows() -> list[list[str]]:
             made.setdefault(one.config["model"], []).append(one)
         for model, runs in made.items():
             config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
-            stands = "–" if model == "autoencoder" else span(against(pair[model], pair["autoencoder"]), 3)
+            stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)
             rows.append(
                 [
                     f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs",
                     style.LABELS["autoncode" if model == "ncode" else model],
                     str(len(runs)),
-                    f"{runs[0].metrics['parameters']:,.0f}",
-                    fixed(nats(runs), 2),
+                    numbers.number(int(runs[0].metrics["parameters"])),
+                    numbers.spread(nats(runs)),
                     stands,
-                    f"{metric(runs, 'test_mse').mean():.2g}",
+                    numbers.number(metric(runs, "test_mse").mean()),
                 ]
             )
     return rows
@@ -174,8 +175,8 @@ def tuning_rows(name: str) -> list[list[str]]:
             [
                 title(c.dataset, c.variant),
                 "AutoN-CODE" if ours else "autoencoder",
-                f"{c.learning_rate:g}",
-                *((c.normalisation, f"{c.scale:g}") if ours else ("–", "–")),
+                numbers.setting(c.learning_rate),
+                *((c.normalisation, numbers.setting(c.scale)) if ours else ("–", "–")),
                 f"{one.metrics['validation_nats']:.2f}",
                 "✓" if tuned(c) in used else "",
             ]

@@ -27,7 +27,7 @@ from ncode.reproduction.models.autoencoders import (
 )
 from ncode.reproduction.runs.store import Result, fingerprint
 from ncode.solvers.errors import SolveError
-from ncode.training import Batches, cosine, fit
+from ncode.training import Batches, Plateaus, cosine, fit
 
 MODELS = ("autoencoder", "ncode", "double", "vae", "sparse", "denoising")
 """The models of Table 2 and Fig. A.10, in the order in which a seed is recorded."""
@@ -62,8 +62,11 @@ class Config:
         entries, normalisation, scale, horizon, redraw: of AutoN-CODE.
         activity, weight: of the sparse autoencoder.
         noise: of the denoising autoencoder.
+        batch_norm: of a printed perceptron (see :func:`ncode.reproduction.models.autoencoders.networks`).
         epochs, batch: of training.
-        learning_rate: Adam's, falling to zero along half a cosine.
+        learning_rate: Adam's.
+        plateau: 0 for a rate that falls to zero along half a cosine; otherwise C.4's schedule, which halves the rate
+            when this many looks in a row brought no new best validation loss (:class:`ncode.training.Plateaus`).
         clip: largest norm of the gradient; ``None`` for none.
         looks: how often during training the validation images are looked at, evenly spaced.
     """
@@ -85,9 +88,11 @@ class Config:
     activity: float = 0.1
     weight: float = 1.0
     noise: float = 0.3
+    batch_norm: str = ""
     epochs: int = 5
     batch: int = 128
     learning_rate: float = 1e-3
+    plateau: int = 0
     clip: float | None = None
     looks: int = 5
 
@@ -100,7 +105,7 @@ def build(config: Config) -> Autoencoder:
     """
     architecture = ARCHITECTURES["mnist" if config.dataset == "digits" else config.dataset]
     m = config.latent or architecture.latent
-    pair = functools.partial(networks, architecture, config.width, kind=config.kind)
+    pair = functools.partial(networks, architecture, config.width, kind=config.kind, batch_norm=config.batch_norm)
     torch.manual_seed(config.seed)
     if config.model == "autoencoder":
         return Autoencoder(*pair(m), config.likelihood)
@@ -128,7 +133,7 @@ def _equal_code(config: Config, m: int) -> int:
     architecture = ARCHITECTURES["mnist" if config.dataset == "digits" else config.dataset]
 
     def parameters(code: int, latent: int) -> int:
-        pair = networks(architecture, config.width, code, latent, config.kind)
+        pair = networks(architecture, config.width, code, latent, config.kind, config.batch_norm)
         return sum(p.numel() for network in pair for p in network.parameters())
 
     wanted = parameters(config.entries * m, m)
@@ -176,7 +181,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         iterations,
         torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True),
         clip=config.clip,
-        schedule=cosine,
+        schedule=Plateaus("nats", config.plateau) if config.plateau else cosine,
         evaluate=lambda model: reconstruction(model, ready.validation[0]),
         evaluate_every=-(-iterations // config.looks),
         checkpoint=checkpoint,
@@ -226,7 +231,7 @@ def recorded() -> dict[str, Callable[[], list[Config]]]:
     return made
 
 
-PLANNED = ("seeds", "models", "normalisations", "tuning")
+PLANNED = ("asked", "seeds", "models", "first", "normalisations", "readings", "tuning")
 """What of a plan is no field of a configuration."""
 
 
@@ -258,12 +263,18 @@ def tuning(
 
 
 def _comparison(plan: dict, settings: dict) -> list[Config]:
+    if "readings" in plan:
+        # Of what the text leaves open, one setting at a time, on a seed that no comparison uses.
+        return [Config(**{"seed": TUNING_SEED, **settings, **reading}) for reading in plan["readings"]]
     seeds, models = range(plan["seeds"]), plan.get("models", MODELS)
-    if "normalisations" not in plan:
-        return [Config(model, seed, **settings) for seed in seeds for model in models]
-    # AutoN-CODE with each normalisation, at the scale that is best for it.
-    return [
-        Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
-        for seed in seeds
-        for normalisation, scale in plan["normalisations"].items()
-    ]
+    if "normalisations" in plan:
+        # AutoN-CODE with each normalisation, at the scale that is best for it.
+        return [
+            Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
+            for seed in seeds
+            for normalisation, scale in plan["normalisations"].items()
+        ]
+    made = [Config(model, seed, **settings) for seed in seeds for model in models]
+    # A recording takes hours: what is asked first comes first, and the rest in its order.
+    first = plan.get("first", {"models": (), "seeds": 0})
+    return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))

@@ -140,21 +140,25 @@ def recorded(
     """The evaluations of recorded autoencoders, by name: one for every table of ``<section>_recorded``.
 
     A table is called as the recording of the autoencoders that it evaluates, and holds the evaluation's settings.
-    All models of one seed come before the next seed, as there.
+    The order is theirs, so what was asked first is evaluated first.
 
     Args:
         section: such as ``"image_generation"``.
         config: the evaluation's configuration.
         models: what is evaluated, of those that are recorded.
-        without: of the models, those that are no autoencoder.
+        without: of the models, those that are no autoencoder; they come behind a seed's first autoencoder.
     """
 
     def configs(name: str, plan: dict) -> list:
-        bases = autoencoding.recorded()[f"autoencoding_{name}"]()
-        shared = {k: v for k, v in dataclasses.asdict(bases[0]).items() if k not in ("model", "seed")}
-        made = {base.model for base in bases} | set(without)
-        seeds = dict.fromkeys(base.seed for base in bases)
-        return [config(model, seed, **shared, **plan) for seed in seeds for model in models if model in made]
+        made, seeds = [], set()
+        for base in autoencoding.recorded()[f"autoencoding_{name}"]():
+            shared = {k: v for k, v in dataclasses.asdict(base).items() if k not in ("model", "seed")}
+            if base.model in models:
+                made.append(config(base.model, base.seed, **shared, **plan))
+            if base.seed not in seeds:
+                made += [config(model, base.seed, **shared, **plan) for model in without]
+                seeds.add(base.seed)
+        return made
 
     plans = profiles.load(f"{section}_recorded", "paper")
     return {f"{section}_{name}": functools.partial(configs, name, plan) for name, plan in plans.items()}

@@ -17,17 +17,9 @@ from ncode.reproduction.experiments.image_classification import rates
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.metrics.comparison import by_model as by_model
-from ncode.reproduction.metrics.intervals import (
-    difference_interval,
-    is_above,
-    is_below,
-    percent,
-    ratio_interval,
-    seeds_needed,
-    span,
-    spread,
-)
+from ncode.reproduction.metrics.intervals import difference_interval, is_above, is_below, ratio_interval, seeds_needed
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.store import Record
 from ncode.reproduction.runs.store import run as finished
@@ -113,7 +105,7 @@ def model_rates_table(name: str) -> tuple[list[str], list[list[str]]]:
         [style.LABELS[model], *(f"**{v:.3f}**" if rate == best[model] else f"{v:.3f}" for rate, v in of.items())]
         for model, of in tried.items()
     ]
-    return ["model", *(f"{rate:g}" for of in list(tried.values())[:1] for rate in of)], rows
+    return ["model", *(numbers.setting(rate) for of in list(tried.values())[:1] for rate in of)], rows
 
 
 def close_call(name: str, model: str = "anode") -> str:
@@ -123,8 +115,9 @@ def close_call(name: str, model: str = "anode") -> str:
         return ""
     (first, best), (second, next_) = sorted(losses.items(), key=lambda item: item[1])[:2]
     return (
-        f"{style.LABELS[model]}'s two best rates, {first:g} and {second:g}, differ by {next_ - best:.4f} in the "
-        "validation loss of the one run that chose between them: what is decided at own rates hangs on such choices."
+        f"{style.LABELS[model]}'s two best rates, {numbers.setting(first)} and {numbers.setting(second)}, differ by "
+        f"{numbers.number(next_ - best)} in the validation loss of the one run that chose between "
+        "them: what is decided at own rates hangs on such choices."
     )
 
 
@@ -142,7 +135,7 @@ def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, 
             if len(set(learning_rates(made).values())) > 1:
                 name = f"{name}, own rates"
             if name in found:
-                name = f"{name}, rate {run.config['learning_rate']:g}"
+                name = f"{name}, rate {numbers.setting(run.config['learning_rate'])}"
             if name in found:
                 raise ValueError(f"two comparisons would be called {name!r}")
             found[name] = made
@@ -229,7 +222,7 @@ def standing(a: Sequence, b: Sequence, name: str = "test_accuracy", scale: float
     """
     values = metric(a, name, scale), metric(b, name, scale)
     low, high = difference_interval(*values)
-    text, needed = span((low, high), digits), seeds_needed(*values)
+    text, needed = numbers.interval((low, high), digits), seeds_needed(*values)
     if not low <= 0 <= high:
         return text
     return f"{text} ({needed})" if needed else f"{text} (> 1000)"
@@ -273,11 +266,12 @@ def budget(made: Runs) -> str:
     for model, rate in learning_rates(made).items():
         by_rate.setdefault(rate, []).append(style.LABELS[model])
     if len(by_rate) == 1:
-        rate = f"learning rate {config.learning_rate:.2g}"
+        rate = f"learning rate {numbers.setting(config.learning_rate)}"
     else:
-        rate = "learning rate " + "; ".join(f"{rate:.2g} ({' · '.join(of)})" for rate, of in sorted(by_rate.items()))
+        each = [f"{numbers.setting(rate)} ({' · '.join(of)})" for rate, of in sorted(by_rate.items())]
+        rate = f"learning rate {'; '.join(each)}"
     falling = ", falling to 0" if config.cosine else ""
-    solver = "" if config.method == "rk4" else f"{config.method} at {config.tolerance:g}, "
+    solver = "" if config.method == "rk4" else f"{config.method} at {numbers.setting(config.tolerance)}, "
     return f"k = {config.filters}, {solver}{rate}{falling}, {len(runs)} seed{'s' if len(runs) > 1 else ''}"
 
 
@@ -342,13 +336,13 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
             rate, scores, config = run.config["learning_rate"], run.metrics, task.Config(**run.config)
             taken = rate == best_rate(runs) if kind == "this run" else replace(config, looks=0) in used
             loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
-            rows.append([data(run, kind), f"{rate:g}", loss, accuracy, "✓" if taken else ""])
+            rows.append([data(run, kind), numbers.setting(rate), loss, accuracy, "✓" if taken else ""])
     return rows
 
 
 def accuracy(runs: Sequence) -> str:
     """Mean ± standard deviation over seeds of the test accuracy, in %."""
-    return percent(metric(runs, "test_accuracy"), 2)
+    return numbers.percent(metric(runs, "test_accuracy"))
 
 
 def first_loss(heads: str, filters: int = 50, size: int = 28) -> float:
@@ -398,8 +392,8 @@ def mosaic(kernels: torch.Tensor) -> torch.Tensor:
 
 def flow(runs: Sequence, model: str) -> list[str]:
     """Losses, evaluations, the worst solver error and the parameters, without readout and with, of one model's runs."""
-    losses = [spread(metric(runs, name)) for name in ("train_loss", "test_loss")]
+    losses = [numbers.spread(metric(runs, name)) for name in ("train_loss", "test_loss")]
     solved = ["–", "–"]
     if model in task.FLOWS:
-        solved = [spread(metric(runs, "nfe_adaptive"), 3), f"{metric(runs, 'solver_error').max():.2g}"]
+        solved = [numbers.spread(metric(runs, "nfe_adaptive")), numbers.number(metric(runs, "solver_error").max())]
     return [*losses, *solved, *(f"{runs[0].metrics[name]:,.0f}" for name in ("body_parameters", "parameters"))]

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from ncode.reproduction.experiments.image_classification.analysis import accuracy, data, standing
 from ncode.reproduction.experiments.image_regularisation import experiment as regularisation
 from ncode.reproduction.metrics.comparison import metric
-from ncode.reproduction.metrics.intervals import difference_interval, percent, span, spread
+from ncode.reproduction.metrics.intervals import difference_interval
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
@@ -60,18 +61,18 @@ def scores(runs: Sequence, anode: Sequence) -> list[str]:
     """Training and test accuracy in %, their gap, and the interval of the test accuracy's difference to ANODE."""
     fitted, test = metric(runs, "fitted_accuracy"), metric(runs, "test_accuracy")
     difference = "–" if runs is anode else standing(runs, anode)
-    return [percent(fitted, 1), percent(test, 1), percent(fitted - test, 1), difference]
+    return [numbers.percent(fitted), numbers.percent(test), numbers.percent(fitted - test), difference]
 
 
 def calm(runs: Sequence, free: Sequence) -> list[str]:
     """A regularised flow against the free one: accuracy, evaluations, and the solver error of both."""
     return [
-        percent(metric(runs, "test_accuracy"), 1),
+        numbers.percent(metric(runs, "test_accuracy")),
         standing(runs, free),
-        spread(metric(runs, "nfe_adaptive"), 3),
+        numbers.spread(metric(runs, "nfe_adaptive")),
         standing(runs, free, "nfe_adaptive", 1.0),
-        f"{metric(runs, 'solver_error').max():.2g}",
-        f"{metric(free, 'solver_error').max():.2g}",
+        numbers.number(metric(runs, "solver_error").max()),
+        numbers.number(metric(free, "solver_error").max()),
     ]
 
 
@@ -113,7 +114,10 @@ def saves(title: str, roles: Roles) -> str:
         points = difference_interval(metric(runs, "test_accuracy", 100.0), metric(free, "test_accuracy", 100.0))
         fewer = _word(calls, "fewer evaluations", "more evaluations", "evaluations not told apart")
         price = _word(points, "lower accuracy", "higher accuracy", "accuracy not told apart")
-        lines.append(f"- {title}, {name}: **{fewer}** ({span(calls, 2)}), **{price}** ({span(points, 2)} points).")
+        lines.append(
+            f"- {title}, {name}: **{fewer}** ({numbers.interval(calls)}), **{price}** "
+            f"({numbers.interval(points)} points)."
+        )
     return "\n".join(lines)
 
 

@@ -1,0 +1,36 @@
+"""The annuli's numbers as rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ncode.reproduction.experiments.annuli import steering
+from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.publishing import numbers
+
+
+def steered(recorded: Sequence) -> list[list[str]]:
+    """What became of both loops, by what they steer; a table's rows.
+
+    Of the open loop the rays whose ends differ and the changes in the gap, in %, and on how many seeds the gap has more
+    than its share; then, of both loops, the seeds on which no point of the dense grid is wrong, and the worst solver
+    error. Of a recording that has begun only what both loops have runs of.
+    """
+    made = []
+    for steer, words in steering.STEERED.items():
+        of_steer = [run for run in recorded if run.config["steer"] == steer]
+        loops = [[run for run in of_steer if run.config["model"] == model] for model in ("open", "closed")]
+        if not all(loops):
+            continue
+        crowded = metric(loops[0], "in_gap") > steering.GAP_SHARE
+        made.append(
+            [
+                words,
+                str(min(map(len, loops))),
+                *(numbers.spread(metric(loops[0], name, 100.0)) for name in ("differs", "in_gap")),
+                numbers.share(crowded.mean()),
+                *(numbers.share((metric(loop, "grid_error") == 0).mean()) for loop in loops),
+                *(numbers.number(metric(loop, "solver_error").max(), 1) for loop in loops),
+            ]
+        )
+    return made
