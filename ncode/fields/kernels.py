@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,7 @@ ACTIVATIONS = {
 }
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """A right-hand side z' = f(t, z) on one buffer z, with its own vector-Jacobian product, bound to one solve.
 
