@@ -1,4 +1,4 @@
-"""This library's solves of a :class:`benchmarks.problems.Case`, as its users write them: models, fields, controllers."""
+"""This library's solves of a :class:`benchmarks.problems.Case`, as its users write them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ class Custom(base.Field):
 
     def forward(self, t, x, theta):
         hidden = per_sample.linear(x, self.value("first.weight", theta), self.value("first.bias", theta))
-        return per_sample.linear(
-            torch.tanh(hidden), self.value("last.weight", theta), self.value("last.bias", theta)
-        )
+        return per_sample.linear(torch.tanh(hidden), self.value("last.weight", theta), self.value("last.bias", theta))
 
 
 def ncode(
@@ -50,18 +48,18 @@ def ncode(
     field = (Custom(dim, width) if custom else mlp.MLP(dim, (width,))).to(dtype)
     solver = Solver(rtol=tolerance, atol=tolerance, **options)
     if case.kind == "neural ODE":
-        model = NeuralODE(field, solver)
+        model = NeuralODE(field, solver=solver)
         _set(field, problem.theta)
         problem.theta.grad = None
         leaves = [problem.x, *field.parameters()]
     else:
         g = None
         if problem.closed:
-            g = ClosedLoop(dim, m, (len(case.g[1]),)).to(dtype)
+            g = ClosedLoop(dim, m, hidden=(len(case.g[1]),)).to(dtype)
             with torch.no_grad():
                 for parameter, array in zip(g.parameters(), case.g, strict=True):
                     parameter.copy_(torch.as_tensor(array))
-        model = NCODE(field, Given(problem.theta), g, solver=solver)
+        model = NCODE(field, gamma=Given(problem.theta), g=g, solver=solver)
         leaves = [problem.x, problem.theta, *(g.parameters() if g else ())]
 
     def solve():

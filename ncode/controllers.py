@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ncode.fields.kernels import Perceptron, perceptron, plain, plan
+from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real, words
 from ncode.fields.conv import ConvBlock
-from ncode.fields.mlp import activation_function, layers
+from ncode.fields.kernels import Perceptron, perceptron, plain, plan
+from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
 
 
 class OpenLoop(nn.Module):
@@ -34,6 +35,13 @@ class OpenLoop(nn.Module):
             input of unit variance.
     """
 
+    @arguments(
+        inputs=integer(1),
+        outputs=integer(1),
+        hidden=integers(1),
+        activation=one_of(ACTIVATIONS),
+        spread=real(least=0),
+    )
     def __init__(
         self,
         inputs: int,
@@ -89,6 +97,13 @@ class ClosedLoop(nn.Module):
         spread: as in :class:`OpenLoop`.
     """
 
+    @arguments(
+        state=integer(1),
+        control=integer(1),
+        hidden=integers(1),
+        activation=one_of(ACTIVATIONS),
+        spread=real(least=0),
+    )
     def __init__(
         self,
         state: int,
@@ -110,7 +125,7 @@ class ClosedLoop(nn.Module):
     ) -> Float[Tensor, "batch m"]:
         return _perceptron(self.layers, self.activation, torch.cat([x.flatten(1), theta], dim=1))
 
-    def kernel(self, z: Tensor) -> Perceptron | None:
+    def bind(self, z: Tensor) -> Perceptron | None:
         """g as arithmetic with its own gradient, the batch last; ``None`` where it has no such form.
 
         Args:
@@ -155,6 +170,15 @@ class KernelController(OpenLoop):
         scales: 1/√(fan-in) of every control variable (see :meth:`ConvBlock.scales`).
     """
 
+    @arguments(
+        field=instance(ConvBlock),
+        steer=words,
+        channels=integer(1),
+        hidden=integer(1),
+        activation=optional(one_of(ACTIVATIONS)),
+        spread=real(least=0),
+        dropout=real(least=0, below=1),
+    )
     def __init__(
         self,
         field: ConvBlock,
@@ -166,6 +190,8 @@ class KernelController(OpenLoop):
         spread: float = 1.0,
         dropout: float = 0.0,
     ):
+        if channels > field.shape[0]:
+            raise ValueError(f"channels: must be at most the state's {field.shape[0]}, not {channels}")
         scales = field.scales(steer)
         super().__init__(channels * math.prod(field.shape[1:]), len(scales), hidden=(hidden,), spread=1.0)
         self.channels = channels
@@ -187,6 +213,7 @@ class ImageControl(nn.Module):
         channels: of the image: the first channels of x(0).
     """
 
+    @arguments(channels=integer(1))
     def __init__(self, channels: int):
         super().__init__()
         self.channels = channels

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, flag, function, instance, integer, optional, words
 from ncode.controllers import ClosedLoop, OpenLoop
 from ncode.fields.base import Field, Reads
 from ncode.fields.kernels import Coupled, Kernel
@@ -67,6 +68,7 @@ class Flow(nn.Module):
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
+    @arguments(solver=optional(instance(Solver)))
     def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
         super().__init__()
         if not isinstance(field, Field):
@@ -176,7 +178,7 @@ class Flow(nn.Module):
 
     def _kernel(self, x0: Tensor, theta: Tensor | None = None, u: Tensor | None = None) -> Kernel | None:
         """The field's kernel, if the solver wants it."""
-        return self.field.kernel(x0, theta, u) if self.solver.kernels else None
+        return self.field.bind(x0, theta, u) if self.solver.kernels else None
 
     def _check(self, x0: Tensor) -> None:
         if tuple(self.field.steered) != self.owned:
@@ -223,6 +225,7 @@ class AugmentedNeuralODE(Flow):
         ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
     """
 
+    @arguments(augment=integer(), project=flag)
     def __init__(
         self,
         field: Field,
@@ -271,7 +274,8 @@ class DataControlledODE(Flow):
             raise ValueError(f"field: needs a slot 'u' of shape {field.shape}, has {field.slots.get('u')}")
 
     def problem(self, x0):
-        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,), kernel=self._kernel(x0, u=x0))
+        kernel = self._kernel(x0, u=x0)
+        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,), kernel=kernel)
 
 
 class NCODE(Flow):
@@ -297,6 +301,7 @@ class NCODE(Flow):
             a parameter that is steered.
     """
 
+    @arguments(gamma=optional(function), g=optional(function), steer=words)
     def __init__(
         self,
         field: Field,
@@ -363,8 +368,8 @@ class NCODE(Flow):
     def _coupled(self, x0: Tensor, theta0: Tensor) -> Kernel | None:
         if not self.solver.kernels or not isinstance(self.g, ClosedLoop) or x0.dim() != 2:
             return None
-        field = self.field.kernel(x0, theta0, moving=True)
-        g = self.g.kernel(x0.new_empty(len(x0), x0.shape[1] + self.m))
+        field = self.field.bind(x0, theta0, moving=True)
+        g = self.g.bind(x0.new_empty(len(x0), x0.shape[1] + self.m))
         return Coupled(field, g, x0.shape[1], self.m) if field and g else None
 
     def solve(self, f, state, t, captured, costs=0, kernel=None):

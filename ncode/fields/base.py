@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, instance, integers, optional
 from ncode.fields.kernels import Kernel
 
 Theta = Mapping[str, Tensor]
@@ -51,6 +52,7 @@ class Field(nn.Module):
         ...         return -self.value("rate", theta) * x
     """
 
+    @arguments(shape=integers(1), slots=optional(instance(Mapping)))
     def __init__(self, shape: Sequence[int], slots: Mapping[str, Sequence[int]] | None = None):
         super().__init__()
         self.shape = tuple(shape)
@@ -61,7 +63,7 @@ class Field(nn.Module):
         """The velocity f(t, x, θ) at time ``t``, per sample."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward(t, x, theta)")
 
-    def kernel(self, x: Tensor, theta: Tensor | None, u: Tensor | None = None, moving: bool = False) -> Kernel | None:
+    def bind(self, x: Tensor, theta: Tensor | None, u: Tensor | None = None, moving: bool = False) -> Kernel | None:
         """The field bound to one solve, as arithmetic with its own gradient; ``None`` where it has no such form.
 
         Args:
@@ -83,6 +85,8 @@ class Field(nn.Module):
             ValueError: when a pattern matches none.
         """
         patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        if not patterns:
+            raise ValueError("steer: names nothing")
         known = [*self.steered, *(name for name, _ in self.named_parameters()), *self.slots]
         known = list(dict.fromkeys(known))
         for pattern in patterns:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, integer
 from ncode.fields import kernels, per_sample
 from ncode.fields.base import Field, Theta
 
@@ -17,6 +18,7 @@ class Linear(Field):
         dim: dimension of the state; θ is dim × dim, and starts at zero.
     """
 
+    @arguments(dim=integer(1))
     def __init__(self, dim: int):
         super().__init__(shape=(dim,))
         self.matrix = nn.Parameter(torch.zeros(dim, dim))
@@ -24,7 +26,7 @@ class Linear(Field):
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
         return per_sample.linear(x, self.value("matrix", theta))
 
-    def kernel(self, x, theta, u=None, moving=False):
+    def bind(self, x, theta, u=None, moving=False):
         if type(self).forward is not Linear.forward or not kernels.plain(self, x):
             return None
         plan, rest = kernels.plan(self, [("matrix", None)], kernels.starts(self.steered))
@@ -38,6 +40,7 @@ class Velocity(Field):
         dim: dimension of the state.
     """
 
+    @arguments(dim=integer(1))
     def __init__(self, dim: int):
         super().__init__(shape=(dim,))
         self.velocity = nn.Parameter(torch.zeros(dim))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, integer, integers, one_of
 from ncode.fields import kernels, per_sample
 from ncode.fields.base import Field, Theta
 
@@ -27,6 +28,7 @@ class MLP(Field):
     Its parameters are called ``layers.0.weight``, ``layers.0.bias``, ….
     """
 
+    @arguments(dim=integer(1), hidden=integers(1), activation=one_of(ACTIVATIONS), inputs=integer(0))
     def __init__(self, dim: int, hidden: Sequence[int] = (32,), *, activation: str = "tanh", inputs: int = 0):
         super().__init__(shape=(dim,), slots={"u": (inputs,)} if inputs else None)
         self.layers = layers(dim + inputs, hidden, dim)
@@ -35,11 +37,11 @@ class MLP(Field):
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
         return self._perceptron(torch.cat([x, theta["u"]], dim=1) if "u" in self.slots else x, theta)
 
-    def kernel(self, x, theta, u=None, moving=False):
+    def bind(self, x, theta, u=None, moving=False):
         own = type(self).forward in (MLP.forward, TimedMLP.forward) and type(self)._perceptron is MLP._perceptron
         if not own or not kernels.plain(self, x) or (moving and "u" in self.slots):
             return None
-        names = [[f"layers.{i}.weight", f"layers.{i}.bias"] for i in range(len(self.layers))]
+        names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
         start = kernels.starts(self.steered)
         if "u" in start:
             u = theta[:, start["u"] : start["u"] + self.slots["u"][0]]
@@ -71,6 +73,7 @@ class TimedMLP(MLP):
         return self._perceptron(torch.cat([x, t.expand(len(x), 1)], dim=1), theta)
 
 
+@arguments(inputs=integer(1), hidden=integers(1), outputs=integer(1))
 def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
     """The linear layers of a multilayer perceptron, with PyTorch's initialisation."""
     sizes = [inputs, *hidden, outputs]

@@ -104,9 +104,7 @@ class KernelStep:
         grad_k1 = torch.mv(matrix, columns[0]).mul_(h).view(grad_y.shape)
         return grads.sum(0), grad_k1 if grad_slopes is None else grad_k1.add_(grad_slopes[0])
 
-    def back_start(
-        self, t: float, x: Tensor, grad_k1: Tensor, w: Weights, grad_w: Sequence[Tensor | None]
-    ) -> Tensor:
+    def back_start(self, t: float, x: Tensor, grad_k1: Tensor, w: Weights, grad_w: Sequence[Tensor | None]) -> Tensor:
         self._bind(w, x)
         self._gradients(grad_w)
         out = torch.empty_like(x)

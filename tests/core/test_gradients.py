@@ -333,7 +333,7 @@ def test_every_time_gets_its_gradient(solver, given):
 
 
 def test_the_gradient_of_a_time_in_a_model_and_its_second_derivative():
-    model = NeuralODE(Minus(), DIRECT)
+    model = NeuralODE(Minus(), solver=DIRECT)
     end = torch.tensor(1.5, requires_grad=True)
     x = model.trajectory(torch.full((1, 1), 2.0), [0.0, end]).x[-1].sum()
     (first,) = torch.autograd.grad(x, end, create_graph=True)

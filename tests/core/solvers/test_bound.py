@@ -17,11 +17,13 @@ from ncode import (
     DataControlledODE,
     NeuralODE,
     OpenLoop,
+    SolveError,
     Solver,
     TimedMLP,
     path_cost,
 )
 from ncode.fields.elementary import Linear
+from ncode.fields.kernels import tanh_
 from ncode.solvers import bound
 
 SOLVER = Solver(rtol=1e-4, atol=1e-4)
@@ -33,13 +35,13 @@ def states(batch: int = 40, dim: int = 2) -> torch.Tensor:
 
 
 def open_loop(field, steer="*", solver=SOLVER):
-    gamma = OpenLoop(2, field.size(steer), (8,), spread=1.0)
+    gamma = OpenLoop(2, field.size(steer), hidden=(8,), spread=1.0)
     return NCODE(field, gamma=gamma, steer=steer, solver=solver)
 
 
 def closed_loop(field, steer="*", solver=SOLVER):
     m = field.size(steer)
-    gamma, g = OpenLoop(2, m, (8,), spread=1.0), ClosedLoop(2, m, (16,), spread=1.0)
+    gamma, g = OpenLoop(2, m, hidden=(8,), spread=1.0), ClosedLoop(2, m, hidden=(16,), spread=1.0)
     return NCODE(field, gamma=gamma, g=g, steer=steer, solver=solver)
 
 
@@ -104,7 +106,7 @@ def test_every_layout(hidden, batch, used):
         lambda: open_loop(MLP(2, (16,), inputs=3)),
         lambda: open_loop(MLP(2, (16,), inputs=3), "u"),
         lambda: open_loop(MLP(2, (40,), inputs=3), ["u", "*.0.weight"]),
-        lambda: AugmentedNeuralODE(MLP(4, (16,)), 2, solver=SOLVER),
+        lambda: AugmentedNeuralODE(MLP(4, (16,)), augment=2, solver=SOLVER),
         lambda: open_loop(Linear(2)),
         lambda: closed_loop(Linear(2)),
     ],
@@ -261,8 +263,6 @@ def test_what_a_kernel_does_not_know_goes_another_way(used):
 
 
 def test_tanh_is_as_exact_as_rounding_allows():
-    from ncode.fields.kernels import tanh_
-
     x = torch.cat([torch.linspace(-200, 200, 100_001), torch.logspace(-30, 1, 10_001), torch.tensor([0.0, torch.inf])])
     for dtype in (torch.float32, torch.float64):
         exact = torch.tanh(x.double() if dtype is torch.float32 else x.to(dtype))
@@ -273,13 +273,11 @@ def test_tanh_is_as_exact_as_rounding_allows():
 
 def test_a_failure_names_the_sample():
     model = NeuralODE(MLP(2, (8,)), solver=Solver(max_nfe=9)).double()
-    from ncode import SolveError
-
     with pytest.raises(SolveError, match="too many evaluations"):
         model(states())
     field = MLP(2, (), activation="tanh")
     nn.init.constant_(field.layers[0].weight, 500.0)
-    fixed = NeuralODE(field, solver=Solver("euler", steps=200, horizon=100.0))
+    fixed = NeuralODE(field, horizon=100.0, solver=Solver("euler", steps=200))
     x = torch.zeros(3, 2)
     nn.init.zeros_(field.layers[0].bias)
     x[1] = 1e30
