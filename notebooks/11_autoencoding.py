@@ -46,6 +46,7 @@ import torch
 from IPython.display import Markdown
 
 from ncode.reproduction import profiles
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.data.downloads import DataError
 from ncode.reproduction.experiments.autoencoding import analysis as study
 from ncode.reproduction.experiments.autoencoding import evaluation, pictures
@@ -555,17 +556,23 @@ page.verdict(
 
 # %% [markdown]
 # ## Deviations
-#
-# - The paper does not say which entries of θ are non-zero. Ours stand at random places, two in every row *and* every
-#   column, the same for all images. Eq. 9's θ is square; the control's printed shape elsewhere in the paper does not fit it.
-# - "Component-wise" normalisation is not defined there; five readings are compared.
-# - Table A.1 gives MNIST three channels; ours have the one that they have. A doubled code of 128 is printed as 236 there; ours
-#   is 256.
-# - Perceptrons of 512 and 256 hidden units with batch normalisation take the convolutions' place on MNIST, so that 50 epochs
-#   train in minutes; on CIFAR-10 the convolutions are narrower than Table A.1's.
-# - The loss is the cross-entropy of grey levels, or a Gaussian likelihood with the best-fitting variance on colour images;
-#   both are in nats, and the paper's is not stated. Learning rate, batch and seeds are not stated either.
-# - CelebA: its plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
+
+# %% tags=["hide-input"]
+page.table(
+    "tab-autoencoding-deviations",
+    "What the paper states of its autoencoders and runs otherwise somewhere here.",
+    stated.COLUMNS,
+    stated.deviations(page.notebook, profile),
+)
+
+# %% tags=["hide-input"]
+Markdown(
+    "What the paper leaves out or contradicts, and the reading taken:\n\n"
+    + "\n".join(f"- {reading}" for reading in stated.left_open(page.notebook))
+)
+
+# %% [markdown]
+# CelebA's plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
 #
 # What the `paper` profile would take:
 
