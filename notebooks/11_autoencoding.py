@@ -99,16 +99,19 @@ plt.show()
 page.table(
     "tab-auto-architectures",
     "Table A.1 as it is read here, at full width. Every convolution but the last has stride 2, batch normalisation and "
-    "ReLU; numbers are channels. For AutoN-CODE the encoder's last layer gives two numbers for each of the latent's.",
+    "ReLU; numbers are channels, and for MNIST units of a perceptron. For AutoN-CODE the encoder's last layer gives two "
+    "numbers for each of the latent's (ten on CelebA).",
     ["data", "image", "encoder", "latent", "decoder", "kernel"],
     [
         [
             name,
             f"{shape.channels} × {shape.size} × {shape.size}",
-            " · ".join(map(str, shape.encoder)) + " · linear",
+            " · ".join(map(str, shape.hidden or shape.encoder[1:])) + " · linear",
             str(shape.latent),
-            " · ".join(map(str, ("linear", *shape.decoder, shape.channels))),
-            f"{shape.kernel} × {shape.kernel}",
+            f"{shape.hidden[0]} · {shape.size**2}"
+            if shape.hidden
+            else " · ".join(map(str, ("linear", *shape.decoder, shape.channels))),
+            "–" if shape.hidden else f"{shape.kernel} × {shape.kernel}",
         ]
         for name, shape in ARCHITECTURES.items()
     ],
@@ -558,18 +561,10 @@ page.verdict(
 # ## Deviations
 
 # %% tags=["hide-input"]
-page.table(
-    "tab-autoencoding-deviations",
-    "What the paper states of its autoencoders and runs otherwise somewhere here.",
-    stated.COLUMNS,
-    stated.deviations(page.notebook, profile),
-)
+page.deviations()
 
 # %% tags=["hide-input"]
-Markdown(
-    "What the paper leaves out or contradicts, and the reading taken:\n\n"
-    + "\n".join(f"- {reading}" for reading in stated.left_open(page.notebook))
-)
+Markdown(stated.open_in_words(page.notebook))
 
 # %% [markdown]
 # CelebA's plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.

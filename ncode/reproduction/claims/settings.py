@@ -124,7 +124,7 @@ def load() -> dict[str, Experiment]:
 
 
 def deviations(page: str, profile: str) -> list[list[str]]:
-    """A table's rows: what the papers state of the page's experiments and runs otherwise somewhere; see :data:`COLUMNS`.
+    """A table's rows: what the papers state of a page's experiments and runs otherwise somewhere; see :data:`COLUMNS`.
 
     Args:
         page: a notebook's name, such as ``"11_autoencoding"``.
@@ -151,6 +151,12 @@ def deviations(page: str, profile: str) -> list[list[str]]:
 def left_open(page: str) -> list[str]:
     """What the papers leave out or contradict of the page's experiments, each with the reading taken."""
     return [reading for one in load().values() if one.page == page for reading in one.open]
+
+
+def open_in_words(page: str) -> str:
+    """:func:`left_open` as a list in Markdown."""
+    found = "\n".join(f"- {reading}" for reading in left_open(page))
+    return f"What the paper leaves out or contradicts, and the reading taken:\n\n{found}"
 
 
 def written(value: Value) -> str:
@@ -189,7 +195,7 @@ def _one(values: Sequence[Value]) -> Value:
 
 
 def _found(settings: Mapping, key: str, flat: bool = False) -> Value | None:
-    """The value at a key with dots; ``*`` gathers from all tables. In ``flat`` settings the key's ends are looked up."""
+    """The value at a key with dots; ``*`` gathers from all tables. In ``flat`` settings the key's ends are tried."""
     if flat:
         ends = (key, key.rpartition(".")[2], key.partition(".")[0])
         return next((settings[end] for end in ends if end in settings), None)
