@@ -1,12 +1,14 @@
 """The papers' stated settings: what deviates is named, and what is named deviates."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import settings
 from ncode.reproduction.claims.settings import Experiment, Setting
+from ncode.reproduction.publishing.display import Page
 
 STATED = [
     pytest.param(experiment, setting, id=f"{experiment.id}: {setting.name}")
@@ -87,3 +89,15 @@ def test_a_page_shows_its_deviations():
 )
 def test_what_counts_as_stated(stated, value, among, same):
     assert Setting("s", stated, "C.4", among=among).as_stated(value) is same
+
+
+PAGES = sorted((Path(__file__).parents[2] / "notebooks").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_page_with_deviations_shows_them(path):
+    text, found = path.read_text(), settings.deviations(path.stem, "cpu")
+    assert ("page.deviations()" in text) == bool(found)
+    assert ("stated.open_in_words(page.notebook)" in text) == bool(settings.left_open(path.stem))
+    if found:
+        assert Page(path.stem, "cpu").deviations().rows == found
