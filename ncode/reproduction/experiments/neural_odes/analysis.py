@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.fields.base import Field
@@ -14,7 +14,7 @@ from ncode.fields.mlp import MLP, TimedMLP
 from ncode.models import NeuralODE
 from ncode.solvers.options import Solver
 
-State = Float64[Tensor, "n dim"]
+State = Float[Tensor, "n dim"]
 METHODS = ("euler", "midpoint", "rk4")
 
 
@@ -49,7 +49,7 @@ def growth(errors: Mapping[float, np.ndarray]) -> dict[float, float]:
 
 
 @torch.no_grad()
-def depth_errors(field: Field, x0: State, exact: State, depths: Sequence[int]) -> dict[str, list[float]]:
+def depth_errors(field: Field, x0: State, exact: State, depths: Sequence[int] | np.ndarray) -> dict[str, list[float]]:
     """The worst sample's distance to the exact flow, by method and number of steps over T = 1."""
     return {
         method: [
@@ -59,7 +59,7 @@ def depth_errors(field: Field, x0: State, exact: State, depths: Sequence[int]) -
     }
 
 
-def orders(depths: Sequence[int], errors: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def orders(depths: Sequence[int] | np.ndarray, errors: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """The order of convergence of every method: minus the slope of error over depth, both logarithmic, at the end."""
     return {
         method: -float(np.polyfit(np.log(depths[-4:]), np.log(found[-4:]), 1)[0]) for method, found in errors.items()
