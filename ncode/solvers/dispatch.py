@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ncode.solvers import engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
+from ncode.solvers.checkpointed import integrate_checkpointed
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times, begin_at, end_at, read
@@ -58,6 +59,8 @@ def solve(
         path = torchdiffeq.integrate(f, state, times, solver, nfe)
     elif solver.gradients == "adjoint" and torch.is_grad_enabled():
         path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)
+    elif solver.gradients == "checkpointed" and torch.is_grad_enabled():
+        path = integrate_checkpointed(f, state, times, solver, nfe, parameters)
     else:
         path = engine.integrate(f, state, times, solver, nfe)
     return end_at(f, wanted, path), nfe
