@@ -328,7 +328,8 @@ class NCODE(Flow):
 
     def problem(self, x0):
         theta0 = self.initial_control(x0)
-        if self.g is None:
+        g = self.g
+        if g is None:
             values = self._unpack(theta0)
             return Problem(
                 lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0
@@ -336,9 +337,9 @@ class NCODE(Flow):
 
         def coupled(t, z):
             x, theta = z
-            return self.field(t, x, self._unpack(theta)), self.g(t, x, theta)
+            return self.field(t, x, self._unpack(theta)), g(t, x, theta)
 
-        captured = tuple(self.g.parameters()) if isinstance(self.g, nn.Module) else ()
+        captured = tuple(g.parameters()) if isinstance(g, nn.Module) else ()
         return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1])
 
     def solve(self, f, state, t, captured, costs=0):
@@ -362,7 +363,8 @@ class NCODE(Flow):
     def _control(self, path, problem):
         if self.g is None:
             # What made the path: asked again, a γ with dropout would give another control.
-            return problem.control([part[0] for part in path]).expand(len(path[0]), -1, -1)
+            made = problem.control([part[0] for part in path])
+            return None if made is None else made.expand(len(path[0]), -1, -1)
         return path[1]
 
 
