@@ -73,8 +73,8 @@ torch.set_default_dtype(torch.float64)
 # **Open loop**: $g = 0$, every sample keeps the weights that $\gamma$ gave it. **Closed loop**: $g$ changes them as
 # the state moves. {numref}`fig-ncode` draws both.
 #
-# **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous, so
-# trajectories may cross. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
+# **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous; since each
+# $x(0)$ has a flow of its own, orbits may intersect. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ncode", "caption": "Fig. 2 anew: the N-CODE module. White: the neural ODE, a field and an integral that feeds back. Shaded: the controllers. In the open loop γ reads x(0) and sets θ once. In the closed loop γ sets only where θ begins, and g moves it as it sees the state and θ itself."}, "image": {"alt": "Two block diagrams. Left: x(0) feeds the block f and the block gamma, whose output theta feeds f; f's output is integrated and fed back. Right: the same, with a second integral of the block g, which reads x(t) and theta(t)."}}
 figure, axes = style.panels(2, width=4.4, height=2.1)
