@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncode.solvers import engine, torchdiffeq
+from ncode.fields.kernels import Kernel
+from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
 from ncode.solvers.finite import finite, first_bad, readable
@@ -24,6 +25,7 @@ def solve(
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
     names: Sequence[str] = (),
+    kernel: Kernel | None = None,
 ) -> tuple[State, NFE]:
     """Solve z' = f(t, z), z(t[0]) = ``state``.
 
@@ -41,6 +43,8 @@ def solve(
         costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
+        kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
+            weights. Used where the solver allows it.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -56,7 +60,9 @@ def solve(
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE()
     state = begin_at(f, wanted[0], state)
-    if solver.backend == "torchdiffeq":
+    if kernel is not None and bound.can(solver, times):
+        path = bound.integrate(kernel, state, times, solver, nfe)
+    elif solver.backend == "torchdiffeq":
         path = torchdiffeq.integrate(f, state, times, solver, nfe)
     elif solver.gradients == "adjoint" and torch.is_grad_enabled():
         path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)
