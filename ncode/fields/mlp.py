@@ -72,7 +72,7 @@ class TimedMLP(MLP):
         self.layers = layers(dim + 1, hidden, dim)
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
-        return self._perceptron(torch.cat([x, t.expand(len(x), 1)], dim=1), theta)
+        return self._perceptron(torch.cat([x, t.expand(x.shape[0], 1)], dim=1), theta)
 
 
 @arguments(inputs=integer(1), hidden=integers(1), outputs=integer(1))
