@@ -72,8 +72,8 @@ torch.set_default_dtype(torch.float64)
 #
 # {numref}`fig-ncode` draws both. The paper claims:
 #
-# **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous, so
-# trajectories may cross. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
+# **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous; since each
+# $x(0)$ has a flow of its own, orbits may intersect. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
 
 # %% tags=["hide-input"]
 page.figure(
