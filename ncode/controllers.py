@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real, words
 from ncode.fields.conv import ConvBlock
-from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
+from ncode.fields.kernels import Perceptron, perceptron, plain, plan
+from ncode.fields.mlp import ACTIVATIONS, activation_function, last, layers
 
 
 class OpenLoop(nn.Module):
@@ -53,14 +54,14 @@ class OpenLoop(nn.Module):
         super().__init__()
         self.layers = layers(inputs, hidden, outputs)
         self.activation = activation_function(activation)
-        head = self.layers[-1]
+        head = last(self.layers)
         nn.init.normal_(head.weight, std=spread * head.in_features**-0.5)
         nn.init.zeros_(head.bias)
 
     def must_give(self, m: int) -> None:
         """Raise a ``ValueError`` where this γ gives another number of control variables than ``m``."""
-        if m != self.layers[-1].out_features:
-            raise ValueError(f"gamma: gives {self.layers[-1].out_features} control variables, {m} are steered")
+        if m != last(self.layers).out_features:
+            raise ValueError(f"gamma: gives {last(self.layers).out_features} control variables, {m} are steered")
 
     def start_from(self, theta: Float[Tensor, " m"]) -> None:
         """Make ``theta``, the field's own initial parameters, the control that all samples start around.
@@ -70,7 +71,7 @@ class OpenLoop(nn.Module):
         """
         self.must_give(len(theta))
         with torch.no_grad():
-            self.layers[-1].bias.copy_(theta)
+            last(self.layers).bias.copy_(theta)
 
     def forward(self, x: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch m"]:
         return _perceptron(self.layers, self.activation, x.flatten(1))
@@ -115,7 +116,7 @@ class ClosedLoop(nn.Module):
         super().__init__()
         self.layers = layers(state + control, hidden, control)
         self.activation = activation_function(activation)
-        head = self.layers[-1]
+        head = last(self.layers)
         nn.init.normal_(head.weight, std=spread * head.in_features**-0.5)
         nn.init.zeros_(head.bias)
 
@@ -123,6 +124,19 @@ class ClosedLoop(nn.Module):
         self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Float[Tensor, "batch m"]
     ) -> Float[Tensor, "batch m"]:
         return _perceptron(self.layers, self.activation, torch.cat([x.flatten(1), theta], dim=1))
+
+    def bind(self, z: Tensor) -> Perceptron | None:
+        """g as arithmetic with its own gradient, the batch last; ``None`` where it has no such form.
+
+        Args:
+            z: [x, θ], (batch, …), of which only shape and kind count.
+        """
+        if type(self).forward is not ClosedLoop.forward or not plain(self, z):
+            return None
+        if not all(type(layer) is nn.Linear and plain(layer, z) for layer in self.layers):
+            return None
+        names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
+        return perceptron(*plan(self, names, {}), self.activation, z)
 
 
 def _perceptron(stack: nn.ModuleList, activation, x: Tensor) -> Tensor:
@@ -185,7 +199,7 @@ class KernelController(OpenLoop):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.register_buffer("scales", scales, persistent=False)
         with torch.no_grad():
-            self.layers[-1].weight.mul_(spread * scales.unsqueeze(1))
+            last(self.layers).weight.mul_(spread * scales.unsqueeze(1))
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch m"]:
         units, heads = self.layers

@@ -40,6 +40,7 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import reflection
 from ncode.reproduction.experiments.reflection import analysis, figures, tables
 from ncode.reproduction.metrics.comparison import metric
@@ -194,8 +195,17 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - The paper gives no setting of Fig. 4. Ours: points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam,
+# - Ours: points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam,
 #   and one learning rate for all five models.
 # - We read *by different means* as follows: the open loop separates the samples' fields at once, the closed loop
 #   during the flow.

@@ -40,6 +40,7 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import annuli, toy
 from ncode.reproduction.experiments.annuli import (
     analysis,
@@ -275,8 +276,14 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - The paper gives no setting for Figs. 1, 5 and A.1. The regions are ANODE's. The learning rate is the same for all
+# - The learning rate is the same for all
 #   models. Of three rates we took the one that served the *baseline* NODE best, on seeds that are not used here.
 #   Clipping and cosine schedule are shared, too.
 # - The controllers steer the biases only, in both loops. This choice is not blind. We first steered every parameter,
@@ -289,7 +296,6 @@ Markdown(
 # - We read *bifurcation* as a change in the number of equilibria of some kind in a fixed box. The paper does not say
 #   how it established its bifurcation. The verdict on N10 is for controllers that steer the biases;
 #   {numref}`tab-annuli-steering` says what other choices give.
-# - The caption of Fig. 5 calls two of its panels "First".
 #
 # ## What to remember
 #

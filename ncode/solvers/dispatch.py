@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncode.solvers import engine, torchdiffeq
+from ncode.fields.kernels import Kernel
+from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
+from ncode.solvers.finite import finite, first_bad, readable
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times, begin_at, end_at, read
@@ -23,6 +25,7 @@ def solve(
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
     names: Sequence[str] = (),
+    kernel: Kernel | None = None,
 ) -> tuple[State, NFE]:
     """Solve z' = f(t, z), z(t[0]) = ``state``.
 
@@ -40,6 +43,8 @@ def solve(
         costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
+        kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
+            weights. Used where the solver allows it.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -55,7 +60,9 @@ def solve(
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE()
     state = begin_at(f, wanted[0], state)
-    if solver.backend == "torchdiffeq":
+    if kernel is not None and bound.can(solver, times):
+        path = bound.integrate(kernel, state, times, solver, nfe)
+    elif solver.backend == "torchdiffeq":
         path = torchdiffeq.integrate(f, state, times, solver, nfe)
     elif solver.gradients == "adjoint" and torch.is_grad_enabled():
         path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)
@@ -67,12 +74,11 @@ def solve(
 
 
 def _check(state: State) -> None:
-    if len(state[0]) == 0:
+    if state[0].shape[0] == 0:
         raise ValueError("x0: the batch is empty")
     for part in state:
-        if not torch.isfinite(part).all():
-            bad = int((~torch.isfinite(part.reshape(len(part), -1)).all(1)).nonzero()[0])
-            raise ValueError(f"x0: sample {bad} is not finite")
+        if not finite([part]):
+            raise ValueError(f"x0: sample {first_bad(part)} is not finite")
 
 
 def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
@@ -100,8 +106,8 @@ def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
 
 
 def _versions(z: State) -> list[int]:
-    """How often each part was changed in place; tensors of inference mode do not say."""
-    return [part._version for part in z if not part.is_inference()]
+    """How often each part was changed in place; tensors of inference mode do not say, nor those of a compiler."""
+    return [] if not readable() else [part._version for part in z if not part.is_inference()]
 
 
 def _check_velocity(velocity: State, z: State, names: Sequence[str]) -> None:

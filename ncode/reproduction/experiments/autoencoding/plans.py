@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ncode.reproduction import profiles
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, MODELS, TUNING_SEED, Config
+from ncode.reproduction.models.autoencoders import ARCHITECTURES
 from ncode.reproduction.profiles import Profile
 from ncode.reproduction.runs.experiment import Plan
 
@@ -23,7 +24,9 @@ def plans() -> list[Plan[Config]]:
     made = []
     for name, table in profiles.recorded("autoencoding").items():
         if "tuning" in table.options:
-            tried = functools.partial(tuning, table.settings, **table.options["tuning"])
+            tried = functools.partial(
+                tuning, table.settings, of=table.options.get("of", {}).get("ncode"), **table.options["tuning"]
+            )
             made.append(Plan(f"autoencoding_{name}_tuning", tried))
         made.append(Plan(f"autoencoding_{name}", functools.partial(comparison, table)))
     return made
@@ -35,6 +38,7 @@ def tuning(
     scales: Sequence[float],
     epochs: int,
     normalisations: Sequence[str] = COMPONENT_WISE,
+    of: Mapping | None = None,
 ) -> list[Config]:
     """What a comparison's learning rate and AutoN-CODE's normalisation and scale are chosen by, on validation images.
 
@@ -45,12 +49,15 @@ def tuning(
         settings: of the comparison; its normalisation and scale are varied.
         rates: none where another tuning has chosen the rate.
         epochs: of each of these runs.
+        of: settings of AutoN-CODE alone.
     """
-    settings = {**settings, "epochs": epochs, "looks": 1}
+    # So short a training has no plateau to wait for, but the rate must not fall by another schedule.
+    looks = epochs if settings.get("plateau") else 1
+    settings, of = {**settings, "epochs": epochs, "looks": looks}, of or {}
     bare = {name: value for name, value in settings.items() if name not in ("normalisation", "scale")}
     plain = [Config("autoencoder", TUNING_SEED, **{**bare, "learning_rate": rate}) for rate in rates]
     return plain + [
-        Config("ncode", TUNING_SEED, **{**settings, "normalisation": normalisation, "scale": scale})
+        Config("ncode", TUNING_SEED, **{**settings, **of, "normalisation": normalisation, "scale": scale})
         for normalisation in normalisations
         for scale in scales
     ]
@@ -70,7 +77,8 @@ def comparison(table: Profile) -> list[Config]:
             for seed in seeds
             for normalisation, scale in options["normalisations"].items()
         ]
-    made = [Config(model, seed, **settings) for seed in seeds for model in models]
+    of = options.get("of", {})  # Settings of one model alone.
+    made = [Config(model, seed, **{**settings, **of.get(model, {})}) for seed in seeds for model in models]
     # A recording takes hours: what is asked first comes first, and the rest in its order.
     first = options.get("first", {"models": (), "seeds": 0})
     return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))
@@ -104,3 +112,13 @@ def evaluations(section: str, kind: type[C], models: Sequence[str], without: Seq
         Plan(f"{section}_{name}", functools.partial(configs, name, table.settings))
         for name, table in profiles.recorded(section).items()
     ]
+
+
+def followed(settings: Mapping) -> dict:
+    """What follows from settings, for the comparison with the paper's: the latent size, and whether plateaus count."""
+    architecture = ARCHITECTURES["mnist" if settings["dataset"] == "digits" else settings["dataset"]]
+    return {
+        "latent": settings["latent"] or architecture.latent,
+        "kernel": architecture.kernel,
+        "plateaus": settings["plateau"] > 0,
+    }

@@ -57,7 +57,7 @@ class Config:
         images: how many training images are used; 0 for all.
         kind, width: of the networks (see :func:`ncode.reproduction.models.autoencoders.networks`).
         latent: m, what the decoder is given; 0 for Table A.1's. The double-size autoencoder gets 2m.
-        likelihood: ``"bernoulli"`` or ``"gaussian"``.
+        likelihood: ``"bernoulli"``, ``"gaussian"`` or ``"mse"``.
         entries, normalisation, scale, horizon, redraw: of AutoN-CODE.
         activity, weight: of the sparse autoencoder.
         noise: of the denoising autoencoder.

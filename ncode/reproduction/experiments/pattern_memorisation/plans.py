@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ncode.reproduction import profiles
 from ncode.reproduction.experiments.pattern_memorisation.train import Config
+from ncode.reproduction.models.memory import Task
+from ncode.reproduction.models.memory_baselines import BASELINES
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Plan
 
@@ -14,6 +19,7 @@ def plans() -> list[Plan[Config]]:
         Plan("pattern_memorisation_baselines", baselines),
         Plan("pattern_memorisation_1000", thousand),
         Plan("pattern_memorisation_variants", variants),
+        Plan("pattern_memorisation_printed", printed),
     ]
 
 
@@ -111,3 +117,25 @@ def variants(seeds: int = 3, iterations: int = 300) -> list[Config]:
         for options in VARIANTS.values()
     ]
     return [Config("oracle", 0, **common), *rules, *trained]
+
+
+def printed() -> list[Config]:
+    """Fig. 6 as Section 4.3 and C.3 print it: both n, all models, N-CODE with a learned θ(0)."""
+    table = profiles.recorded("pattern_memorisation")["printed"]
+    options, shared = table.options, table.settings
+    own = {
+        "ncode": {"iterations": options["iterations"], "learn_theta0": options["learn_theta0"]},
+        "lstm": {"iterations": options["baseline_iterations"], "hidden": options["lstm_units"]},
+    }
+    others = {"iterations": options["baseline_iterations"], "printed": True}
+    return [
+        Config(learner, seed, bits=bits, **shared, **own.get(learner, others))
+        for bits in options["bits"]
+        for seed in range(options["seeds"])
+        for learner in ("ncode", *BASELINES)
+    ]
+
+
+def followed(settings: Mapping) -> dict:
+    """What follows from settings, for the comparison with the paper's: how a pattern is shown."""
+    return {"shows": Task.shows, "duration": Task.duration}

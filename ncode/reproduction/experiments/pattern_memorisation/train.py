@@ -21,7 +21,7 @@ from ncode.reproduction.models.memory import (
     episodes,
     hebbian_rule,
 )
-from ncode.reproduction.models.memory_baselines import BASELINES, hidden_for, parameters
+from ncode.reproduction.models.memory_baselines import BASELINES, PRINTED, hidden_for, parameters
 from ncode.reproduction.runs.experiment import Experiment
 from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers import hebbian
@@ -49,6 +49,9 @@ class Config:
         strength: of ``hebb``'s constant μ, times 1/n.
         diagonal: of ``hebb``'s μ, times 1/n, where it differs.
         hidden: size of a baseline; by default as many parameters as μ has, n².
+        lstm_steps: steps of the LSTM in each presentation.
+        printed: whether data control and the ODE-RNN are the single layers that C.3 describes, of 2n² entries, as many
+            as μ and a learned θ(0) have.
         validation_episodes, test_episodes: not seen in training.
         device: where it trains; ``"cuda"`` means the CPU where there is no GPU.
     """
@@ -70,6 +73,8 @@ class Config:
     strength: float = 1.0
     diagonal: float | None = None
     hidden: int | None = None
+    lstm_steps: int = 1
+    printed: bool = False
     validation_episodes: int = 200
     test_episodes: int = 500
     device: str = "cpu"
@@ -98,7 +103,12 @@ def build(config: Config) -> nn.Module:
         return NearestNeighbour()
     if config.learner not in BASELINES:
         raise ValueError(f"learner: {config.learner!r} is not one of {', '.join(LEARNERS)}")
-    return BASELINES[config.learner](what, config.hidden or hidden_for(config.learner, what, n * n))
+    if config.printed and config.learner in PRINTED:
+        return PRINTED[config.learner](what)
+    hidden = config.hidden or hidden_for(config.learner, what, n * n)
+    if config.learner == "lstm":
+        return BASELINES["lstm"](what, hidden, config.lstm_steps)
+    return BASELINES[config.learner](what, hidden)
 
 
 def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
