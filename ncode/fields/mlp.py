@@ -37,9 +37,13 @@ class MLP(Field):
 
     def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):
-            weight = theta.get(f"layers.{i}.weight", layer.weight)
-            bias = theta.get(f"layers.{i}.bias", layer.bias)
-            x = per_sample.linear(x if i == 0 else self.activation(x), weight, bias)
+            x = x if i == 0 else self.activation(x)
+            names = f"layers.{i}.weight", f"layers.{i}.bias"
+            if names[0] in theta or names[1] in theta:
+                x = per_sample.linear(x, *(self.value(name, theta) for name in names))
+            else:
+                # Called, a layer runs its hooks.
+                x = layer(x)
         return x
 
 
