@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, integer, integers, one_of, optional, real
 from ncode.fields.base import Field
 from ncode.fields.conv import ConvBlock
-from ncode.fields.mlp import activation_function, layers
+from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
 
 GIVES = "gamma: gives {} control variables, {} are steered"
 
@@ -53,6 +54,13 @@ class OpenLoop(Controller):
     Without a size it has no layers before a model is built with it.
     """
 
+    @arguments(
+        inputs=optional(integer(1)),
+        outputs=optional(integer(1)),
+        hidden=integers(1),
+        activation=one_of(ACTIVATIONS),
+        spread=real(least=0),
+    )
     def __init__(
         self,
         inputs: int | None = None,
@@ -123,6 +131,13 @@ class ClosedLoop(Controller):
     Without a size it has no layers before a model is built with it.
     """
 
+    @arguments(
+        state=optional(integer(1)),
+        control=optional(integer(1)),
+        hidden=integers(1),
+        activation=one_of(ACTIVATIONS),
+        spread=real(least=0),
+    )
     def __init__(
         self,
         state: int | None = None,
@@ -211,6 +226,13 @@ class KernelController(Controller):
         scales: 1/√(fan-in) of every control variable (see :meth:`ConvBlock.scales`).
     """
 
+    @arguments(
+        channels=integer(1),
+        hidden=integer(1),
+        activation=optional(one_of(ACTIVATIONS)),
+        spread=real(least=0),
+        dropout=real(least=0, below=1),
+    )
     def __init__(
         self,
         channels: int,
@@ -230,6 +252,8 @@ class KernelController(Controller):
     def attach(self, field: Field, names: Sequence[str]) -> None:
         if not isinstance(field, ConvBlock):
             raise ValueError(f"gamma: KernelController steers a ConvBlock's kernels, not {type(field).__name__}'s")
+        if self.channels > field.shape[0]:
+            raise ValueError(f"channels: must be at most the state's {field.shape[0]}, not {self.channels}")
         start, scales = field.start(names), field.scales(names)
         inputs = self.channels * math.prod(field.shape[1:])
         self.layers = small_head(layers(inputs, (self.hidden,), len(scales)), 1.0).to(start)
@@ -250,6 +274,7 @@ class ImageControl(Controller):
         channels: of the image: the first channels of x(0).
     """
 
+    @arguments(channels=integer(1))
     def __init__(self, channels: int):
         super().__init__()
         self.channels = channels

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, flag, function, instance, integer, optional, words
 from ncode.controllers import Controller
 from ncode.fields.base import Field, not_read
 from ncode.fields.probe import look
@@ -32,6 +33,7 @@ from ncode.solvers.dispatch import integrate, not_finite
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.times import Times
 
 
 class Trajectory(NamedTuple):
@@ -78,6 +80,7 @@ class Flow(nn.Module):
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
+    @arguments(solver=optional(instance(Solver)))
     def __init__(
         self,
         field: nn.Module,
@@ -131,7 +134,7 @@ class Flow(nn.Module):
         path, _ = self._path(x0, [0.0, self.horizon])
         return path[0][-1]
 
-    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
+    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Times) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
 
         With dopri5 the times before the last are interpolated within its steps; any other adaptive method ends a step
@@ -141,8 +144,8 @@ class Flow(nn.Module):
             SolveError, ValueError: as :meth:`forward`.
         """
         path, problem = self._path(x0, t)
-        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        return Trajectory(times, path[0], self._control(path, problem))
+        times = t if isinstance(t, Tensor) else torch.tensor([float(time) for time in t], dtype=x0.dtype)
+        return Trajectory(times.to(x0.device), path[0], self._control(path, problem))
 
     def solver_error(self, x0: Float[Tensor, "batch *state"], *, tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
         """Every sample's global error at T: the distance to a tight reference solve in float64.
@@ -165,7 +168,7 @@ class Flow(nn.Module):
                 module.training = True
         return error.reshape(len(error), -1).norm(dim=1)
 
-    def integrate(self, problem: Problem, t: Tensor) -> State:
+    def integrate(self, problem: Problem, t: Times) -> State:
         """The path of a problem that this model poses, or of one built on it, at the times ``t``; sets :attr:`nfe`.
 
         Raises:
@@ -189,10 +192,9 @@ class Flow(nn.Module):
             raise
         return path
 
-    def _path(self, x0: Tensor, t: Tensor | Sequence[float]) -> tuple[State, Problem]:
+    def _path(self, x0: Tensor, t: Times) -> tuple[State, Problem]:
         problem = self.pose(x0)
-        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        return self.integrate(problem, times), problem
+        return self.integrate(problem, t), problem
 
     def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
@@ -252,6 +254,7 @@ class AugmentedNeuralODE(Flow):
         ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
     """
 
+    @arguments(augment=integer(), project=flag)
     def __init__(
         self,
         field: nn.Module,
@@ -341,6 +344,7 @@ class NCODE(Flow):
             one sample the control of another.
     """
 
+    @arguments(gamma=optional(function), g=optional(function), steer=words)
     def __init__(
         self,
         field: nn.Module,

@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Image generation
@@ -33,6 +42,7 @@ import numpy as np
 from IPython.display import Markdown
 
 from ncode.reproduction.claims import published
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments.autoencoding import evaluation, pictures
 from ncode.reproduction.experiments.autoencoding.evaluation import (
     band,
@@ -523,16 +533,22 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
 # - AutoN-CODE's normalisation and scale were chosen on validation images; the other autoencoders' settings were not
 #   tuned.
-# - Table 2 is on CIFAR-10 and CelebA with InceptionV3; here digits are judged by their classifier. `ncode.reproduction.metrics.features` has
-#   InceptionV3 (`pip install "ncode[fid]"`, 95 MB of weights) and EfficientNet-Lite0 (`"ncode[features]"`).
-# - The paper does not name its covariances: ours are full, with scikit-learn's regularisation of $10^{-6}$ in units of the
-#   embeddings' variance.
+# - `ncode.reproduction.metrics.features` has InceptionV3 (the extra `fid`, 95 MB of weights) and EfficientNet-Lite0 (the
+#   extra `features`).
 # - A mixture with as many components as points is taken in its limit, a narrow Gaussian at each: what the
 #   iterations converge to (a test checks that).
-# - Kernel variances are relative to the embeddings' variance; the paper's absolute ones cannot be converted.
 
 # %% [markdown]
 # ## What it took

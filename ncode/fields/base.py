@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, instance, integers, optional
+
 Theta = Mapping[str, Tensor]
 """Steered parameters by name; each tensor has the batch as its first dimension."""
 
@@ -56,6 +58,7 @@ class Field(nn.Module):
         ...         return -self.value("rate", theta) * x
     """
 
+    @arguments(shape=optional(integers(1)), slots=optional(instance(Mapping)))
     def __init__(self, shape: Sequence[int] | None, *, slots: Mapping[str, Sequence[int]] | None = None):
         super().__init__()
         self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
@@ -95,6 +98,8 @@ class Field(nn.Module):
             ValueError: when a pattern matches none.
         """
         patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        if not patterns:
+            raise ValueError("steer: names nothing")
         known = [*self.steered, *(name for name, _ in self._root().named_parameters()), *self.slots]
         known = list(dict.fromkeys(known))
         for pattern in patterns:

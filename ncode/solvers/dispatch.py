@@ -1,7 +1,4 @@
-"""The one door to solvers: :func:`integrate` for all of the library, :func:`solve` for its users.
-
-A second backend would stand beside :mod:`ncode.solvers.torchdiffeq` and be chosen here.
-"""
+"""The one door to solvers: :func:`integrate` for all of the library, :func:`solve` for its users."""
 
 from __future__ import annotations
 
@@ -9,19 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from ncode.solvers import torchdiffeq
+from ncode.solvers import engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
+from ncode.solvers.checkpointed import integrate_checkpointed
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.times import Times, begin_at, end_at, read
 
 
 def integrate(
     f: RightHandSide,
     state: State,
-    t: Float[Tensor, " time"],
+    t: Times,
     solver: Solver,
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
@@ -34,7 +32,8 @@ def integrate(
         f: the right-hand side.
         state: the parts of z(t[0]), each with the batch as its first dimension. Mixed states go in as parts and are
             not concatenated: the error norm takes the largest part's error, so a small part is not diluted.
-        t: times, strictly increasing or decreasing; the first is where ``state`` holds.
+        t: times, increasing or decreasing, which may be repeated; the first is where ``state`` holds. Tensors that
+            need a gradient get it, in a vector or in a list.
         solver: how.
         parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
             without being named. Name what f reaches only later, and what has a history of its own, such as a control
@@ -54,18 +53,26 @@ def integrate(
         ValueError: on a state or times that make no sense, or when the first evaluation of f gives something else
             than parts of z's shapes and dtypes, or changes z in place.
     """
-    _check(state, t)
+    times, wanted = read(t)
+    _check(state)
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE() if nfe is None else nfe
-    if solver.gradients == "adjoint" and torch.is_grad_enabled():
-        return integrate_with_adjoint(f, state, t, solver, nfe, parameters, costs), nfe
-    return torchdiffeq.integrate(f, state, t, solver, nfe), nfe
+    state = begin_at(f, wanted[0], state)
+    if solver.backend == "torchdiffeq":
+        path = torchdiffeq.integrate(f, state, times, solver, nfe)
+    elif solver.gradients == "adjoint" and torch.is_grad_enabled():
+        path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)
+    elif solver.gradients == "checkpointed" and torch.is_grad_enabled():
+        path = integrate_checkpointed(f, state, times, solver, nfe, parameters)
+    else:
+        path = engine.integrate(f, state, times, solver, nfe)
+    return end_at(f, wanted, path), nfe
 
 
 def solve(
     f: Callable[[Tensor, Any], Any],
     x0: Tensor | State,
-    t: Tensor | Sequence[float],
+    t: Times,
     *,
     solver: Solver | None = None,
     parameters: Sequence[Tensor] = (),
@@ -77,7 +84,7 @@ def solve(
         f: the right-hand side, a function or a module. For a tensor it gives a tensor, for a tuple a tuple.
         x0: the state at t[0]: a tensor with the batch as its first dimension, or a tuple of such parts. The error norm
             takes the largest part's error, so a small part is not diluted, as it would be if all were concatenated.
-        t: times, strictly increasing or decreasing.
+        t: times, increasing or decreasing; a tensor that needs a gradient gets it.
         solver: how; dopri5 at 1e-3 where none is given.
         parameters: tensors with a history that f captures, and what f reaches only later than at t[0]: what the adjoint
             has to be told (see :func:`integrate`). Leaves that f reaches at t[0] are found, as are a module's
@@ -104,15 +111,17 @@ def solve(
             )
     if bad := not_finite(state):
         raise ValueError(f"x0: sample {bad[1]} is not finite")
-    times = torch.as_tensor(t, dtype=state[0].dtype, device=state[0].device)
     known = [*parameters, *(f.parameters() if isinstance(f, nn.Module) else ())]
     parts = (lambda t, z: (f(t, z[0]),)) if bare else f
-    path, _ = integrate(parts, state, times, solver or Solver(), known, nfe=nfe)
+    path, _ = integrate(parts, state, t, solver or Solver(), known, nfe=nfe)
     return path[0] if bare else path
 
 
 def not_finite(state: State) -> tuple[int, int] | None:
     """The first part and its first sample that are not finite; reads the device once where all are."""
+    if getattr(torch.compiler, "is_exporting", bool)():
+        # A graph has no exceptions.
+        return None
     good = torch.stack([torch.isfinite(part).all() for part in state])
     if good.all():
         return None
@@ -120,16 +129,8 @@ def not_finite(state: State) -> tuple[int, int] | None:
     return part, int((~torch.isfinite(state[part].reshape(len(state[part]), -1)).all(1)).nonzero()[0])
 
 
-def _check(state: State, t: Tensor) -> None:
-    x = state[0]
-    if t.dim() != 1 or len(t) < 2:
-        raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
-    if not torch.isfinite(t).all():
-        raise ValueError("t: times must be finite")
-    gaps = t[1:] - t[:-1]
-    if not ((gaps > 0).all() or (gaps < 0).all()):
-        raise ValueError("t: times must be strictly increasing or strictly decreasing")
-    if len(x) == 0:
+def _check(state: State) -> None:
+    if len(state[0]) == 0:
         raise ValueError("x0: the batch is empty")
 
 
