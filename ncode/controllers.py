@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ncode.arguments import arguments, integer, integers, one_of, optional, real
 from ncode.fields.base import Field
 from ncode.fields.conv import ConvBlock
+from ncode.fields.kernels import Perceptron, perceptron, plain, plan
 from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
 
 GIVES = "gamma: gives {} control variables, {} are steered"
@@ -168,6 +169,19 @@ class ClosedLoop(Controller):
 
     def _build(self, state: int, control: int) -> None:
         self.layers = small_head(layers(state + control, self.hidden, control), self.spread)
+
+    def bind(self, z: Tensor) -> Perceptron | None:
+        """g as arithmetic with its own gradient, the batch last; ``None`` where it has no such form.
+
+        Args:
+            z: [x, θ], (batch, …), of which only shape and kind count.
+        """
+        if type(self).forward is not ClosedLoop.forward or not plain(self, z):
+            return None
+        if not all(type(layer) is nn.Linear and plain(layer, z) for layer in self.layers):
+            return None
+        names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
+        return perceptron(*plan(self, names, {}), self.activation, z)
 
 
 def small_head(stack: nn.ModuleList, spread: float) -> nn.ModuleList:

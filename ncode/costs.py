@@ -110,6 +110,7 @@ def path_cost(
         state=(*problem.state, start.new_zeros(len(start))),
         captured=(*problem.captured, *captured),
         costs=1,
+        kernel=None,
     )
     *path, c = model.integrate(with_running, given)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]

@@ -25,8 +25,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.arguments import arguments, flag, function, instance, integer, optional, words
-from ncode.controllers import Controller
+from ncode.controllers import ClosedLoop, Controller
 from ncode.fields.base import Field, not_read
+from ncode.fields.kernels import Coupled, Kernel
 from ncode.fields.probe import look
 from ncode.fields.wrap import Wrapped
 from ncode.solvers.dispatch import integrate, not_finite
@@ -53,6 +54,7 @@ class Problem(NamedTuple):
         captured: what f captures besides the field's own parameters.
         control: θ at a z, from its parts.
         costs: how many of the last parts feed back into nothing.
+        kernel: f as arithmetic with its own gradient, where it has that form.
     """
 
     f: RightHandSide
@@ -60,6 +62,7 @@ class Problem(NamedTuple):
     captured: Sequence[Tensor] = ()
     control: Callable[[Sequence[Tensor]], Tensor | None] = lambda z: None
     costs: int = 0
+    kernel: Kernel | None = None
 
 
 class Flow(nn.Module):
@@ -186,7 +189,9 @@ class Flow(nn.Module):
         names = [*("field", "g")[: len(problem.state) - problem.costs], *["running"] * problem.costs]
         captured = [*problem.captured, *self.field.parameters()]
         try:
-            path, self.nfe = integrate(problem.f, problem.state, t, self.solver, captured, problem.costs, names)
+            path, self.nfe = integrate(
+                problem.f, problem.state, t, self.solver, captured, problem.costs, names, kernel=problem.kernel
+            )
         except SolveError as error:
             self.nfe = NFE(forward=error.nfe)
             raise
@@ -198,6 +203,10 @@ class Flow(nn.Module):
 
     def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
+
+    def _kernel(self, x0: Tensor, theta: Tensor | None = None, u: Tensor | None = None) -> Kernel | None:
+        """The field's kernel, if the solver wants it."""
+        return self.field.bind(x0, theta, u) if self.solver.kernels else None
 
     def _check(self, x0: Tensor) -> None:
         if tuple(self.field.steered) != self.owned:
@@ -237,7 +246,7 @@ class NeuralODE(Flow):
         _no_slots(self.field)
 
     def problem(self, x0):
-        return Problem(lambda t, z: (self.field(t, z[0]),), (x0,))
+        return Problem(lambda t, z: (self.field(t, z[0]),), (x0,), kernel=self._kernel(x0))
 
 
 class AugmentedNeuralODE(Flow):
@@ -275,7 +284,8 @@ class AugmentedNeuralODE(Flow):
 
     def problem(self, x0):
         zeros = x0.new_zeros(len(x0), self.augment, *x0.shape[2:])
-        return Problem(lambda t, z: (self.field(t, z[0]),), (torch.cat([x0, zeros], dim=1),))
+        x0 = torch.cat([x0, zeros], dim=1)
+        return Problem(lambda t, z: (self.field(t, z[0]),), (x0,), kernel=self._kernel(x0))
 
     def _path(self, x0, t):
         (path,), problem = super()._path(x0, t)
@@ -309,7 +319,8 @@ class DataControlledODE(Flow):
             raise ValueError(f"field: needs a slot 'u' of shape {field.shape}, has {field.slots.get('u')}")
 
     def problem(self, x0):
-        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,))
+        kernel = self._kernel(x0, u=x0)
+        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,), kernel=kernel)
 
 
 class NCODE(Flow):
@@ -399,17 +410,30 @@ class NCODE(Flow):
         theta0 = self.initial_control(x0)
         self._must_steer(x0, theta0)
         if self.g is None:
-            values = self.field.unpack(theta0)
-            return Problem(
-                lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0
-            )
+            kernel = self._kernel(x0, theta0)
+            values = {} if kernel else self.field.unpack(theta0)
+
+            def steered(t, z):
+                # Where a kernel computes, no value may be needed at all.
+                values.update({} if values else self.field.unpack(theta0))
+                return (self.field(t, z[0], values),)
+
+            return Problem(steered, (x0,), captured=(theta0,), control=lambda z: theta0, kernel=kernel)
 
         def coupled(t, z):
             x, theta = z
             return self.field(t, x, self.field.unpack(theta)), _calling("g", self.g, t, x, theta)
 
         captured = tuple(self.g.parameters()) if isinstance(self.g, nn.Module) else ()
-        return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1])
+        kernel = self._coupled_kernel(x0, theta0)
+        return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1], kernel=kernel)
+
+    def _coupled_kernel(self, x0: Tensor, theta0: Tensor) -> Kernel | None:
+        if not self.solver.kernels or not isinstance(self.g, ClosedLoop) or x0.dim() != 2:
+            return None
+        field = self.field.bind(x0, theta0, moving=True)
+        g = self.g.bind(x0.new_empty(len(x0), x0.shape[1] + self.m))
+        return Coupled(field, g, x0.shape[1], self.m) if field and g else None
 
     def _must_steer(self, x0: Tensor, theta0: Tensor) -> None:
         """Raise where the field leaves some of its control unread, or gives a sample the control of another.

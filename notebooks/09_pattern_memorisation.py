@@ -65,7 +65,7 @@ style.use_style()
 # ## The claim
 #
 # **N14.** Closed-loop N-CODE memorises patterns in real time. It learns to do so within several hundred episodes, and its
-# bit error is below 1 % in all cases: 2, 3, 5 and 10 patterns, 50, 70 and 90 % degraded, 100 and 1000 bits.
+# bit error is below 1 % in all cases: 3, 5 and 10 patterns, 50, 70 and 90 % degraded (2, 5 and 10 in Section 4.3).
 #
 # **N15.** An LSTM, an ODE-RNN and a NODE with data control plateau: the LSTM just under the chance level of 0.25, the
 # other two at 17.5 %.

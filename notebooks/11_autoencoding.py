@@ -73,9 +73,10 @@ style.use_style()
 # %% [markdown]
 # ## The claim
 #
-# **N16.** A linear latent ODE with two non-zero entries a row beats a linear bottleneck at equal parameters.
+# **N16.** A linear latent ODE with as few as two non-zero entries a row, with as many parameters as a VAE, is more
+# expressive than a discrete linear layer.
 #
-# **N21.** Component-wise normalisation of the control is crucial; the horizon $[0, 10]$ works.
+# **N21.** Component-wise normalisation of the control is crucial; the horizon $[0, 10]$ gives good results.
 #
 # **N24.** Reconstructions form along the controlled orbit.
 

@@ -74,10 +74,10 @@ style.use_style()
 #
 # **N18.** FID falls as the mixture has more components; 10,000 overfit the test set, 1,000 do not.
 #
-# **N19.** An autoencoder of twice the code size is worse at few components.
+# **N19.** An autoencoder of twice the code size is the worst at few components.
 #
-# **N20.** Kernel density estimation: FID rises with the kernel's variance, AutoN-CODE's is the lowest at small variance;
-# nearest neighbours at σ = 2.
+# **N20.** Kernel density estimation: AutoN-CODE's FID is the lowest for small variances; the quality is highly
+# deteriorated for rough ones.
 
 # %% [markdown]
 # ## The setting

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncode.solvers import engine, torchdiffeq
+from ncode.fields.kernels import Kernel
+from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
 from ncode.solvers.options import NFE, Solver
@@ -25,6 +26,7 @@ def integrate(
     costs: int = 0,
     names: Sequence[str] = (),
     nfe: NFE | None = None,
+    kernel: Kernel | None = None,
 ) -> tuple[State, NFE]:
     """Solve z' = f(t, z), z(t[0]) = ``state``, a finite one: whoever calls has looked.
 
@@ -43,6 +45,8 @@ def integrate(
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
         nfe: counts the evaluations; a new count where none is given.
+        kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
+            weights. Used where the solver allows it.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -58,7 +62,9 @@ def integrate(
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE() if nfe is None else nfe
     state = begin_at(f, wanted[0], state)
-    if solver.backend == "torchdiffeq":
+    if kernel is not None and bound.can(solver, times):
+        path = bound.integrate(kernel, state, times, solver, nfe)
+    elif solver.backend == "torchdiffeq":
         path = torchdiffeq.integrate(f, state, times, solver, nfe)
     elif solver.gradients == "adjoint" and torch.is_grad_enabled():
         path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)

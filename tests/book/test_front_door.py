@@ -17,7 +17,7 @@ from ncode.reproduction import extras
 from ncode.reproduction.publishing import constraints, sync
 
 # Notebooks whose figures and tables stand beside their experiment.
-CONVERTED = ("05_reflection", "06_annuli")
+CONVERTED = ("01_proposition_1", "02_neural_odes", "03_open_and_closed_loop", "05_reflection", "06_annuli")
 
 # What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
 NO_RESULT = re.compile(

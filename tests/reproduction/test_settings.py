@@ -23,7 +23,7 @@ def differs(experiment: Experiment, setting: Setting) -> list[str]:
         # In words, ours is what is stated unless they say otherwise.
         return ["in words"] if setting.ours and setting.why else []
     places = {"the plan": experiment.at_scale(setting)}
-    places |= {profile: experiment.executed(setting, profile) for profile in profiles.NAMES}
+    places |= {profile: experiment.here(setting, profile) for profile in profiles.NAMES}
     places |= {f"recording {k}": value for k, value in enumerate(experiment.recorded(setting))}
     return [place for place, value in places.items() if value is not None and not setting.as_stated(value)]
 

@@ -61,13 +61,16 @@ class Experiment:
     config: str = ""
     plan: str = ""
     model: str = ""
+    executed: bool = True
 
     def at_scale(self, setting: Setting) -> Value | None:
         """Ours at the paper's scale; ``None`` where we have no such setting."""
         return self._planned(setting, "paper", self.plan)
 
-    def executed(self, setting: Setting, profile: str) -> Value | None:
-        """Ours where the page is executed in ``profile``; ``None`` where we have no such setting."""
+    def here(self, setting: Setting, profile: str) -> Value | None:
+        """Ours where the page is executed in ``profile``; ``None`` where we have no such setting there."""
+        if not self.executed:
+            return None
         # A study's own table holds in every profile; a recording's does not.
         return self._planned(setting, profile, "" if "_recorded." in self.plan else self.plan)
 
@@ -134,7 +137,7 @@ def deviations(page: str, profile: str) -> list[list[str]]:
     for experiment in load().values():
         for setting in experiment.settings if experiment.page == page else ():
             if setting.why:
-                here = experiment.executed(setting, profile) if setting.key else setting.ours
+                here = experiment.here(setting, profile) if setting.key else setting.ours
                 recorded = experiment.recorded(setting) if setting.key else ()
                 rows.append(
                     [
@@ -175,7 +178,11 @@ def _several(value: Value, ordered: bool = False) -> list:
     if not isinstance(value, list | tuple):
         return [_plain(value)]
     plain = [_plain(one) for one in value]
-    return plain if ordered else sorted({repr(one): one for one in plain}.values(), key=repr)
+    if ordered:
+        return plain
+    different = {repr(one): one for one in plain}.values()
+    numbers = all(isinstance(one, int | float) for one in different)
+    return sorted(different) if numbers else sorted(different, key=repr)
 
 
 def _plain(value: Value) -> Value:
