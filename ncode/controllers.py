@@ -18,7 +18,7 @@ from ncode.arguments import arguments, integer, integers, one_of, optional, real
 from ncode.fields.base import Field
 from ncode.fields.conv import ConvBlock
 from ncode.fields.kernels import Perceptron, perceptron, plain, plan
-from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
+from ncode.fields.mlp import ACTIVATIONS, activation_function, last, layers
 
 GIVES = "gamma: gives {} control variables, {} are steered"
 
@@ -97,7 +97,7 @@ class OpenLoop(Controller):
         """
         _fitting(GIVES, self.outputs, len(theta))
         with torch.no_grad():
-            self.layers[-1].bias.copy_(theta)
+            last(self.layers).bias.copy_(theta)
 
     def forward(self, x: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch m"]:
         return _perceptron(self.layers, self.activation, x.reshape(len(x), -1))
@@ -273,8 +273,9 @@ class KernelController(Controller):
         self.layers = small_head(layers(inputs, (self.hidden,), len(scales)), 1.0).to(start)
         self.scales = scales.to(start)
         with torch.no_grad():
-            self.layers[-1].weight.mul_(self.spread * self.scales.unsqueeze(1))
-            self.layers[-1].bias.copy_(start)
+            heads = last(self.layers)
+            heads.weight.mul_(self.spread * self.scales.unsqueeze(1))
+            heads.bias.copy_(start)
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch m"]:
         units, heads = self.layers

@@ -283,7 +283,7 @@ class AugmentedNeuralODE(Flow):
         self.project = project
 
     def problem(self, x0):
-        zeros = x0.new_zeros(len(x0), self.augment, *x0.shape[2:])
+        zeros = x0.new_zeros(x0.shape[0], self.augment, *x0.shape[2:])
         x0 = torch.cat([x0, zeros], dim=1)
         return Problem(lambda t, z: (self.field(t, z[0]),), (x0,), kernel=self._kernel(x0))
 
@@ -399,11 +399,11 @@ class NCODE(Flow):
             ValueError: when γ gives something else than m numbers a sample.
         """
         if self.gamma is None:
-            return self.theta0.expand(len(x0), -1)
+            return self.theta0.expand(x0.shape[0], -1)
         theta = _calling("gamma", self.gamma, x0)
-        if not isinstance(theta, Tensor) or tuple(theta.shape) != (len(x0), self.m):
+        if not isinstance(theta, Tensor) or tuple(theta.shape) != (x0.shape[0], self.m):
             shape = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__
-            raise ValueError(f"gamma: must give shape {(len(x0), self.m)}, not {shape}")
+            raise ValueError(f"gamma: must give shape {(x0.shape[0], self.m)}, not {shape}")
         return theta
 
     def problem(self, x0):

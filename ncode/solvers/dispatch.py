@@ -12,6 +12,7 @@ from ncode.fields.kernels import Kernel
 from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
+from ncode.solvers.finite import finite, first_bad, readable
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times, begin_at, end_at, read
@@ -125,18 +126,14 @@ def solve(
 
 def not_finite(state: State) -> tuple[int, int] | None:
     """The first part and its first sample that are not finite; reads the device once where all are."""
-    if getattr(torch.compiler, "is_exporting", bool)():
-        # A graph has no exceptions.
+    if finite(state):
         return None
-    good = torch.stack([torch.isfinite(part).all() for part in state])
-    if good.all():
-        return None
-    part = int((~good).nonzero()[0])
-    return part, int((~torch.isfinite(state[part].reshape(len(state[part]), -1)).all(1)).nonzero()[0])
+    bad = next(i for i, part in enumerate(state) if not finite([part]))
+    return bad, first_bad(state[bad])
 
 
 def _check(state: State) -> None:
-    if len(state[0]) == 0:
+    if state[0].shape[0] == 0:
         raise ValueError("x0: the batch is empty")
 
 
@@ -165,8 +162,8 @@ def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
 
 
 def _versions(z: State) -> list[int]:
-    """How often each part was changed in place; tensors of inference mode do not say."""
-    return [part._version for part in z if not part.is_inference()]
+    """How often each part was changed in place; tensors of inference mode do not say, nor those of a compiler."""
+    return [] if not readable() else [part._version for part in z if not part.is_inference()]
 
 
 def _check_velocity(velocity: State, z: State, names: Sequence[str]) -> None:
