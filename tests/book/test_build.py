@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from unittest import mock
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ncode.reproduction.claims import claims, published
@@ -230,10 +230,11 @@ def repository(tmp_path_factory):
     for name in ("Makefile", "Snakefile", "_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
     for name in ("book", "ncode"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    # The introduction borrows a figure from a notebook that is not here.
-    intro = root / "book" / "intro.md"
-    intro.write_text(re.sub(r"^\{\{ figure .* \}\}$", "", intro.read_text(encoding="utf-8"), flags=re.M))
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+    # The smallest book: the smoke book has all pages.
+    (root / "book" / "intro.md").write_text("# A book\n")
+    toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"glob": "notebooks/*"}]}
+    (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
     write_notebook(root / "notebooks" / "01_fine.py", "2 + 2")
     write_notebook(root / "notebooks" / "02_broken.py", "raise RuntimeError('not today')")
     return root
