@@ -95,3 +95,9 @@ def test_fixed_steps_are_exported_for_any_batch(kind, method):
     for batch in (3, 7):
         y = torch.randn(batch, 2)
         torch.testing.assert_close(exported(y), model(y))
+
+
+def test_adaptive_steps_are_not_exported_and_it_is_said():
+    model = build("node", Solver()).eval()
+    with pytest.raises(ValueError, match="solver: only fixed steps"):
+        torch.export.export(model, (torch.randn(3, 2),))
