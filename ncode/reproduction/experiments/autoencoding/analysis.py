@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +97,12 @@ def recorded_bottlenecks() -> dict[str, list[Recorded]]:
     return {model: runs for model, runs in found.items() if runs}
 
 
+def recorded_printed() -> dict[str, list[Recorded]]:
+    """The recorded models with Table A.1's networks on MNIST that N16 compares, on the seeds that all of them have."""
+    of_question = (one for one in recordings.find("autoencoding_mnist_printed") if one.config["model"] in BOTTLENECKS)
+    return {model: runs for model, runs in by_model(of_question).items() if runs}
+
+
 def recorded_normalisations() -> dict[str, list[Recorded]]:
     """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
     names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
@@ -130,11 +136,23 @@ def against(runs: Sequence, others: Sequence) -> tuple[float, float]:
     return difference_interval(nats(list(of_seed.values())), nats([other[seed] for seed in of_seed]))
 
 
+def setting(config: Mapping) -> str:
+    """A run's data, networks and budget in words, such as ``MNIST, as printed, 50 epochs``.
+
+    Table A.1's networks are what is not said of others: a comparison of ours with the paper's own must be told apart.
+    """
+    reading = {(25, 1): ", one entry a row", (5, 5): ", dense 5 × 5"}.get(
+        (config.get("latent") or 25, config["entries"]), ""
+    )
+    printed = f", as printed{reading}" if config["kind"] == "printed" else ""
+    return f"{title(config['dataset'], config['variant'])}{printed}, {config['epochs']} epochs"
+
+
 def recorded_rows() -> list[list[str]]:
     """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
     rows = []
     for name in recorded():
-        if name.endswith(("_tuning", "_bottlenecks", "_normalisations")):
+        if name.endswith(("_tuning", "_bottlenecks", "_normalisations", "_readings", "_single")):
             continue
         made: dict[str, list[Recorded]] = {}
         for one in recordings.find(name):
@@ -144,7 +162,7 @@ def recorded_rows() -> list[list[str]]:
             stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)
             rows.append(
                 [
-                    f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs",
+                    setting(config),
                     style.LABELS["autoncode" if model == "ncode" else model],
                     str(len(runs)),
                     numbers.number(int(runs[0].metrics["parameters"])),
