@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real, words
 from ncode.fields.conv import ConvBlock
 from ncode.fields.kernels import Perceptron, perceptron, plain, plan
-from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
+from ncode.fields.mlp import ACTIVATIONS, activation_function, last, layers
 
 
 class OpenLoop(nn.Module):
@@ -54,14 +54,14 @@ class OpenLoop(nn.Module):
         super().__init__()
         self.layers = layers(inputs, hidden, outputs)
         self.activation = activation_function(activation)
-        head = self.layers[-1]
+        head = last(self.layers)
         nn.init.normal_(head.weight, std=spread * head.in_features**-0.5)
         nn.init.zeros_(head.bias)
 
     def must_give(self, m: int) -> None:
         """Raise a ``ValueError`` where this γ gives another number of control variables than ``m``."""
-        if m != self.layers[-1].out_features:
-            raise ValueError(f"gamma: gives {self.layers[-1].out_features} control variables, {m} are steered")
+        if m != last(self.layers).out_features:
+            raise ValueError(f"gamma: gives {last(self.layers).out_features} control variables, {m} are steered")
 
     def start_from(self, theta: Float[Tensor, " m"]) -> None:
         """Make ``theta``, the field's own initial parameters, the control that all samples start around.
@@ -71,7 +71,7 @@ class OpenLoop(nn.Module):
         """
         self.must_give(len(theta))
         with torch.no_grad():
-            self.layers[-1].bias.copy_(theta)
+            last(self.layers).bias.copy_(theta)
 
     def forward(self, x: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch m"]:
         return _perceptron(self.layers, self.activation, x.flatten(1))
@@ -116,7 +116,7 @@ class ClosedLoop(nn.Module):
         super().__init__()
         self.layers = layers(state + control, hidden, control)
         self.activation = activation_function(activation)
-        head = self.layers[-1]
+        head = last(self.layers)
         nn.init.normal_(head.weight, std=spread * head.in_features**-0.5)
         nn.init.zeros_(head.bias)
 
@@ -199,7 +199,7 @@ class KernelController(OpenLoop):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.register_buffer("scales", scales, persistent=False)
         with torch.no_grad():
-            self.layers[-1].weight.mul_(spread * scales.unsqueeze(1))
+            last(self.layers).weight.mul_(spread * scales.unsqueeze(1))
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch m"]:
         units, heads = self.layers

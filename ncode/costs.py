@@ -115,7 +115,8 @@ def path_cost(
     if discrete is not None:
         for time, x, theta in zip(times[1:], path[0][1:], controls[1:], strict=True):
             cost = cost + _one_each(discrete(time, x, theta), start, "discrete")
-    return PathCost(cost, c, times, path[0], None if controls[0] is None else torch.stack(controls))
+    moved = [theta for theta in controls if theta is not None]
+    return PathCost(cost, c, times, path[0], torch.stack(moved) if moved else None)
 
 
 def kinetic(point: Point) -> Float[Tensor, " batch"]:
@@ -133,7 +134,7 @@ def jacobian(direction: Float[Tensor, "batch *state"]) -> Running:
     """
 
     def running(point: Point) -> Tensor:
-        _, pullback = torch.func.vjp(point.field, point.x)
+        pullback = torch.func.vjp(point.field, point.x)[1]
         (product,) = pullback(direction)
         return product.flatten(1).square().sum(1)
 

@@ -29,6 +29,7 @@ from ncode.fields.base import Field, Reads
 from ncode.fields.kernels import Coupled, Kernel
 from ncode.solvers.dispatch import solve
 from ncode.solvers.errors import SolveError
+from ncode.solvers.finite import finite, first_bad
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times
@@ -155,10 +156,9 @@ class Flow(nn.Module):
         # A call that fails must not leave another call's count.
         self.nfe = NFE()
         for part in state[1:]:
-            if not torch.isfinite(part).all():
+            if not finite([part]):
                 # A controller's doing and not the caller's: in training it costs a step, as later in the solve.
-                bad = int((~torch.isfinite(part.flatten(1)).all(1)).nonzero()[0])
-                raise SolveError("non-finite values", bad, float(t[0]), 0, math.inf)
+                raise SolveError("non-finite values", first_bad(part), float(t[0]), 0, math.inf)
         names = [*("field", "g")[: len(state) - costs], *["running"] * costs]
         try:
             captured = [*captured, *self.field.parameters()]
@@ -243,7 +243,7 @@ class AugmentedNeuralODE(Flow):
         self.project = project
 
     def problem(self, x0):
-        zeros = x0.new_zeros(len(x0), self.augment, *x0.shape[2:])
+        zeros = x0.new_zeros(x0.shape[0], self.augment, *x0.shape[2:])
         x0 = torch.cat([x0, zeros], dim=1)
         return Problem(lambda t, z: (self.field(t, z[0], {}),), (x0,), kernel=self._kernel(x0))
 
@@ -338,10 +338,10 @@ class NCODE(Flow):
             ValueError: when γ gives something else than m numbers a sample.
         """
         if self.gamma is None:
-            return self.theta0.expand(len(x0), -1)
+            return self.theta0.expand(x0.shape[0], -1)
         theta = self.gamma(x0)
-        if tuple(theta.shape) != (len(x0), self.m):
-            raise ValueError(f"gamma: must give shape {(len(x0), self.m)}, not {tuple(theta.shape)}")
+        if tuple(theta.shape) != (x0.shape[0], self.m):
+            raise ValueError(f"gamma: must give shape {(x0.shape[0], self.m)}, not {tuple(theta.shape)}")
         return theta
 
     def problem(self, x0):

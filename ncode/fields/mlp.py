@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -52,8 +53,9 @@ class MLP(Field):
 
     def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):
-            weight = theta.get(f"layers.{i}.weight", layer.weight)
-            bias = theta.get(f"layers.{i}.bias", layer.bias)
+            own = cast(nn.Linear, layer)
+            weight = theta.get(f"layers.{i}.weight", own.weight)
+            bias = theta.get(f"layers.{i}.bias", own.bias)
             x = per_sample.linear(x if i == 0 else self.activation(x), weight, bias)
         return x
 
@@ -70,7 +72,7 @@ class TimedMLP(MLP):
         self.layers = layers(dim + 1, hidden, dim)
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
-        return self._perceptron(torch.cat([x, t.expand(len(x), 1)], dim=1), theta)
+        return self._perceptron(torch.cat([x, t.expand(x.shape[0], 1)], dim=1), theta)
 
 
 @arguments(inputs=integer(1), hidden=integers(1), outputs=integer(1))
@@ -78,6 +80,11 @@ def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
     """The linear layers of a multilayer perceptron, with PyTorch's initialisation."""
     sizes = [inputs, *hidden, outputs]
     return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+
+def last(layers: nn.ModuleList) -> nn.Linear:
+    """The layer whose output is the perceptron's."""
+    return cast(nn.Linear, layers[-1])
 
 
 def activation_function(name: str) -> Callable[[Tensor], Tensor]:

@@ -11,6 +11,7 @@ from ncode.fields.kernels import Kernel
 from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
+from ncode.solvers.finite import finite, first_bad, readable
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times, begin_at, end_at, read
@@ -73,12 +74,11 @@ def solve(
 
 
 def _check(state: State) -> None:
-    if len(state[0]) == 0:
+    if state[0].shape[0] == 0:
         raise ValueError("x0: the batch is empty")
     for part in state:
-        if not torch.isfinite(part).all():
-            bad = int((~torch.isfinite(part.reshape(len(part), -1)).all(1)).nonzero()[0])
-            raise ValueError(f"x0: sample {bad} is not finite")
+        if not finite([part]):
+            raise ValueError(f"x0: sample {first_bad(part)} is not finite")
 
 
 def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
@@ -106,8 +106,8 @@ def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
 
 
 def _versions(z: State) -> list[int]:
-    """How often each part was changed in place; tensors of inference mode do not say."""
-    return [part._version for part in z if not part.is_inference()]
+    """How often each part was changed in place; tensors of inference mode do not say, nor those of a compiler."""
+    return [] if not readable() else [part._version for part in z if not part.is_inference()]
 
 
 def _check_velocity(velocity: State, z: State, names: Sequence[str]) -> None:
