@@ -33,6 +33,9 @@ def fingerprints(sources: Sources, notebook: str, profile: str) -> dict[str, str
     """
     root = sources.root
     modules = sources.reachable(root / "notebooks" / f"{notebook}.py")
+    # Plans are looked up by name: a run does not depend on them, a page does.
+    plans = {f"{EXPERIMENTS}{name}.plans" for name in experiments(modules)}
+    modules |= {name for name in plans if sources.path(name)}
     execution = (root / EXECUTION).read_text(encoding="utf-8")
     return {
         "code": _digest(sources.code(modules)),
