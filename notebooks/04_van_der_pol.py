@@ -41,13 +41,13 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import torch
 from IPython.display import Markdown
 
+from ncode.reproduction.claims import settings as stated
+from ncode.reproduction.experiments import van_der_pol
 from ncode.reproduction.experiments.van_der_pol import analysis, figures, tables
-from ncode.reproduction.experiments.van_der_pol import experiment as van_der_pol
-from ncode.reproduction.experiments.van_der_pol.experiment import TRUE_MU, Config
+from ncode.reproduction.experiments.van_der_pol.train import TRUE_MU, Config
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import store
 
 page = Page("04_van_der_pol", profile)
 style.use_style()
@@ -90,12 +90,12 @@ style.use_style()
 # each sample has a $\mu$ of its own. The neural ODE is a tanh network of one dimension.
 
 # %% tags=["hide-input"]
-settings = page.settings
-horizons = settings["horizons"]
+options = page.options
+horizons = options["horizons"]
 example = Config("ncode", seed=0)
 Markdown(
     f"{example.starts} starts. Noise: standard deviation {example.noise:g}. {example.per_unit} observations per unit of "
-    f"time. Adam with learning rate {numbers.setting(example.learning_rate)} for {settings['iterations']} iterations. "
+    f"time. Adam with learning rate {numbers.setting(example.learning_rate)} for {options['iterations']} iterations. "
     f"dopri5 at tolerance {numbers.setting(example.tolerance)}."
 )
 
@@ -111,11 +111,10 @@ def fit(horizon, growing):
     """One run a seed of the noise."""
     given = {"horizon": horizon, "growing": growing}
     return [
-        store.run(
-            van_der_pol.train,
-            Config("ncode", seed, settings["iterations"], **given),
+        van_der_pol.experiment.run(
+            Config("ncode", seed, options["iterations"], **given),
         )
-        for seed in range(settings["seeds"])
+        for seed in range(options["seeds"])
     ]
 
 
@@ -125,11 +124,10 @@ fits = {(T, way): fit(T, ways[way]) for T in horizons for way in ways}
 # %%
 given = {"horizon": horizons[0], "learning_rate": 1e-2}
 nodes = [
-    store.run(
-        van_der_pol.train,
-        Config("node", seed, settings["node_iterations"], **given),
+    van_der_pol.experiment.run(
+        Config("node", seed, options["node_iterations"], **given),
     )
-    for seed in range(settings["node_seeds"])
+    for seed in range(options["node_seeds"])
 ]
 records = [record for group in fits.values() for record in group] + nodes
 short, long = fits[horizons[0], "plain"], fits[horizons[-1], "growing"]
@@ -139,7 +137,7 @@ short, long = fits[horizons[0], "plain"], fits[horizons[-1], "growing"]
 # for all horizons.
 
 # %%
-mu = torch.linspace(0.1, 6, settings["landscape"])
+mu = torch.linspace(0.1, 6, options["landscape"])
 longest = Config("ncode", seed=0, horizon=max(horizons))
 slices = analysis.slices(longest, mu, sorted({2.0, 5.0, *horizons}))
 
@@ -231,8 +229,14 @@ page.verdict(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - The paper gives no setting of Fig. 3. Ours: $x(0) = 2$, $\mu = 2$, $\theta(0) = 0$ known, uniform observations of
+# - Ours: $x(0) = 2$, $\mu = 2$, $\theta(0) = 0$ known, uniform observations of
 #   $x$ with noise.
 # - "Cannot be approximated" holds for a *one-dimensional autonomous* field. A field that also depends on time can
 #   follow any smooth curve, $x' = \dot y(t)$, and so can an augmented one. The figure shows the smallest step that

@@ -1,6 +1,6 @@
 """Solves in which every sample has times of its own: where it begins, where it ends, and what lies between.
 
-Sample b's k-th stretch goes from t_k to t_{k+1}, its own. In the share τ of the stretch that is behind, from 0 to 1, all
+The k-th stretch of a sample goes from its t_k to its t_{k+1}. In the share τ that is behind, from 0 to 1, all
 samples have the same times, and z' = (t_{k+1} - t_k) f(t_k + τ (t_{k+1} - t_k), z): an ordinary problem, for any method
 and any kind of gradient, those of the times included. A sample whose times repeat stands still.
 """
@@ -15,32 +15,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ncode.solvers.options import NFE, Solver
+from ncode.solvers.options import Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import clock
 
-SolveOne = Callable[[RightHandSide, State, Solver, Sequence[Tensor]], tuple[State, NFE]]
+SolveOne = Callable[[RightHandSide, State, Solver, Sequence[Tensor]], State]
 """A solve from τ = 0 to 1, given what its right-hand side captures besides."""
-
-
-class Total(NFE):
-    """The sum of several solves' counts, those of gradients that are yet to be computed included."""
-
-    def __init__(self, counts: Sequence[NFE]):
-        self.counts = counts
-
-    @property
-    def forward(self) -> int:
-        return sum(count.forward for count in self.counts)
-
-    @property
-    def backward(self) -> int:
-        return sum(count.backward for count in self.counts)
 
 
 def integrate_own_times(
     f: RightHandSide, state: State, t: Float[Tensor, "time batch"], solver: Solver, solve_one: SolveOne
-) -> tuple[State, NFE]:
+) -> State:
     """The parts of z at every sample's own times, time first.
 
     Args:
@@ -56,17 +41,16 @@ def integrate_own_times(
     t = t.to(state[0].device, torch.float64)
     whole = float((t[-1] - t[0]).detach().abs().max())
     solver = solver.for_stretches(whole or 1.0)
-    states, counts = [state], []
+    states = [state]
     for start, end in itertools.pairwise(t):
         longest = float((end - start).detach().abs().max())
         if longest == 0:
             states.append(states[-1])
             continue
         captured = [time for time in (start, end) if time.requires_grad]
-        path, nfe = solve_one(_stretched(f, start, end), states[-1], _in_shares(solver, longest), captured)
+        path = solve_one(_stretched(f, start, end), states[-1], _in_shares(solver, longest), captured)
         states.append(tuple(part[-1] for part in path))
-        counts.append(nfe)
-    return tuple(torch.stack(parts) for parts in zip(*states, strict=True)), Total(counts)
+    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
 
 def _stretched(f: RightHandSide, start: Tensor, end: Tensor) -> RightHandSide:

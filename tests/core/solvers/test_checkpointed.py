@@ -10,8 +10,9 @@ from adjoint_cases import relative
 from models import KINDS, build
 from torch import nn
 
-from ncode import Field, NeuralODE, Solver, path_cost, solve
+from ncode import Field, NeuralODE, Solver, path_cost
 from ncode.costs import kinetic
+from ncode.solvers.dispatch import integrate
 from ncode.solvers.options import ADAPTIVE, FIXED
 from ncode.solvers.record import DENSE, Record, segments
 from ncode.solvers.step import Taken
@@ -118,7 +119,7 @@ def test_random_fields_and_swapped_parameters_are_refused():
 
 def test_a_tensor_reached_only_later_is_refused():
     late = torch.tensor(1.0, requires_grad=True)
-    (path,), _ = solve(
+    (path,), _ = integrate(
         lambda t, z: ((late if t > 0.5 else 1.0) * z[0],),
         (torch.ones(1, 1, requires_grad=True),),
         [0.0, 1.0],
@@ -141,7 +142,8 @@ def test_states_that_are_kept_grow_as_the_root_of_the_steps(steps):
 
 def test_kept_bytes_grow_slower_than_the_steps():
     def kept(n, gradients):
-        model = build("node", Solver("rk4", steps=n, gradients=gradients), hidden=64)
+        # A kernel keeps its own buffers, where no hook sees them.
+        model = build("node", Solver("rk4", steps=n, gradients=gradients, kernels=False), hidden=64)
         sizes = []
 
         def pack(tensor):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from models import build
 
-from ncode import Solver, solve
+from ncode import Solver
+from ncode.solvers.dispatch import integrate
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -24,7 +25,7 @@ def swing(t, z):
 def test_states_and_gradients_are_exact(method, gradients):
     options = {"steps": 400} if method == "rk4" else {"rtol": 1e-10, "atol": 1e-10}
     t, x = TIMES.clone().requires_grad_(), torch.tensor([[1.0], [2.0], [-1.0], [0.5]], requires_grad=True)
-    (path,), nfe = solve(swing, (x,), t, Solver(method, gradients=gradients, **options))
+    (path,), nfe = integrate(swing, (x,), t, Solver(method, gradients=gradients, **options))
     exact = x * torch.exp((t**2 - t[:1] ** 2) / 2).unsqueeze(2)
     torch.testing.assert_close(path, exact, rtol=1e-7, atol=1e-8)
     weights = torch.arange(1.0, 13.0).reshape(3, 4, 1)
@@ -42,10 +43,10 @@ def test_a_sample_among_others_is_what_it_is_alone(dtype):
     theta = torch.randn(4, 2, 3, 3, dtype=dtype)
     x = torch.randn(4, 2, 3, 3, dtype=dtype)
     solver = Solver(rtol=1e-6, atol=1e-6)
-    (path,), _ = solve(lambda t, z: (torch.tanh(theta * z[0]) * t,), (x,), TIMES, solver)
+    (path,), _ = integrate(lambda t, z: (torch.tanh(theta * z[0]) * t,), (x,), TIMES, solver)
     assert path.dtype == dtype and path.shape == (3, *x.shape)
     for i in range(4):
-        (alone,), _ = solve(
+        (alone,), _ = integrate(
             lambda t, z, i=i: (torch.tanh(theta[i] * z[0]) * t,), (x[i : i + 1],), TIMES[:, i].tolist(), solver
         )
         torch.testing.assert_close(path[:, i], alone[:, 0], rtol=1e-4, atol=1e-5)
@@ -62,22 +63,22 @@ def test_parts_of_several_shapes():
         return (*velocity, velocity[0].square().sum(1))
 
     start = (*problem.state, torch.zeros(3))
-    own, _ = solve(f, start, torch.tensor([[0.0] * 3, [0.4] * 3, [1.0] * 3]), model.solver, costs=1)
-    shared, _ = solve(f, start, [0.0, 0.4, 1.0], model.solver, costs=1)
+    own, _ = integrate(f, start, torch.tensor([[0.0] * 3, [0.4] * 3, [1.0] * 3]), model.solver, costs=1)
+    shared, _ = integrate(f, start, [0.0, 0.4, 1.0], model.solver, costs=1)
     for a, b in zip(own, shared, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
 def test_step_lengths_are_in_the_longest_samples_time():
     t = torch.tensor([[0.0, 0.0], [2.0, 1.0]])
-    _, fixed = solve(swing, (torch.ones(2, 1),), t, Solver("euler", step_size=0.1))
+    _, fixed = integrate(swing, (torch.ones(2, 1),), t, Solver("euler", step_size=0.1))
     assert fixed.forward == 20
-    _, few = solve(swing, (torch.ones(2, 1),), t, Solver("euler", steps=7))
+    _, few = integrate(swing, (torch.ones(2, 1),), t, Solver("euler", steps=7))
     assert few.forward == 7
-    _, short = solve(swing, (torch.ones(2, 1),), t, Solver(max_step=0.01))
+    _, short = integrate(swing, (torch.ones(2, 1),), t, Solver(max_step=0.01))
     assert short.forward > 6 * 200
 
 
 def test_jumps_are_refused():
     with pytest.raises(ValueError, match="jumps: not with times"):
-        solve(swing, (torch.ones(4, 1),), TIMES, Solver(jumps=(0.5,)))
+        integrate(swing, (torch.ones(4, 1),), TIMES, Solver(jumps=(0.5,)))

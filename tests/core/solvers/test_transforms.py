@@ -7,7 +7,8 @@ import torch
 from models import KINDS, build
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
-from ncode import SolveError, Solver, solve
+from ncode import SolveError, Solver
+from ncode.solvers.dispatch import integrate
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -72,7 +73,7 @@ def test_gradients_of_every_sample_and_of_an_ensemble(solver):
 
 def test_a_mapped_solve_that_fails_says_so():
     def end(x):
-        (path,), _ = solve(lambda t, z: (z[0] ** 2,), (x,), [0.0, 1.0], Solver())
+        (path,), _ = integrate(lambda t, z: (z[0] ** 2,), (x,), [0.0, 1.0], Solver())
         return path[-1]
 
     with pytest.raises(SolveError):
