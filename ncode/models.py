@@ -383,6 +383,7 @@ def _no_slots(field: Field) -> None:
         raise ValueError(f"field: its slot {', '.join(open_)} needs something that fills it: data control or N-CODE")
 
 
+@arguments(model=instance(nn.Module))
 def find_flows(model: nn.Module) -> list[Flow]:
     """Every flow inside ``model``, itself included: whose evaluations a training loop counts."""
     return [module for module in model.modules() if isinstance(module, Flow)]

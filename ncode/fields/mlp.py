@@ -67,12 +67,11 @@ def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
 
-def activation_function(name: str) -> Callable[[Tensor], Tensor]:
-    """The activation called ``name``.
+@arguments(activation=one_of(ACTIVATIONS))
+def activation_function(activation: str) -> Callable[[Tensor], Tensor]:
+    """The activation called ``activation``.
 
     Raises:
         ValueError: when there is none.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation: {name!r} is not one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
+    return ACTIVATIONS[activation]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, instance, integer, one_of, optional
 from ncode.fields.base import Field
 from ncode.fields.mlp import MLP
 from ncode.reproduction.models.memory import Stimuli, Task
@@ -21,6 +22,7 @@ class LSTMMemory(nn.Module):
         hidden: units; the paper has 5000 for 1000 bits.
     """
 
+    @arguments(task=instance(Task), hidden=integer(1))
     def __init__(self, task: Task, hidden: int):
         super().__init__()
         self.cell = nn.LSTM(task.bits, hidden)
@@ -40,6 +42,7 @@ class ODERNNMemory(nn.Module):
         solver: over one presentation.
     """
 
+    @arguments(task=instance(Task), hidden=integer(1), solver=optional(instance(Solver)))
     def __init__(self, task: Task, hidden: int, solver: Solver | None = None):
         super().__init__()
         self.cell = nn.GRUCell(task.bits, hidden)
@@ -67,6 +70,7 @@ class DataControlledMemory(nn.Module):
         solver: over one presentation.
     """
 
+    @arguments(task=instance(Task), hidden=integer(1), solver=optional(instance(Solver)))
     def __init__(self, task: Task, hidden: int, solver: Solver | None = None):
         super().__init__()
         self.duration = task.duration
@@ -83,13 +87,21 @@ class DataControlledMemory(nn.Module):
 BASELINES = {"lstm": LSTMMemory, "ode_rnn": ODERNNMemory, "data": DataControlledMemory}
 
 
+@arguments(module=instance(nn.Module))
 def parameters(module: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
+@arguments(kind=one_of(BASELINES), task=instance(Task), budget=integer(1, 10**12))
 def hidden_for(kind: str, task: Task, budget: int) -> int:
-    """The largest size of a baseline (see :data:`BASELINES`) that has no more than ``budget`` parameters."""
+    """The largest size of a baseline (see :data:`BASELINES`) that has no more than ``budget`` parameters.
+
+    Raises:
+        ValueError: when the smallest has more.
+    """
+    if (least := _size(kind, task, 1)) > budget:
+        raise ValueError(f"budget: the smallest {kind} has {least} parameters, more than {budget}")
     low, high = 1, 1
     while _size(kind, task, 2 * high) <= budget:
         high *= 2
