@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real, words
 from ncode.fields.conv import ConvBlock
+from ncode.fields.kernels import Perceptron, perceptron, plain, plan
 from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
 
 
@@ -123,6 +124,19 @@ class ClosedLoop(nn.Module):
         self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Float[Tensor, "batch m"]
     ) -> Float[Tensor, "batch m"]:
         return _perceptron(self.layers, self.activation, torch.cat([x.flatten(1), theta], dim=1))
+
+    def bind(self, z: Tensor) -> Perceptron | None:
+        """g as arithmetic with its own gradient, the batch last; ``None`` where it has no such form.
+
+        Args:
+            z: [x, θ], (batch, …), of which only shape and kind count.
+        """
+        if type(self).forward is not ClosedLoop.forward or not plain(self, z):
+            return None
+        if not all(type(layer) is nn.Linear and plain(layer, z) for layer in self.layers):
+            return None
+        names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
+        return perceptron(*plan(self, names, {}), self.activation, z)
 
 
 def _perceptron(stack: nn.ModuleList, activation, x: Tensor) -> Tensor:

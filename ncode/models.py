@@ -24,8 +24,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.arguments import arguments, flag, function, instance, integer, optional, words
-from ncode.controllers import OpenLoop
+from ncode.controllers import ClosedLoop, OpenLoop
 from ncode.fields.base import Field, Reads
+from ncode.fields.kernels import Coupled, Kernel
 from ncode.solvers.dispatch import solve
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
@@ -42,12 +43,14 @@ class Trajectory(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """An initial value problem: z' = f(t, z), what f captures besides the field's own parameters, and θ at a z."""
+    """An initial value problem: z' = f(t, z), what f captures besides the field's own parameters, θ at a z, and f as
+    a kernel where it has that form."""
 
     f: RightHandSide
     state: State
     captured: Sequence[Tensor] = ()
     control: Callable[[Sequence[Tensor]], Tensor | None] = lambda z: None
+    kernel: Kernel | None = None
 
 
 class Flow(nn.Module):
@@ -136,7 +139,15 @@ class Flow(nn.Module):
                 module.training = True
         return error.flatten(1).norm(dim=1)
 
-    def solve(self, f: RightHandSide, state: State, t: Times, captured: Sequence[Tensor], costs: int = 0) -> State:
+    def solve(
+        self,
+        f: RightHandSide,
+        state: State,
+        t: Times,
+        captured: Sequence[Tensor],
+        costs: int = 0,
+        kernel: Kernel | None = None,
+    ) -> State:
         """One solve with this model's solver, of its own problem or of one built on it; sets :attr:`nfe`.
 
         Arguments as of :func:`ncode.solvers.dispatch.solve`; the field's parameters are captured besides.
@@ -150,7 +161,8 @@ class Flow(nn.Module):
                 raise SolveError("non-finite values", bad, float(t[0]), 0, math.inf)
         names = [*("field", "g")[: len(state) - costs], *["running"] * costs]
         try:
-            path, self.nfe = solve(f, state, t, self.solver, [*captured, *self.field.parameters()], costs, names)
+            captured = [*captured, *self.field.parameters()]
+            path, self.nfe = solve(f, state, t, self.solver, captured, costs, names, kernel)
         except SolveError as error:
             self.nfe = NFE(forward=error.nfe)
             raise
@@ -159,10 +171,14 @@ class Flow(nn.Module):
     def _path(self, x0: Tensor, t: Times) -> tuple[State, Problem]:
         self._check(x0)
         problem = self.problem(x0)
-        return self.solve(problem.f, problem.state, t, problem.captured), problem
+        return self.solve(problem.f, problem.state, t, problem.captured, kernel=problem.kernel), problem
 
     def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
+
+    def _kernel(self, x0: Tensor, theta: Tensor | None = None, u: Tensor | None = None) -> Kernel | None:
+        """The field's kernel, if the solver wants it."""
+        return self.field.bind(x0, theta, u) if self.solver.kernels else None
 
     def _check(self, x0: Tensor) -> None:
         if tuple(self.field.steered) != self.owned:
@@ -192,7 +208,7 @@ class NeuralODE(Flow):
         _no_slots(field)
 
     def problem(self, x0):
-        return Problem(lambda t, z: (self.field(t, z[0], {}),), (x0,))
+        return Problem(lambda t, z: (self.field(t, z[0], {}),), (x0,), kernel=self._kernel(x0))
 
 
 class AugmentedNeuralODE(Flow):
@@ -228,7 +244,8 @@ class AugmentedNeuralODE(Flow):
 
     def problem(self, x0):
         zeros = x0.new_zeros(len(x0), self.augment, *x0.shape[2:])
-        return Problem(lambda t, z: (self.field(t, z[0], {}),), (torch.cat([x0, zeros], dim=1),))
+        x0 = torch.cat([x0, zeros], dim=1)
+        return Problem(lambda t, z: (self.field(t, z[0], {}),), (x0,), kernel=self._kernel(x0))
 
     def _path(self, x0, t):
         (path,), problem = super()._path(x0, t)
@@ -257,7 +274,8 @@ class DataControlledODE(Flow):
             raise ValueError(f"field: needs a slot 'u' of shape {field.shape}, has {field.slots.get('u')}")
 
     def problem(self, x0):
-        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,))
+        kernel = self._kernel(x0, u=x0)
+        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,), kernel=kernel)
 
 
 class NCODE(Flow):
@@ -329,21 +347,37 @@ class NCODE(Flow):
     def problem(self, x0):
         theta0 = self.initial_control(x0)
         if self.g is None:
-            values = self._unpack(theta0)
-            return Problem(
-                lambda t, z: (self.field(t, z[0], values),), (x0,), captured=(theta0,), control=lambda z: theta0
-            )
+            kernel = self._kernel(x0, theta0)
+            values = {} if kernel else self._unpack(theta0)
+
+            def steered(t, z):
+                # Where a kernel computes, no value may be needed at all.
+                values.update({} if values else self._unpack(theta0))
+                return (self.field(t, z[0], values),)
+
+            return Problem(steered, (x0,), captured=(theta0,), control=lambda z: theta0, kernel=kernel)
 
         def coupled(t, z):
             x, theta = z
             return self.field(t, x, self._unpack(theta)), self.g(t, x, theta)
 
         captured = tuple(self.g.parameters()) if isinstance(self.g, nn.Module) else ()
-        return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1])
+        kernel = self._coupled(x0, theta0)
+        return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1], kernel=kernel)
 
-    def solve(self, f, state, t, captured, costs=0):
+    def _coupled(self, x0: Tensor, theta0: Tensor) -> Kernel | None:
+        if not self.solver.kernels or not isinstance(self.g, ClosedLoop) or x0.dim() != 2:
+            return None
+        field = self.field.bind(x0, theta0, moving=True)
+        g = self.g.bind(x0.new_empty(len(x0), x0.shape[1] + self.m))
+        return Coupled(field, g, x0.shape[1], self.m) if field and g else None
+
+    def solve(self, f, state, t, captured, costs=0, kernel=None):
+        if kernel is not None:
+            # Kernels are of fields that read all of their parameters.
+            self.unread.clear()
         try:
-            path = super().solve(f, state, t, captured, costs)
+            path = super().solve(f, state, t, captured, costs, kernel)
         except (AttributeError, TypeError) as error:
             # A parameter that was handed over is None to the module that had it.
             if self.unread and "NoneType" in str(error):

@@ -46,6 +46,7 @@ import torch
 from IPython.display import Markdown
 
 from ncode.reproduction import profiles
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.data.downloads import DataError
 from ncode.reproduction.experiments.autoencoding import analysis as study
 from ncode.reproduction.experiments.autoencoding import evaluation, pictures
@@ -72,9 +73,10 @@ style.use_style()
 # %% [markdown]
 # ## The claim
 #
-# **N16.** A linear latent ODE with two non-zero entries a row beats a linear bottleneck at equal parameters.
+# **N16.** A linear latent ODE with as few as two non-zero entries a row, with as many parameters as a VAE, is more
+# expressive than a discrete linear layer.
 #
-# **N21.** Component-wise normalisation of the control is crucial; the horizon $[0, 10]$ works.
+# **N21.** Component-wise normalisation of the control is crucial; the horizon $[0, 10]$ gives good results.
 #
 # **N24.** Reconstructions form along the controlled orbit.
 
@@ -98,16 +100,19 @@ plt.show()
 page.table(
     "tab-auto-architectures",
     "Table A.1 as it is read here, at full width. Every convolution but the last has stride 2, batch normalisation and "
-    "ReLU; numbers are channels. For AutoN-CODE the encoder's last layer gives two numbers for each of the latent's.",
+    "ReLU; numbers are channels, and for MNIST units of a perceptron. For AutoN-CODE the encoder's last layer gives two "
+    "numbers for each of the latent's (ten on CelebA).",
     ["data", "image", "encoder", "latent", "decoder", "kernel"],
     [
         [
             name,
             f"{shape.channels} × {shape.size} × {shape.size}",
-            " · ".join(map(str, shape.encoder)) + " · linear",
+            " · ".join(map(str, shape.hidden or shape.encoder[1:])) + " · linear",
             str(shape.latent),
-            " · ".join(map(str, ("linear", *shape.decoder, shape.channels))),
-            f"{shape.kernel} × {shape.kernel}",
+            f"{shape.hidden[0]} · {shape.size**2}"
+            if shape.hidden
+            else " · ".join(map(str, ("linear", *shape.decoder, shape.channels))),
+            "–" if shape.hidden else f"{shape.kernel} × {shape.kernel}",
         ]
         for name, shape in ARCHITECTURES.items()
     ],
@@ -555,17 +560,15 @@ page.verdict(
 
 # %% [markdown]
 # ## Deviations
-#
-# - The paper does not say which entries of θ are non-zero. Ours stand at random places, two in every row *and* every
-#   column, the same for all images. Eq. 9's θ is square; the control's printed shape elsewhere in the paper does not fit it.
-# - "Component-wise" normalisation is not defined there; five readings are compared.
-# - Table A.1 gives MNIST three channels; ours have the one that they have. A doubled code of 128 is printed as 236 there; ours
-#   is 256.
-# - Perceptrons of 512 and 256 hidden units with batch normalisation take the convolutions' place on MNIST, so that 50 epochs
-#   train in minutes; on CIFAR-10 the convolutions are narrower than Table A.1's.
-# - The loss is the cross-entropy of grey levels, or a Gaussian likelihood with the best-fitting variance on colour images;
-#   both are in nats, and the paper's is not stated. Learning rate, batch and seeds are not stated either.
-# - CelebA: its plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# CelebA's plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
 #
 # What the `paper` profile would take:
 

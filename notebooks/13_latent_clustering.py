@@ -41,6 +41,7 @@ import numpy as np
 from IPython.display import Markdown
 
 from ncode.reproduction.claims import published
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments.autoencoding import evaluation
 from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
 from ncode.reproduction.experiments.latent_clustering import experiment as task
@@ -331,11 +332,13 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - The paper says neither which images it clusters, nor t-SNE's settings, nor how many starts a mixture gets. Here: the
-#   test images, which no autoencoder was trained on, perplexity 30, and what stands in the settings above.
-# - The VAE's, the sparse and the denoising autoencoder's rows are quoted in the paper from elsewhere, with another
-#   clustering on top; here all get the same mixture.
 # - AutoN-CODE's normalisation and scale were chosen on validation images; the other autoencoders' settings were not
 #   tuned.
 # - Spectral clustering is on the graph of ten nearest neighbours.

@@ -60,7 +60,8 @@ style.use_style()
 # %% [markdown]
 # ## The claim
 #
-# **N23.** Latent interpolation is smooth: linear, against a plain autoencoder, and in two dimensions.
+# **N23.** Latent interpolation: between random samples, against a plain autoencoder, and between three anchors. The paper
+# shows it and claims nothing; that AutoN-CODE's is smoother is what the figure invites to see.
 
 # %% [markdown]
 # ## The setting

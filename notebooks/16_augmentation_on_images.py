@@ -43,6 +43,7 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from ncode.reproduction import profiles
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.image_classification import analysis as study
 from ncode.reproduction.experiments.image_classification import curves, hours
@@ -333,16 +334,19 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - Two steps of rk4 train all models here; ANODE's authors train with dopri5 at $10^{-3}$. So the number of
-#   evaluations is measured beside the training and cannot feed back into it.
-# - The field does not see the time; in their code it does.
-# - $p = 5$ for digits as in the paper; the recorded runs, which serve {doc}`10_image_classification` as well, have $p
-#   = 10$.
+# - The number of evaluations is measured beside the training and cannot feed back into it, as rk4's steps are fixed.
 # - Validation images take the test images' place in the curves; the test set is looked at once, at the end. The
 #   authors draw no validation set.
-# - In the authors' code, ImageNet means the 200 classes of Tiny ImageNet. Our loader takes any folder of 64×64
-#   pictures by class.
 #
 # ## What it took
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.arguments import arguments, instance, integers, optional
+from ncode.fields.kernels import Kernel
 
 Theta = Mapping[str, Tensor]
 """Steered parameters by name; each tensor has the batch as its first dimension."""
@@ -61,6 +62,17 @@ class Field(nn.Module):
     def forward(self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Theta) -> Float[Tensor, "batch *state"]:
         """The velocity f(t, x, θ) at time ``t``, per sample."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward(t, x, theta)")
+
+    def bind(self, x: Tensor, theta: Tensor | None, u: Tensor | None = None, moving: bool = False) -> Kernel | None:
+        """The field bound to one solve, as arithmetic with its own gradient; ``None`` where it has no such form.
+
+        Args:
+            x: the initial state, (batch, …).
+            theta: the steered values, (batch, m); ``None`` where nothing is steered.
+            u: what fills the slot ``u`` where it is not steered, (batch, …).
+            moving: θ is a part of the state: only its layout counts.
+        """
+        return None
 
     def value(self, name: str, theta: Theta) -> Tensor:
         """The parameter called ``name``: the controller's when it is steered, otherwise the field's own."""

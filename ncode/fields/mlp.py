@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.arguments import arguments, integer, integers, one_of
-from ncode.fields import per_sample
+from ncode.fields import kernels, per_sample
 from ncode.fields.base import Field, Theta
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "softplus": nn.functional.softplus}
@@ -36,6 +36,19 @@ class MLP(Field):
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
         return self._perceptron(torch.cat([x, theta["u"]], dim=1) if "u" in self.slots else x, theta)
+
+    def bind(self, x, theta, u=None, moving=False):
+        own = type(self).forward in (MLP.forward, TimedMLP.forward) and type(self)._perceptron is MLP._perceptron
+        if not own or not kernels.plain(self, x) or (moving and "u" in self.slots):
+            return None
+        names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
+        start = kernels.starts(self.steered)
+        if "u" in start:
+            u = theta[:, start["u"] : start["u"] + self.slots["u"][0]]
+        plan, rest = kernels.plan(self, names, start)
+        return kernels.perceptron(
+            plan, rest, self.activation, x, theta, u, timed=isinstance(self, TimedMLP), moving=moving
+        )
 
     def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):

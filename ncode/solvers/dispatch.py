@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncode.solvers import engine, torchdiffeq
+from ncode.fields.kernels import Kernel
+from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
+from ncode.solvers.checkpointed import integrate_checkpointed
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times, begin_at, end_at, read
@@ -22,6 +24,7 @@ def solve(
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
     names: Sequence[str] = (),
+    kernel: Kernel | None = None,
 ) -> tuple[State, NFE]:
     """Solve z' = f(t, z), z(t[0]) = ``state``.
 
@@ -39,6 +42,8 @@ def solve(
         costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
+        kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
+            weights. Used where the solver allows it.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -54,10 +59,14 @@ def solve(
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE()
     state = begin_at(f, wanted[0], state)
-    if solver.backend == "torchdiffeq":
+    if kernel is not None and bound.can(solver, times):
+        path = bound.integrate(kernel, state, times, solver, nfe)
+    elif solver.backend == "torchdiffeq":
         path = torchdiffeq.integrate(f, state, times, solver, nfe)
     elif solver.gradients == "adjoint" and torch.is_grad_enabled():
         path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)
+    elif solver.gradients == "checkpointed" and torch.is_grad_enabled():
+        path = integrate_checkpointed(f, state, times, solver, nfe, parameters)
     else:
         path = engine.integrate(f, state, times, solver, nfe)
     return end_at(f, wanted, path), nfe

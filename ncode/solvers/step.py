@@ -127,6 +127,14 @@ class RungeKutta:
                 errors = ratios(combine(h, tableau.error, slopes), larger(x, y), *tol)
         return y, slopes[-1] if tableau.fsal else None, errors, slopes
 
+    def end(self, t: float, x: State, k1: State, h: float) -> State:
+        """y alone, and no evaluation for the slope there."""
+        tableau, slopes = self.tableau, [k1]
+        stages = list(zip(tableau.c, tableau.a, strict=True))[1:]
+        for c, row in stages[:-1] if tableau.fsal else stages:
+            slopes.append(self.f(clock(t + c * h, x), advance(x, h, row, slopes)))
+        return advance(x, h, tableau.b, slopes)
+
     def guess(self, t: float, x: State, k1: State, sign: float, tol: Tolerances, norm: Norm, w: Weights = ()) -> float:
         """From the field's size and curvature at the start (Hairer, Nørsett and Wanner, II.4)."""
         with torch.no_grad():

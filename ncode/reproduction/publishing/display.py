@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure as Drawing
 
 from ncode.reproduction import profiles
-from ncode.reproduction.claims import claims, published
+from ncode.reproduction.claims import claims, published, settings
 from ncode.reproduction.interactive.figure import LiveFigure
 from ncode.reproduction.runs import provenance
 
@@ -305,6 +305,12 @@ class Page:
         """A live figure (see :class:`~ncode.reproduction.interactive.figure.LiveFigure`)."""
         plt.close(still)
         return LiveFigure(name, kind, caption, alt, data, still)
+
+    def deviations(self) -> Table:
+        """What the papers state of this page's experiments and runs otherwise somewhere (``settings.toml``)."""
+        name = f"tab-{self.notebook.split('_', 1)[1].replace('_', '-')}-deviations"
+        caption = "What the paper states of these experiments and what runs otherwise, here or in the recordings."
+        return Table(name, caption, settings.COLUMNS, settings.deviations(self.notebook, self.profile))
 
     def ours(self, table: str, rows: Mapping[str, Mapping[str, str]], setting: str) -> Ours:
         """What was measured where the paper printed the table ``table`` (see :class:`Ours`)."""

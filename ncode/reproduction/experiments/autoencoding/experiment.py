@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class Config:
         images: how many training images are used; 0 for all.
         kind, width: of the networks (see :func:`ncode.reproduction.models.autoencoders.networks`).
         latent: m, what the decoder is given; 0 for Table A.1's. The double-size autoencoder gets 2m.
-        likelihood: ``"bernoulli"`` or ``"gaussian"``.
+        likelihood: ``"bernoulli"``, ``"gaussian"`` or ``"mse"``.
         entries, normalisation, scale, horizon, redraw: of AutoN-CODE.
         activity, weight: of the sparse autoencoder.
         noise: of the denoising autoencoder.
@@ -126,6 +126,16 @@ def build(config: Config) -> Autoencoder:
     if config.model == "denoising":
         return DenoisingAutoencoder(*pair(m), config.likelihood, config.noise)
     raise ValueError(f"model: {config.model!r} is not one of {', '.join(dict.fromkeys(MODELS + BOTTLENECKS))}")
+
+
+def followed(settings: Mapping) -> dict:
+    """What follows from settings, for the comparison with the paper's: the latent size, and whether plateaus count."""
+    architecture = ARCHITECTURES["mnist" if settings["dataset"] == "digits" else settings["dataset"]]
+    return {
+        "latent": settings["latent"] or architecture.latent,
+        "kernel": architecture.kernel,
+        "plateaus": settings["plateau"] > 0,
+    }
 
 
 def _equal_code(config: Config, m: int) -> int:
@@ -226,12 +236,14 @@ def recorded() -> dict[str, Callable[[], list[Config]]]:
     for name, plan in profiles.load("autoencoding_recorded", "paper").items():
         settings = {key: value for key, value in plan.items() if key not in PLANNED}
         if "tuning" in plan:
-            made[f"autoencoding_{name}_tuning"] = functools.partial(tuning, settings, **plan["tuning"])
+            made[f"autoencoding_{name}_tuning"] = functools.partial(
+                tuning, settings, of=plan.get("of", {}).get("ncode"), **plan["tuning"]
+            )
         made[f"autoencoding_{name}"] = functools.partial(_comparison, plan, settings)
     return made
 
 
-PLANNED = ("asked", "seeds", "models", "first", "normalisations", "readings", "tuning")
+PLANNED = ("asked", "seeds", "models", "of", "first", "normalisations", "readings", "tuning")
 """What of a plan is no field of a configuration."""
 
 
@@ -241,6 +253,7 @@ def tuning(
     scales: Sequence[float],
     epochs: int,
     normalisations: Sequence[str] = COMPONENT_WISE,
+    of: Mapping | None = None,
 ) -> list[Config]:
     """What a comparison's learning rate and AutoN-CODE's normalisation and scale are chosen by, on validation images.
 
@@ -251,12 +264,15 @@ def tuning(
         settings: of the comparison; its normalisation and scale are varied.
         rates: none where another tuning has chosen the rate.
         epochs: of each of these runs.
+        of: settings of AutoN-CODE alone.
     """
-    settings = {**settings, "epochs": epochs, "looks": 1}
+    # So short a training has no plateau to wait for, but the rate must not fall by another schedule.
+    looks = epochs if settings.get("plateau") else 1
+    settings, of = {**settings, "epochs": epochs, "looks": looks}, of or {}
     bare = {name: value for name, value in settings.items() if name not in ("normalisation", "scale")}
     plain = [Config("autoencoder", TUNING_SEED, **{**bare, "learning_rate": rate}) for rate in rates]
     return plain + [
-        Config("ncode", TUNING_SEED, **{**settings, "normalisation": normalisation, "scale": scale})
+        Config("ncode", TUNING_SEED, **{**settings, **of, "normalisation": normalisation, "scale": scale})
         for normalisation in normalisations
         for scale in scales
     ]
@@ -274,7 +290,8 @@ def _comparison(plan: dict, settings: dict) -> list[Config]:
             for seed in seeds
             for normalisation, scale in plan["normalisations"].items()
         ]
-    made = [Config(model, seed, **settings) for seed in seeds for model in models]
+    of = plan.get("of", {})  # Settings of one model alone.
+    made = [Config(model, seed, **{**settings, **of.get(model, {})}) for seed in seeds for model in models]
     # A recording takes hours: what is asked first comes first, and the rest in its order.
     first = plan.get("first", {"models": (), "seeds": 0})
     return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))

@@ -6,7 +6,7 @@ density is also fitted to as many *training* embeddings, and each sample's neare
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,12 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         found["prior.distance"] = reference.score(extract(network, images)).distance
         arrays["prior.samples"] = images[:SHOWN].cpu()
     return Result(found, arrays=arrays, data=trained.record.provenance["data"])
+
+
+def followed(settings: Mapping) -> dict:
+    """What follows from settings, for the comparison with the paper's: how many images are scored on a data set."""
+    test = {"digits": 1000, "celeba": 19_962}.get(settings["dataset"], 10_000)
+    return {"samples": settings["samples"] or test}
 
 
 def name(kind: str, size: float | int) -> str:

@@ -6,13 +6,14 @@ evaluations. Validation and test episodes come from streams of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ncode.reproduction import profiles
 from ncode.reproduction.models.memory import (
     HebbianNCODE,
     NearestNeighbour,
@@ -22,7 +23,7 @@ from ncode.reproduction.models.memory import (
     episodes,
     hebbian_rule,
 )
-from ncode.reproduction.models.memory_baselines import BASELINES, hidden_for, parameters
+from ncode.reproduction.models.memory_baselines import BASELINES, PRINTED, hidden_for, parameters
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.store import Result, fingerprint
 from ncode.solvers import hebbian
@@ -50,6 +51,9 @@ class Config:
         strength: of ``hebb``'s constant μ, times 1/n.
         diagonal: of ``hebb``'s μ, times 1/n, where it differs.
         hidden: size of a baseline; by default as many parameters as μ has, n².
+        lstm_steps: steps of the LSTM in each presentation.
+        printed: whether data control and the ODE-RNN are the single layers that C.3 describes, of 2n² entries, as many
+            as μ and a learned θ(0) have.
         validation_episodes, test_episodes: not seen in training.
         device: where it trains; ``"cuda"`` means the CPU where there is no GPU.
     """
@@ -71,6 +75,8 @@ class Config:
     strength: float = 1.0
     diagonal: float | None = None
     hidden: int | None = None
+    lstm_steps: int = 1
+    printed: bool = False
     validation_episodes: int = 200
     test_episodes: int = 500
     device: str = "cpu"
@@ -79,6 +85,11 @@ class Config:
 def task(config: Config) -> Task:
     """The configuration's task."""
     return Task(config.bits, config.patterns, config.degraded)
+
+
+def followed(settings: Mapping) -> dict:
+    """What follows from settings, for the comparison with the paper's: how a pattern is shown."""
+    return {"shows": Task.shows, "duration": Task.duration}
 
 
 def build(config: Config) -> nn.Module:
@@ -99,7 +110,12 @@ def build(config: Config) -> nn.Module:
         return NearestNeighbour()
     if config.learner not in BASELINES:
         raise ValueError(f"learner: {config.learner!r} is not one of {', '.join(LEARNERS)}")
-    return BASELINES[config.learner](what, config.hidden or hidden_for(config.learner, what, n * n))
+    if config.printed and config.learner in PRINTED:
+        return PRINTED[config.learner](what)
+    hidden = config.hidden or hidden_for(config.learner, what, n * n)
+    if config.learner == "lstm":
+        return BASELINES["lstm"](what, hidden, config.lstm_steps)
+    return BASELINES[config.learner](what, hidden)
 
 
 def train(config: Config, checkpoint: Path | None = None) -> Result:
@@ -260,6 +276,23 @@ def variants(seeds: int = 3, iterations: int = 300) -> list[Config]:
     return [Config("oracle", 0, **common), *rules, *trained]
 
 
+def printed() -> list[Config]:
+    """Fig. 6 as Section 4.3 and C.3 print it (``profiles.toml``): both n, all models, N-CODE with a learned θ(0)."""
+    plan = profiles.load("pattern_memorisation_recorded", "paper")["printed"]
+    shared = {name: plan[name] for name in ("patterns", "learning_rate", "lstm_steps", "test_episodes", "device")}
+    own = {
+        "ncode": {"iterations": plan["iterations"], "learn_theta0": plan["learn_theta0"]},
+        "lstm": {"iterations": plan["baseline_iterations"], "hidden": plan["lstm_units"]},
+    }
+    others = {"iterations": plan["baseline_iterations"], "printed": True}
+    return [
+        Config(learner, seed, bits=bits, **shared, **own.get(learner, others))
+        for bits in plan["bits"]
+        for seed in range(plan["seeds"])
+        for learner in ("ncode", *BASELINES)
+    ]
+
+
 def recorded() -> dict[str, Callable[[], list[Config]]]:
     """The recordings behind the book: runs that take longer than a page should, in the order in which to make them.
 
@@ -276,4 +309,5 @@ def recorded() -> dict[str, Callable[[], list[Config]]]:
             *large(2),
         ],
         "pattern_memorisation_variants": variants,
+        "pattern_memorisation_printed": printed,
     }
