@@ -35,7 +35,7 @@ from ncode.solvers.options import Solver
 ELSEWHERE = {
     "ncode.arguments": "the rules themselves",
     "ncode.checkpoint": "files: test_fit_and_its_arguments",
-    "ncode.fields.kernels": "a solve's inside: test_kernels",
+    "ncode.fields.kernels": "a solve's inside, checked where it is made",
     "ncode.reproduction.cli": "a command line",
     "ncode.reproduction.claims": "reads what is written beside it",
     "ncode.reproduction.data": "files: test_damaged_files",
