@@ -35,6 +35,7 @@ from ncode.solvers.options import Solver
 ELSEWHERE = {
     "ncode.arguments": "the rules themselves",
     "ncode.checkpoint": "files: test_fit_and_its_arguments",
+    "ncode.files": "files: test_fit_and_its_arguments",
     "ncode.fields.kernels": "a solve's inside, checked where it is made",
     "ncode.reproduction.cli": "a command line",
     "ncode.reproduction.claims": "reads what is written beside it",
