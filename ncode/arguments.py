@@ -76,9 +76,12 @@ def real(
     def rule(name: str, value: Any) -> None:
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name}: must be a number, not {_shown(value)}")
-        if math.isnan(value) or (abs(value) > LARGEST and not infinite):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isnan(number) or (abs(number) > LARGEST and not infinite):
             raise ValueError(f"{name}: must be finite in single precision, not {value}")
-        number = float(value)
         if number < least or (above > -math.inf and number <= above):
             raise ValueError(
                 f"{name}: must be {'at least' if number < least else 'above'} {max(least, above):g}, not {value}"
