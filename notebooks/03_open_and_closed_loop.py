@@ -225,7 +225,7 @@ assert analysis.crossings(path)[0] == 0 and moved > 0.1, moved
 # %%
 torch.manual_seed(0)
 dim, hidden = 3, 16
-x0 = torch.randn(page.settings["points"], dim)
+x0 = torch.randn(page.options["points"], dim)
 data = DataControlledODE(MLP(dim, (hidden,), inputs=dim), solver=tight)
 parity = {
     name: analysis.difference(write(data, dim, hidden), data, x0)
@@ -243,7 +243,7 @@ parity
 # %%
 tolerance = 1e-3
 torch.manual_seed(1)
-batch = 2 * torch.randn(page.settings["points"], 2)
+batch = 2 * torch.randn(page.options["points"], 2)
 errors = {}
 for norm in ("mean", "worst"):
     solver = Solver(rtol=tolerance, atol=tolerance, norm=norm)

@@ -41,13 +41,12 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import torch
 from IPython.display import Markdown
 
+from ncode.reproduction.experiments import van_der_pol
 from ncode.reproduction.experiments.van_der_pol import analysis, figures, tables
-from ncode.reproduction.experiments.van_der_pol import experiment as van_der_pol
-from ncode.reproduction.experiments.van_der_pol.experiment import TRUE_MU, Config
+from ncode.reproduction.experiments.van_der_pol.train import TRUE_MU, Config
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import store
 
 page = Page("04_van_der_pol", profile)
 style.use_style()
@@ -90,12 +89,12 @@ style.use_style()
 # each sample has a $\mu$ of its own. The neural ODE is a tanh network of one dimension.
 
 # %% tags=["hide-input"]
-settings = page.settings
-horizons = settings["horizons"]
+options = page.options
+horizons = options["horizons"]
 example = Config("ncode", seed=0)
 Markdown(
     f"{example.starts} starts. Noise: standard deviation {example.noise:g}. {example.per_unit} observations per unit of "
-    f"time. Adam with learning rate {numbers.setting(example.learning_rate)} for {settings['iterations']} iterations. "
+    f"time. Adam with learning rate {numbers.setting(example.learning_rate)} for {options['iterations']} iterations. "
     f"dopri5 at tolerance {numbers.setting(example.tolerance)}."
 )
 
@@ -111,11 +110,10 @@ def fit(horizon, growing):
     """One run a seed of the noise."""
     given = {"horizon": horizon, "growing": growing}
     return [
-        store.run(
-            van_der_pol.train,
-            Config("ncode", seed, settings["iterations"], **given),
+        van_der_pol.experiment.run(
+            Config("ncode", seed, options["iterations"], **given),
         )
-        for seed in range(settings["seeds"])
+        for seed in range(options["seeds"])
     ]
 
 
@@ -125,11 +123,10 @@ fits = {(T, way): fit(T, ways[way]) for T in horizons for way in ways}
 # %%
 given = {"horizon": horizons[0], "learning_rate": 1e-2}
 nodes = [
-    store.run(
-        van_der_pol.train,
-        Config("node", seed, settings["node_iterations"], **given),
+    van_der_pol.experiment.run(
+        Config("node", seed, options["node_iterations"], **given),
     )
-    for seed in range(settings["node_seeds"])
+    for seed in range(options["node_seeds"])
 ]
 records = [record for group in fits.values() for record in group] + nodes
 short, long = fits[horizons[0], "plain"], fits[horizons[-1], "growing"]
@@ -139,7 +136,7 @@ short, long = fits[horizons[0], "plain"], fits[horizons[-1], "growing"]
 # for all horizons.
 
 # %%
-mu = torch.linspace(0.1, 6, settings["landscape"])
+mu = torch.linspace(0.1, 6, options["landscape"])
 longest = Config("ncode", seed=0, horizon=max(horizons))
 slices = analysis.slices(longest, mu, sorted({2.0, 5.0, *horizons}))
 

@@ -41,16 +41,15 @@ import torch
 from IPython.display import Markdown
 
 from ncode import Solver, path_cost
+from ncode.reproduction.experiments import theorem_1
 from ncode.reproduction.experiments.theorem_1 import analysis, figures, tables
-from ncode.reproduction.experiments.theorem_1 import experiment as theorem_1
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs.store import run
 
 page = Page("07_theorem_1", profile)
 style.use_style()
-settings = page.settings
+options = page.options
 
 # %% [markdown]
 # ## The claim
@@ -110,7 +109,7 @@ settings = page.settings
 
 # %%
 setting = theorem_1.Setting.build(seed=0)
-horizon = settings["horizon"]
+horizon = options["horizon"]
 setting.model.horizon, setting.model.solver = horizon, Solver()
 with torch.no_grad():
     worst = setting.model.solver_error(setting.x0).max().item()
@@ -137,10 +136,10 @@ out.cost
 # ## The run
 
 # %%
-tolerances = settings["tolerances"]
+tolerances = options["tolerances"]
 records = [
-    run(theorem_1.run, theorem_1.Config(seed, tolerances, horizon))
-    for seed in settings["seeds"]
+    theorem_1.experiment.run(theorem_1.Config(seed, tolerances, horizon))
+    for seed in options["seeds"]
 ]
 
 # %% [markdown]
@@ -190,7 +189,7 @@ page.table(
 # We count bytes rather than sample them: those of the tensors that autograd keeps for the backward pass.
 
 # %%
-kept = analysis.memory(settings["horizons"])
+kept = analysis.memory(options["horizons"])
 assert kept.grows()
 Markdown(
     "; ".join(
@@ -203,7 +202,7 @@ Markdown(
 
 # %% tags=["hide-input"]
 page.figure(
-    figures.memory(settings["horizons"], kept),
+    figures.memory(options["horizons"], kept),
     name="fig-adjoint-memory",
     caption="Bytes kept for the backward pass, against the horizon (left) and, at a fixed horizon, against the evaluations "
     "that a tighter tolerance takes (right). Backpropagation keeps every evaluation's graph. The adjoint keeps at most "
@@ -221,7 +220,7 @@ page.figure(
 # $$x' = Wx + \tanh x - \lambda x, \qquad \ell = \lVert x\rVert^2, \qquad T = 5 .$$ (eq-contractive)
 
 # %%
-counts, tolerance = settings["checkpoints"], settings["contractive_tolerance"]
+counts, tolerance = options["checkpoints"], options["contractive_tolerance"]
 plain, default = (
     analysis.contraction(tolerance, counts, refine) for refine in (False, True)
 )
@@ -265,7 +264,7 @@ assert max(default[rate, 16].error for rate in analysis.RATES) < 1e-5
 
 # %%
 weights = (0.0, 0.01, 0.1)
-trained = {w: analysis.regularised(w, settings["iterations"]) for w in weights}
+trained = {w: analysis.regularised(w, options["iterations"]) for w in weights}
 
 # %% tags=["hide-input"]
 page.table(

@@ -52,7 +52,7 @@ from ncode.reproduction.publishing.display import Page
 
 page = Page("08_appendix_b", profile)
 style.use_style()
-settings = page.settings
+options = page.options
 
 # %% [markdown]
 # ## The claim
@@ -243,10 +243,10 @@ assert all(part is None for part in silent) and all(
 # the state.
 
 # %%
-tolerance = settings["tolerance"]
-problem = Problem.build(batch=settings["batch"])
-measured = price.price(problem, tolerance, settings["repeats"])
-double = Problem.build(batch=settings["batch"], dtype=torch.float64)
+tolerance = options["tolerance"]
+problem = Problem.build(batch=options["batch"])
+measured = price.price(problem, tolerance, options["repeats"])
+double = Problem.build(batch=options["batch"], dtype=torch.float64)
 *exact, _ = double.gradient("direct", 1e-12)
 wrong = price.errors(double, tolerance, exact, WAYS)
 kept = {way: price.kept_bytes(problem, way, tolerance) for way in WAYS}
@@ -300,7 +300,7 @@ Markdown(
 
 # %%
 kinked = Problem.build(
-    batch=settings["batch"], activation="relu", dtype=torch.float64
+    batch=options["batch"], activation="relu", dtype=torch.float64
 )
 *rough, _ = kinked.gradient("direct", 1e-10)
 rows = []

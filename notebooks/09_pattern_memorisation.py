@@ -43,25 +43,24 @@ import torch
 from IPython.display import Markdown
 
 from ncode.reproduction.claims import settings as stated
+from ncode.reproduction.experiments import pattern_memorisation
 from ncode.reproduction.experiments.pattern_memorisation import (
     analysis,
     figures,
+    plans,
     tables,
-)
-from ncode.reproduction.experiments.pattern_memorisation import (
-    experiment as memorisation,
 )
 from ncode.reproduction.experiments.pattern_memorisation.analysis import (
     errors,
     select,
 )
-from ncode.reproduction.experiments.pattern_memorisation.experiment import Config
+from ncode.reproduction.experiments.pattern_memorisation.train import Config
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.models.memory import episodes
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 page = Page("09_pattern_memorisation", profile)
 style.use_style()
@@ -136,9 +135,9 @@ style.use_style()
 # histogram below looks whether there is.
 
 # %% tags=["hide-input"]
-settings = dict(page.settings)
-bits, seeds = settings["bits"], settings["seeds"]
-settings
+options = page.options
+bits, seeds = options["bits"], options["seeds"]
+options
 
 # %% [markdown]
 # ## The run
@@ -150,28 +149,28 @@ settings
 # %%
 common = {
     "bits": bits,
-    "device": settings["device"],
-    "test_episodes": settings["test_episodes"],
+    "device": options["device"],
+    "test_episodes": options["test_episodes"],
     "validation_episodes": 1,
 }
 
 
-def run(learner, seed=0, **options):
-    """The record of one learner's run."""
-    config = Config(learner, seed, **{**common, **options})
-    return store.run(memorisation.train, config)
+def run(learner, seed=0, **settings):
+    """One learner's run."""
+    config = Config(learner, seed, **{**common, **settings})
+    return pattern_memorisation.experiment.run(config)
 
 
 # %%
-fig6 = settings["fig6"]
-plastic = {"iterations": settings["iterations"]}
+fig6 = options["fig6"]
+plastic = {"iterations": options["iterations"]}
 baseline = {
-    "iterations": settings["baseline_iterations"],
-    "batch": settings["baseline_batch"],
+    "iterations": options["baseline_iterations"],
+    "batch": options["baseline_batch"],
 }
-units = {"lstm": settings["lstm_units"], "ode_rnn": None, "data": None}
+units = {"lstm": options["lstm_units"], "ode_rnn": None, "data": None}
 sizes = {"lstm": 256, "ode_rnn": None, "data": None}
-rates = {kind: memorisation.best_rate(kind, size) for kind, size in sizes.items()}
+rates = {kind: plans.best_rate(kind, size) for kind, size in sizes.items()}
 learning = [
     run(kind, s, hidden=size, learning_rate=rates[kind], **baseline, **fig6)
     for kind, size in units.items()
@@ -179,13 +178,14 @@ learning = [
 ]
 
 # %%
-cases = [(m, p) for m in settings["patterns"] for p in settings["degraded"]]
+cases = [(m, p) for m in options["patterns"] for p in options["degraded"]]
 asked = dict.fromkeys([*cases, tuple(fig6.values())])
 live = [
     run("ncode", s, patterns=m, degraded=p, **plastic)
     for m, p in asked
     for s in range(seeds)
 ]
+# %%
 controls = [
     run(kind, patterns=m, degraded=p)
     for m, p in asked
@@ -197,7 +197,7 @@ weak = [
 ]
 
 # %% [markdown]
-# Longer runs are **recorded**: made once by `python -m ncode.reproduction.runs.cli pattern_memorisation`, and kept as small files
+# Longer runs are **recorded**: made once by `python -m ncode.reproduction.runs record pattern_memorisation`, and kept as small files
 # with their provenance. This page says where it draws on them.
 
 # %%
@@ -215,14 +215,14 @@ Markdown("\n".join(map(recordings.describe, files.values())))
 # state do meanwhile.
 
 # %%
-m = settings["patterns"][1]
+m = options["patterns"][1]
 shown_run = select(live, patterns=m, degraded=0.5, seed=0)[0]
-config = Config(**shown_run.config)
+config = shown_run.config
 torch.manual_seed(0)
-trained = memorisation.build(config)
+trained = pattern_memorisation.build(config)
 if bits <= 200:
-    shown_run.load_weights(trained)
-stimuli, target = episodes(memorisation.task(config), 1, 7)
+    trained = shown_run.model()
+stimuli, target = episodes(pattern_memorisation.task(config), 1, 7)
 with torch.no_grad():
     output = trained(stimuli)
     t, x, theta = trained.trajectory(stimuli)
@@ -232,7 +232,7 @@ page.figure(
     figures.episode(stimuli, output, target),
     name="fig-memory-episode",
     caption="Fig. 6, left, anew: one episode, the first bits drawn as a square. Each pattern is shown twice, in random "
-    "order; part of the query's bits are set to 0 (grey). The output's unknown bits can reach only half their size in half "
+    "order; part of the query's bits are set to zero (grey). The output's unknown bits can reach only half their size in half "
     "a second, so they look paler. Their signs are what counts. The paper draws a sketch with five bits.",
     alt="A row of black and white squares: the presentations of the patterns, the query with grey cells, the output, and "
     "the target, which agrees in sign.",
@@ -240,10 +240,12 @@ page.figure(
 
 # %% tags=["hide-input"]
 page.figure(
-    figures.motion(stimuli, t, x, theta, memorisation.task(config).duration),
+    figures.motion(
+        stimuli, t, x, theta, pattern_memorisation.task(config).duration
+    ),
     name="fig-memory-motion",
     caption="The same episode in slow motion: some bits of x(t), and some synapses θ(t). A line marks every new stimulus. x "
-    "is set to each stimulus; θ goes on from where it was. In the query (shaded) the unknown bits, in blue, leave 0 in "
+    "is set to each stimulus; θ goes on from where it was. In the query (shaded) the unknown bits, in blue, leave zero in "
     "the direction that θ remembers.",
     alt="Two panels against time. Left: state of some bits, restarting at plus or minus one at each presentation, and in "
     "the query some that start at zero and grow. Right: synapses moving in piecewise smooth curves.",
@@ -252,15 +254,19 @@ page.figure(
 # %%
 small = Config("hebb", 0, bits=100, patterns=config.patterns)
 inexact = {
-    "the untrained rule": (memorisation.build(small), small),
+    "the untrained rule": (pattern_memorisation.build(small), small),
     "N-CODE, trained": (trained, config),
 }
 if bits > 200:  # a solve at 1e-10 moves too many synapses
     del inexact["N-CODE, trained"]
 worst = {
-    name: model.solver_error(episodes(memorisation.task(what), 4, 7).stimuli)
+    name: model.solver_error(
+        episodes(pattern_memorisation.task(what), 4, 7).stimuli
+    )
     for name, (model, what) in inexact.items()
 }
+
+# %% tags=["hide-input"]
 Markdown(
     "One Runge-Kutta step a presentation is enough. The largest error of any "
     "bit of four outputs, against a tight solve in double precision: "
@@ -282,8 +288,8 @@ large = recorded["1000"]
 kept = [
     run
     for run in recorded["baselines"]
-    if sizes[run.config["learner"]] == run.config["hidden"]
-    and run.config["learning_rate"] == rates[run.config["learner"]]
+    if sizes[run.config.learner] == run.config.hidden
+    and run.config.learning_rate == rates[run.config.learner]
 ]
 here, before = f"this execution, n = {bits}", "recorded, n = 100; N-CODE n = 1000"
 shown = {
@@ -297,7 +303,7 @@ page.figure(
     name="fig-memory-curves",
     caption="Fig. 6, right, anew. Left: this execution. Right: recorded runs; the baselines see more than a hundred times "
     "as many episodes as N-CODE, and have fewer bits. Median over seeds, and range. Dotted: chance with the known bits "
-    "copied (half of p) and without. The untrained Hebbian rule has seen no training episode; it is a horizontal line near 0, "
+    "copied (half of p) and without. The untrained Hebbian rule has seen no training episode; it is a horizontal line near zero, "
     "as is the nearest neighbour.",
     alt="Two panels of bit error against episodes on a logarithmic axis. N-CODE falls to near zero within a few hundred "
     "episodes; the baselines fall slowly and stay far above it.",
@@ -342,13 +348,16 @@ page.figure(
 
 # %%
 torch.manual_seed(config.seed)
-before, after = memorisation.build(config).mu.detach(), trained.mu.detach()
+before, after = (
+    pattern_memorisation.build(config).mu.detach(),
+    trained.mu.detach(),
+)
 
 # %% tags=["hide-input"]
 page.figure(
     figures.weights(before, after),
     name="fig-memory-mu",
-    caption="Entries of μ before and after training, first seed of the episode above. The mean moves from 0 to a positive "
+    caption="Entries of μ before and after training, first seed of the episode above. The mean moves from zero to a positive "
     "value, Hebb's sign; the diagonal (ticks) is the second number.",
     alt="Two overlapping bell-shaped histograms; the one after training is shifted to positive values.",
 )
@@ -444,6 +453,8 @@ page.table(
 # %%
 few_patterns = [(m, p) for m, p in tables.GRID if m <= 5]
 many_patterns = [(m, p) for m, p in tables.GRID if m == 10]
+
+# %%
 checks = {
     "1000 bits, 2 to 5 patterns: below 1 % for every p, 3 seeds (recorded)": (
         analysis.all_below(large, few_patterns, 3)
@@ -452,7 +463,7 @@ checks = {
         analysis.all_below(large, many_patterns, 3)
     ),
     f"{bits} bits, 3 patterns, p = 0.5: below 1 % after "
-    f"{settings['iterations']} episodes": (
+    f"{options['iterations']} episodes": (
         analysis.all_below(live, [(3, 0.5)], seeds)
     ),
     f"{bits} bits: below 1 % in every case of this execution": (
@@ -491,12 +502,12 @@ def with_rate(kind, hidden, rate):
 
 
 trained_baselines = {
-    (kind, hidden): with_rate(kind, hidden, memorisation.best_rate(kind, hidden))
-    for kind, hidden in memorisation.BASELINE_SIZES
+    (kind, hidden): with_rate(kind, hidden, plans.best_rate(kind, hidden))
+    for kind, hidden in plans.BASELINE_SIZES
 }
 broken = {
     (*which, "broken"): with_rate(*which, rate)
-    for which, rates in memorisation.UNSTABLE.items()
+    for which, rates in plans.UNSTABLE.items()
     for rate in rates
 }
 
@@ -551,8 +562,8 @@ page.verdict(
         "on the unknown bits none comes within ten times N-CODE's error, in more than "
         "a hundred times its episodes": all(
             run.metrics["unknown_error"] > 10 * recalled
-            and run.config["iterations"] * run.config["batch"]
-            > 100 * settings["iterations"]
+            and run.config.iterations * run.config.batch
+            > 100 * options["iterations"]
             for made in trained_baselines.values()
             for run in made
         ),

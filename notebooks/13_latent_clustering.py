@@ -42,16 +42,15 @@ from IPython.display import Markdown
 
 from ncode.reproduction.claims import published
 from ncode.reproduction.claims import settings as stated
+from ncode.reproduction.experiments import latent_clustering
 from ncode.reproduction.experiments.autoencoding import evaluation
 from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
-from ncode.reproduction.experiments.latent_clustering import experiment as task
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import interval, is_above
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import store
 
 page = Page("13_latent_clustering", profile)
 style.use_style()
@@ -82,20 +81,22 @@ style.use_style()
 # 97.3 % are not AutoN-CODE's.
 
 # %%
-plan = evaluation.plan(profile, page.settings)
-plan.settings
+setup = evaluation.setup(profile, page.settings)
+setup.settings
 
 # %% [markdown]
 # ## The run
 
 # %%
-records = store.sweep(
-    task.train, task.Config, task.MODELS, plan.seeds, **plan.settings
+records = latent_clustering.experiment.sweep(
+    latent_clustering.MODELS, setup.seeds, **setup.settings
 )
-behind = evaluation.autoencoders(records, task.Config)
-every_record = [r for of in records.values() for r in of] + behind
+behind = evaluation.autoencoders(records)
+every_run = [r for of in records.values() for r in of] + behind
 named = evaluation.sets(
-    records, task.recorded(), ("pixels", "autoencoder", "ncode")
+    records,
+    latent_clustering.experiment.planned(),
+    ("pixels", "autoencoder", "ncode"),
 )
 compared = comparison.several(named)
 
@@ -105,7 +106,7 @@ counts = [
     for name, runs_ in named.items()
 ]
 Markdown(
-    f"{plan.missing} Clustered are: {'; '.join(counts)}.{evaluation.not_recorded(task.recorded())}"
+    f"{setup.missing} Clustered are: {'; '.join(counts)}.{evaluation.not_recorded(latent_clustering.experiment.planned())}"
 )
 
 # %% [markdown]
@@ -296,7 +297,9 @@ for column, dataset in sets.items():
         made for made in compared.values() if evaluation.dataset(made) == dataset
     ]
     lacking = [
-        label(m) for m in task.MODELS if not any(m in made for made in found)
+        label(m)
+        for m in latent_clustering.MODELS
+        if not any(m in made for made in found)
     ]
     if not found:
         untested[f"on all of {column}"] = (
@@ -347,4 +350,4 @@ Markdown(stated.open_in_words(page.notebook))
 # ## What it took
 
 # %%
-page.took(every_record)
+page.took(every_run)

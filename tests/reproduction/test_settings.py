@@ -7,7 +7,7 @@ import pytest
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import settings
-from ncode.reproduction.claims.settings import Experiment, Setting
+from ncode.reproduction.claims.settings import Setting, StatedExperiment
 from ncode.reproduction.publishing.display import Page
 
 STATED = [
@@ -17,7 +17,7 @@ STATED = [
 ]
 
 
-def differs(experiment: Experiment, setting: Setting) -> list[str]:
+def differs(experiment: StatedExperiment, setting: Setting) -> list[str]:
     """Where ours is not what is stated: at the paper's scale, in a profile, or in a recording."""
     if not setting.key:
         # In words, ours is what is stated unless they say otherwise.
@@ -68,7 +68,7 @@ def test_a_page_shows_its_deviations():
     assert all(len(row) == len(settings.COLUMNS) for row in rows)
     batch = next(row for row in rows if row[0].startswith("batch (autoencoding mnist"))
     assert batch[1] == "64 (N-CODE, C.4)"
-    assert batch[2] == str(profiles.load("autoencoding", "cpu")["batch"])
+    assert batch[2] == str(profiles.load("autoencoding", "cpu").settings["batch"])
     assert settings.deviations("01_proposition_1", "cpu") == []
     assert settings.left_open("11_autoencoding")
 

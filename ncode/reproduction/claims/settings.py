@@ -17,6 +17,8 @@ from typing import Any
 
 from ncode.reproduction import profiles
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.configs import plain
+from ncode.reproduction.runs.experiment import named
 
 Value = Any
 """A number, a text, a truth value, or several of these."""
@@ -48,7 +50,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class StatedExperiment:
     """One experiment's stated settings; attributes as of ``settings.toml``."""
 
     id: str
@@ -72,13 +74,13 @@ class Experiment:
         if not self.executed:
             return None
         # A study's own table holds in every profile; a recording's does not.
-        return self._planned(setting, profile, "" if "_recorded." in self.plan else self.plan)
+        return self._planned(setting, profile, "" if self.plan.startswith("recorded.") else self.plan)
 
     def recorded(self, setting: Setting) -> list[Value]:
         """Ours in each recording that there is; without those that have no such setting."""
         found = []
         for name in self.recordings:
-            runs = [run.config for run in recordings.find(name)]
+            runs = [plain(run.config) for run in recordings.find(name)]
             model = setting.model or self.model
             values = [
                 _found(self._resolved(config), setting.key, flat=True)
@@ -92,14 +94,17 @@ class Experiment:
     def _planned(self, setting: Setting, profile: str, plan: str) -> Value | None:
         settings: dict = {}
         # A recording's plan stands for itself, a study's is a table of its page's.
-        for section in () if "_recorded." in plan else self.profile:
-            settings |= profiles.load(section, profile)
-        if plan:
+        for section in () if plan.startswith("recorded.") else self.profile:
+            settings |= _flat(profiles.load(section, profile))
+        if plan.startswith("recorded."):
+            _, experiment, name = plan.split(".")
+            settings |= _flat(profiles.recorded(experiment)[name])
+        elif plan:
             section, *path = plan.split(".")
-            of_plan: dict = profiles.load(section, profile)
+            table: Any = profiles.load(section, profile).options
             for part in path:
-                of_plan = of_plan[part]
-            settings |= of_plan
+                table = table[part]
+            settings |= _flat(profiles.parted(table))
         settings |= settings.get("of", {}).get(setting.model or self.model, {})
         return _found(self._resolved(settings), setting.key)
 
@@ -107,22 +112,23 @@ class Experiment:
         """Settings with the configuration's defaults and with what follows from them."""
         if not self.config:
             return dict(settings)
-        module = importlib.import_module(f"ncode.reproduction.experiments.{self.config}.experiment")
-        fields = dataclasses.fields(module.Config)
+        experiment = named(self.config)
+        fields = dataclasses.fields(experiment.Config)
         defaults = {one.name: one.default for one in fields if one.default is not dataclasses.MISSING}
         whole = {**defaults, **settings}
-        return whole | getattr(module, "followed", lambda settings: {})(whole)
+        plans = importlib.import_module(experiment.plans)
+        return whole | getattr(plans, "followed", lambda settings: {})(whole)
 
 
 @cache
-def load() -> dict[str, Experiment]:
+def load() -> dict[str, StatedExperiment]:
     """Every experiment by its id."""
     raw = tomllib.loads(resources.files(__package__).joinpath("settings.toml").read_text(encoding="utf-8"))
     found = {}
     for id_, entry in raw.items():
         settings = tuple(Setting(**one) for one in entry.pop("settings"))
         sections = tuple(_several(entry.pop("profile"), ordered=True))
-        found[id_] = Experiment(id=id_, settings=settings, profile=sections, **entry)
+        found[id_] = StatedExperiment(id=id_, settings=settings, profile=sections, **entry)
     return found
 
 
@@ -199,6 +205,10 @@ def _one(values: Sequence[Value]) -> Value:
         flat += value if isinstance(value, list) and len(values) > 1 and not isinstance(value[0], list) else [value]
     different = _several(flat)
     return different[0] if len(different) == 1 else different
+
+
+def _flat(table: profiles.Profile) -> dict:
+    return table.options | table.settings
 
 
 def _found(settings: Mapping, key: str, flat: bool = False) -> Value | None:

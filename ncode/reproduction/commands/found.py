@@ -153,7 +153,7 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _records() -> list[Path]:
-    from ncode.reproduction.runs.store import root
+    from ncode.reproduction.runs.experiment import root
 
     return sorted(root().glob("*/*/record.json"))
 

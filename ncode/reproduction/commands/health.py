@@ -17,7 +17,7 @@ import ncode
 from ncode.reproduction.data import downloads
 from ncode.reproduction.extras import DISTRIBUTION, command
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.store import root
+from ncode.reproduction.runs.experiment import root
 
 EXTRAS = {"book": ("jupyter_book", "papermill", "snakemake"), "features": ("efficientnet_lite_pytorch",)}
 EXTRAS["fid"] = ("torch_fidelity",)

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ncode.reproduction.experiments.pattern_memorisation import analysis
-from ncode.reproduction.experiments.pattern_memorisation import experiment as memorisation
 from ncode.reproduction.experiments.pattern_memorisation.analysis import errors, select
-from ncode.reproduction.experiments.pattern_memorisation.experiment import Config
+from ncode.reproduction.experiments.pattern_memorisation.train import Config, task
 from ncode.reproduction.models.memory import chance
 from ncode.reproduction.plotting import style
 
@@ -71,12 +70,12 @@ def learning(shown: Mapping[str, Sequence], rules: Mapping[str, Sequence], case:
     """
     figure, axes = style.panels(len(shown), width=3.9, height=3.0, sharey=True)
     for panel, (title, runs) in zip(axes[0], shown.items(), strict=True):
-        for kind in dict.fromkeys(run.config["learner"] for run in runs):
+        for kind in dict.fromkeys(run.config.learner for run in runs):
             style.band(panel, *analysis.curve(select(runs, learner=kind)), kind)
         for kind in ("hebb", "oracle"):
             panel.axhline(np.mean(errors(rules[title], learner=kind, **case)), **style.line(kind))
         for copies in (True, False):
-            level = chance(memorisation.task(Config("hebb", 0, **case)), copies)
+            level = chance(task(Config("hebb", 0, **case)), copies)
             panel.axhline(level, color="black", linestyle=":", linewidth=1)
         panel.set(xscale="log", xlabel="training episodes", ylim=(-0.02, 0.55), title=title)
     axes[0, 0].set_ylabel("bit error")
@@ -150,8 +149,8 @@ def crosstalk(against: Mapping[str, Iterable[tuple[float, float]]], least: float
 def _curve(panel: Axes, runs: Sequence, colour: str, label: str) -> None:
     if not runs:
         return
-    length = min(run.config["iterations"] for run in runs)
-    seen, found = analysis.curve([run for run in runs if run.config["iterations"] == length])
+    length = min(run.config.iterations for run in runs)
+    seen, found = analysis.curve([run for run in runs if run.config.iterations == length])
     panel.fill_between(seen, np.min(found, 0), np.max(found, 0), color=colour, alpha=0.2, linewidth=0)
     panel.plot(seen, np.median(found, 0), color=colour, label=label)
 
@@ -160,9 +159,9 @@ def _cases(panel: Axes, runs: Sequence, learner: str, dashes: str, **look) -> No
     """Mean error against m, one line for each p; every seed of a trained learner as a dot."""
     for p, colour in DEGRADED.items():
         found = select(runs, learner=learner, degraded=p)
-        m = sorted({run.config["patterns"] for run in found})
+        m = sorted({run.config.patterns for run in found})
         mean = [np.mean(errors(found, patterns=value)) for value in m]
         label = f"N-CODE, p = {p:g}" if learner == "ncode" else None
         panel.plot(m, np.maximum(mean, LEAST), dashes, color=colour, label=label, **look)
         for run in found if learner == "ncode" else ():
-            panel.plot(run.config["patterns"], max(run.metrics["error"], LEAST), ".", color=colour)
+            panel.plot(run.config.patterns, max(run.metrics["error"], LEAST), ".", color=colour)

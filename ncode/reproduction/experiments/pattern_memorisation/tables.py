@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ncode.reproduction.experiments.pattern_memorisation import analysis
-from ncode.reproduction.experiments.pattern_memorisation import experiment as memorisation
+from ncode.reproduction.experiments.pattern_memorisation import analysis, plans
 from ncode.reproduction.experiments.pattern_memorisation.analysis import errors, select
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
@@ -42,9 +41,9 @@ def hard(runs: Sequence) -> list[list[str]]:
     labelled = {}
     for clamp in (False, True):
         rule = analysis.best_rule(runs, clamp)
-        strength, diagonal = rule.config["strength"], rule.config["diagonal"]
+        strength, diagonal = rule.config.strength, rule.config.diagonal
         labelled[f"untrained{', clamped' * clamp}: μ = {strength:g}/n, diagonal {diagonal:g}/n"] = [rule]
-    labelled |= {f"trained: {name}": analysis.variant(runs, name) for name in memorisation.VARIANTS}
+    labelled |= {f"trained: {name}": analysis.variant(runs, name) for name in plans.VARIANTS}
     labelled["nearest neighbour"] = select(runs, learner="oracle")
     scales = {"error": 100, "unknown_error": 100, "squared_error": 1}
     return [
@@ -56,7 +55,7 @@ def hard(runs: Sequence) -> list[list[str]]:
 
 def at_edge(rate: float) -> str:
     """A mark for a rate that is the smallest or the largest of the sweep's."""
-    return "*" if rate in (min(memorisation.RATES), max(memorisation.RATES)) else ""
+    return "*" if rate in (min(plans.RATES), max(plans.RATES)) else ""
 
 
 def baselines(groups: Sequence[Sequence]) -> list[list[str]]:
@@ -65,15 +64,15 @@ def baselines(groups: Sequence[Sequence]) -> list[list[str]]:
     def row(made: Sequence) -> list[str]:
         facts = made[0].config
         return [
-            style.LABELS[facts["learner"]],
+            style.LABELS[facts.learner],
             numbers.number(int(made[0].metrics["parameters"])),
-            f"{numbers.setting(facts['learning_rate'])}{at_edge(facts['learning_rate'])}",
-            numbers.number(facts["iterations"] * facts["batch"]),
+            f"{numbers.setting(facts.learning_rate)}{at_edge(facts.learning_rate)}",
+            numbers.number(facts.iterations * facts.batch),
             str(len(made)),
             numbers.percent(errors(made)),
             numbers.percent(metric(made, "unknown_error")),
             points(analysis.last_change(made)),
-            PAPER[facts["learner"]],
+            PAPER[facts.learner],
         ]
 
     return [row(made) for made in groups]

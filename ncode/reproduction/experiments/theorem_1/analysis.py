@@ -12,7 +12,7 @@ from ncode.controllers import OpenLoop
 from ncode.costs import jacobian, kinetic, path_cost
 from ncode.fields.mlp import MLP
 from ncode.models import NCODE
-from ncode.reproduction.experiments.theorem_1 import experiment
+from ncode.reproduction.experiments import theorem_1
 from ncode.reproduction.experiments.theorem_1.price import distance
 from ncode.solvers.options import NFE, Solver
 
@@ -33,10 +33,10 @@ def errors(records: Sequence, pattern: str, tolerances: Sequence[float]) -> np.n
     return np.array([[record.metrics[pattern.format(f"{tol:g}")] for tol in tolerances] for record in records])
 
 
-def flipped(setting: experiment.Setting, horizon: float) -> dict[str, float]:
+def flipped(setting: theorem_1.Setting, horizon: float) -> dict[str, float]:
     """The relative error of g's gradient, by the adjoint equation written out with each sign of :data:`SIGNS`."""
     exact = setting.gradient(horizon, Solver(rtol=1e-12, atol=1e-12, max_nfe=10**6))["g"]
-    return {name: distance(experiment.written_out(setting, horizon, *signs), exact) for name, signs in SIGNS.items()}
+    return {name: distance(theorem_1.written_out(setting, horizon, *signs), exact) for name, signs in SIGNS.items()}
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def memory(horizons: Sequence[float]) -> Memory:
     """What both ways keep as the horizon grows, and as the steps do."""
     ways = ("direct", "adjoint")
     return Memory(
-        {way: [experiment.saved_bytes(way, T) for T in horizons] for way in ways},
-        {way: [experiment.saved_bytes(way, MEMORY_HORIZON, tol) for tol in MEMORY_TOLERANCES] for way in ways},
+        {way: [theorem_1.saved_bytes(way, T) for T in horizons] for way in ways},
+        {way: [theorem_1.saved_bytes(way, MEMORY_HORIZON, tol) for tol in MEMORY_TOLERANCES] for way in ways},
     )
 
 
@@ -88,10 +88,10 @@ def contraction(tolerance: float, counts: Sequence[int], refine: bool) -> Contra
     found = {}
     for rate in RATES:
         reference = Solver("dopri8", rtol=1e-11, atol=1e-11, max_nfe=10**6)
-        exact, _, _ = experiment.contractive(rate, CONTRACTIVE_HORIZON, reference)
+        exact, _, _ = theorem_1.contractive(rate, CONTRACTIVE_HORIZON, reference)
         for count in counts:
             solver = Solver(checkpoints=count, **options)
-            gradient, nfe, warned = experiment.contractive(rate, CONTRACTIVE_HORIZON, solver)
+            gradient, nfe, warned = theorem_1.contractive(rate, CONTRACTIVE_HORIZON, solver)
             found[rate, count] = Found(distance(gradient, exact), nfe, warned)
     return found
 

@@ -24,6 +24,7 @@ from torchdiffeq import odeint_adjoint
 
 from ncode.fields.base import Field
 from ncode.fields.mlp import ACTIVATIONS
+from ncode.reproduction.experiments.theorem_1.train import distance
 from ncode.solvers.dispatch import solve
 from ncode.solvers.norms import per_sample
 from ncode.solvers.options import NFE, Solver
@@ -208,9 +209,3 @@ def kept_bytes(problem: Problem, way: str, tolerance: float) -> int:
 def errors(problem: Problem, tolerance: float, exact: Sequence[Tensor], ways: Sequence[str]) -> dict[str, float]:
     """Relative error of the gradient with respect to x(0) and θ together, by way."""
     return {way: distance(problem.gradient(way, tolerance)[:2], exact) for way in ways}
-
-
-def distance(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
-    """The relative distance of two gradients."""
-    a, b = (torch.cat([part.detach().double().flatten() for part in parts]) for parts in (found, exact))
-    return float((a - b).norm() / b.norm())

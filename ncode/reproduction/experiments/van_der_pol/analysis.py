@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ncode.reproduction.experiments.van_der_pol import experiment
-from ncode.reproduction.experiments.van_der_pol.experiment import START, Config
+from ncode.reproduction.experiments import van_der_pol
+from ncode.reproduction.experiments.van_der_pol.train import START, Config
 from ncode.reproduction.metrics.comparison import metric
 
 Fits = Mapping[tuple[float, str], Sequence]
@@ -24,7 +24,7 @@ def minima(curve: Float[Tensor, " n"]) -> int:
 
 def slices(config: Config, mu: Float[Tensor, " n"], horizons: Sequence[float]) -> dict[float, Float[Tensor, " n"]]:
     """The loss over ``mu`` on the observations up to each of the horizons; one batch of solves gives them all."""
-    loss = experiment.landscape(config, mu)
+    loss = van_der_pol.landscape(config, mu)
     return {horizon: loss[:, round(horizon * config.per_unit) - 1] for horizon in horizons}
 
 
@@ -38,7 +38,7 @@ def is_monotone(record, tolerance: float = 1e-3) -> bool:
 def solver_error(record, horizon: float, tolerance: float) -> float:
     """The worst start's global solver error at ``horizon``, for the μ that the run ended with."""
     mu = torch.tensor(record.array("mu"))
-    model = experiment.oscillator(mu, tolerance)
+    model = van_der_pol.oscillator(mu, tolerance)
     model.horizon = horizon
     return model.solver_error(torch.full((len(mu), 1), START)).max().item()
 

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ncode.reproduction.experiments.van_der_pol import analysis, experiment
-from ncode.reproduction.experiments.van_der_pol.experiment import TRUE_MU
+from ncode.reproduction.experiments import van_der_pol
+from ncode.reproduction.experiments.van_der_pol import analysis
+from ncode.reproduction.experiments.van_der_pol.train import TRUE_MU
 from ncode.reproduction.plotting import style
 
 
@@ -24,11 +25,11 @@ def fits(fit, nodes: Sequence) -> Figure:
         panel.plot(t, x, ".", color="black", markersize=4, label="observed", zorder=0)
         panel.set(xlabel="time t", ylim=(-3, 4.2))
     fine = torch.linspace(0, float(t[-1]), 401)
-    paths = [experiment.path(float(mu), fine) for mu in fit.array("mu")]
+    paths = [van_der_pol.path(float(mu), fine) for mu in fit.array("mu")]
     _together(axes[0, 0], fine, paths, "closed", f"N-CODE, {len(paths)} starts")
     paths = [node.array("path")[:, 0] for node in nodes]
     _together(axes[0, 1], t, paths, "node", f"NODE, {len(nodes)} seeds")
-    _, best = experiment.monotone_floor(torch.tensor(nodes[0].array("x")))
+    _, best = van_der_pol.monotone_floor(torch.tensor(nodes[0].array("x")))
     axes[0, 1].step(t, best, color="#777777", where="mid", linestyle="--", label="best monotone curve")
     axes[0, 0].set_ylabel("state x(t)")
     for panel in axes[0]:

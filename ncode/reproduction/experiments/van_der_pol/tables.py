@@ -14,7 +14,7 @@ def monotone(nodes: Sequence, fit) -> list[list[str]]:
     def row(i: int, run) -> list[str]:
         ours = numbers.number(fit.metrics["mse"]) if i == 0 else ""
         values = (run.metrics["mse"], run.metrics["floor"])
-        return [str(run.config["seed"]), *(numbers.number(value, 3) for value in values), ours]
+        return [str(run.config.seed), *(numbers.number(value, 3) for value in values), ours]
 
     return [row(i, run) for i, run in enumerate(nodes)]
 
