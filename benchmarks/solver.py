@@ -4,7 +4,7 @@ Rules: forward and backward of one training step (:mod:`benchmarks.problems`); e
 round by round, after a warm-up (:mod:`benchmarks.measure`). Times are medians with quartiles, ratios are taken within
 rounds. Beside every time stands the worst sample's error at the path's end, against a solve in double precision at
 1e-10. At *equal worst-sample error* means: this library solves at 1e-3, and every other one's tolerance is halved until
-its worst sample is as good. Results go to ``results/performance.json``.
+its worst sample is as good, to two per cent. Results go to ``results/performance.json``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks import measure
 
-TOLERANCE, FINEST = 1e-3, 1e-8
+TOLERANCE, FINEST, SLACK = 1e-3, 1e-8, 1.02
 FILE = Path(__file__).resolve().parent.parent / "results" / "performance.json"
 PACKAGES = ("torch", "torchdiffeq", "torchdyn", "torchode", "jax", "diffrax", "numpy")
 
@@ -68,7 +68,7 @@ def as_good(make: Callable, case, exact, target: float) -> tuple[Callable, float
     while True:
         way = make(case, tolerance)
         found = error(way, exact)
-        if found <= target or tolerance < FINEST:
+        if found <= SLACK * target or tolerance < FINEST:
             return way, tolerance, found
         tolerance /= 2
 
