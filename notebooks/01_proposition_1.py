@@ -222,7 +222,7 @@ page.figure(
     figures.collapse(models, grid),
     name="fig-collapse",
     caption="Paths (left) and the maps x(0) ↦ Φ(x(0), t) at some times (right), computed numerically. Top, the open loop: "
-    "everything meets in 0 at t = 1. Bottom, the closed loop: everything meets in 0 at t = π/2 and has changed sides at "
+    "everything meets in zero at t = 1. Bottom, the closed loop: everything meets in zero at t = π/2 and has changed sides at "
     "t = π. The map of a homeomorphism is never flat.",
     alt="Four panels. Top left, straight paths that meet at zero at time one and part again. Top right, the map at five "
     "times: a line whose slope falls from one through zero to minus one. Bottom, the same for the closed loop with "

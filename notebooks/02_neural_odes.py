@@ -76,7 +76,7 @@ style.use_style()
 # are visible down to rounding. `reference` is a tight solve that the others are measured against.
 
 # %%
-settings = page.settings
+options = page.options
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)
 field = MLP(2, (16,))
@@ -116,7 +116,7 @@ page.figure(
 # forward solve grows by $e^{\lambda T}$ on the way back. The adjoint method reconstructs the path in just this way.
 
 # %%
-tolerances = np.logspace(-2, -10, settings["tolerances"])
+tolerances = np.logspace(-2, -10, options["tolerances"])
 rates = (0.0, 4.0, 8.0)
 errors = {
     rate: np.array(
@@ -143,7 +143,7 @@ def resnet(x, blocks):
 
 
 # %%
-depths = np.array(settings["depths"])
+depths = np.array(options["depths"])
 with torch.no_grad():
     exact = flow(1.0)(x0)
     same = max(
@@ -174,7 +174,7 @@ kilobytes = analysis.kilobytes(memory)
 torch.manual_seed(1)
 line = torch.linspace(-2, 2, 41).unsqueeze(1)
 times = torch.linspace(0, 1, 21)
-bundles = analysis.bundles(settings["fields"], line, times)
+bundles = analysis.bundles(options["fields"], line, times)
 crossings = sum(map(overtakings, bundles))
 smallest_gap = min(bundle.diff(dim=1).min().item() for bundle in bundles)
 assert crossings == 0

@@ -72,8 +72,8 @@ torch.set_default_dtype(torch.float64)
 #
 # {numref}`fig-ncode` draws both. The paper claims:
 #
-# **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous, so
-# trajectories may cross. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
+# **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous; since each
+# $x(0)$ has a flow of its own, orbits may intersect. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
 
 # %% tags=["hide-input"]
 page.figure(
@@ -225,7 +225,7 @@ assert analysis.crossings(path)[0] == 0 and moved > 0.1, moved
 # %%
 torch.manual_seed(0)
 dim, hidden = 3, 16
-x0 = torch.randn(page.settings["points"], dim)
+x0 = torch.randn(page.options["points"], dim)
 data = DataControlledODE(MLP(dim, (hidden,), inputs=dim), solver=tight)
 parity = {
     name: analysis.difference(write(data, dim, hidden), data, x0)
@@ -243,7 +243,7 @@ parity
 # %%
 tolerance = 1e-3
 torch.manual_seed(1)
-batch = 2 * torch.randn(page.settings["points"], 2)
+batch = 2 * torch.randn(page.options["points"], 2)
 errors = {}
 for norm in ("mean", "worst"):
     solver = Solver(rtol=tolerance, atol=tolerance, norm=norm)

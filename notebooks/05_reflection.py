@@ -41,13 +41,12 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 from IPython.display import Markdown
 
 from ncode.reproduction.claims import settings as stated
+from ncode.reproduction.experiments import reflection
 from ncode.reproduction.experiments.reflection import analysis, figures, tables
-from ncode.reproduction.experiments.reflection import experiment as reflection
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import store
 
 page = Page("05_reflection", profile)
 style.use_style()
@@ -94,18 +93,15 @@ style.use_style()
 # | N-CODE, closed loop | one learned $\theta(0)$ for all samples, then $\theta' = g(\theta, x)$ |
 
 # %%
-settings = dict(page.settings)
-seeds = settings.pop("seeds")
+settings, seeds = page.settings, page.options["seeds"]
 settings
 
 # %% [markdown]
 # ## The run
 
 # %%
-records = store.sweep(
-    reflection.train, reflection.Config, reflection.MODELS, seeds, **settings
-)
-every_record = [record for runs in records.values() for record in runs]
+records = reflection.experiment.sweep(reflection.MODELS, seeds, **settings)
+every_run = [record for runs in records.values() for record in runs]
 
 # %% [markdown]
 # ## What came out
@@ -182,14 +178,14 @@ others = [style.LABELS[model] for model in analysis.also_reach(records)]
 page.verdict(
     "N8",
     analysis.checks(records),
-    every_record,
+    every_run,
     note=f"Other models that reach 10⁻³ as well: {', '.join(others) or 'none'}. The "
     "barrier is the order of points on the line, and any way around it will do. The "
     "function itself is linear: no flow is needed for it.",
 )
 
 # %% tags=["hide-input"]
-worst = max(metric(every_record, "solver_error"))
+worst = max(metric(every_run, "solver_error"))
 Markdown(
     f"**How exact is each sample?** The solver's tolerance was {numbers.setting(settings['tolerance'])}. It bounds the "
     "*local* error of one step. The largest *global* error of any sample of any model was "
@@ -225,4 +221,4 @@ Markdown(stated.open_in_words(page.notebook))
 # ## What it took
 
 # %%
-page.took(every_record)
+page.took(every_run)

@@ -41,19 +41,18 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 from IPython.display import Markdown
 
 from ncode.reproduction.claims import settings as stated
-from ncode.reproduction.experiments import toy
+from ncode.reproduction.experiments import annuli, toy
 from ncode.reproduction.experiments.annuli import (
     analysis,
     figures,
     steering,
     tables,
 )
-from ncode.reproduction.experiments.annuli import experiment as annuli
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 page = Page("06_annuli", profile)
 style.use_style()
@@ -85,18 +84,15 @@ style.use_style()
 # flow at all. If that separates the classes, separating them does not show that the flow is needed.
 
 # %%
-settings = dict(page.settings)
-seeds = settings.pop("seeds")
+settings, seeds = page.settings, page.options["seeds"]
 settings
 
 # %% [markdown]
 # ## The run
 
 # %%
-records = store.sweep(
-    annuli.train, annuli.Config, annuli.MODELS, seeds, **settings
-)
-every_record = [record for runs in records.values() for record in runs]
+records = annuli.experiment.sweep(annuli.MODELS, seeds, **settings)
+every_run = [record for runs in records.values() for record in runs]
 
 # %% [markdown]
 # ## What came out
@@ -243,7 +239,7 @@ sizes = ", ".join(
 page.verdict(
     "N9",
     analysis.separates(records),
-    every_record,
+    every_run,
     note="Every check is asked of every seed. Other models that get every test point right on every seed: "
     f"{', '.join(others) or 'none'}. Parameters are not matched ({sizes}). What γ alone can do, with a linear readout and "
     "no flow, does not show that a controlled flow is needed.",
@@ -311,4 +307,4 @@ Markdown(stated.open_in_words(page.notebook))
 # ## What it took
 
 # %%
-page.took(every_record)
+page.took(every_run)

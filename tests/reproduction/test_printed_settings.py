@@ -8,15 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from ncode.reproduction.experiments.autoencoding import experiment as task
-from ncode.reproduction.experiments.pattern_memorisation import experiment as memory
+from ncode.reproduction.experiments import autoencoding, pattern_memorisation
 from ncode.reproduction.models.autoencoders import ARCHITECTURES, Autoencoder, networks
 from ncode.reproduction.models.memory import Task
 from ncode.reproduction.models.memory_baselines import LSTMMemory, parameters
-from ncode.reproduction.runs.store import run
 from tests.reproduction import synthetic
 
-PRINTED = [name for name in task.recorded() if "printed" in name] + ["autoencoding_celeba"]
+PRINTED = [name for name in autoencoding.experiment.planned() if "printed" in name] + ["autoencoding_celeba"]
 
 
 def kinds(network):
@@ -33,7 +31,9 @@ def test_mnist_is_400_units_and_25_numbers():
 
 def test_two_entries_a_row_give_the_vaes_number_of_parameters():
     """Section 4.4: "making our model match exactly the number of parameters of a VAE with same architecture"."""
-    ours, vae = (task.build(task.Config(model, 0, "mnist", kind="printed")) for model in ("ncode", "vae"))
+    ours, vae = (
+        autoencoding.build(autoencoding.Config(model, 0, "mnist", kind="printed")) for model in ("ncode", "vae")
+    )
     assert parameters(ours) == parameters(vae)
 
 
@@ -76,7 +76,7 @@ def test_the_squared_error_is_a_gaussian_of_variance_one():
 
 
 def test_autoncode_alone_has_its_own_batch_on_celeba():
-    made = {config.model: config for config in task.recorded()["autoencoding_celeba"]()}
+    made = {config.model: config for config in autoencoding.experiment.planned()["autoencoding_celeba"].configs()}
     assert {model: config.batch for model, config in made.items()} == {
         "autoencoder": 64,
         "ncode": 16,
@@ -84,19 +84,19 @@ def test_autoncode_alone_has_its_own_batch_on_celeba():
         "double": 64,
     }
     assert made["ncode"].entries == 10
-    tuned = task.recorded()["autoencoding_celeba_tuning"]()
+    tuned = autoencoding.experiment.planned()["autoencoding_celeba_tuning"].configs()
     assert {(config.batch, config.entries, config.learning_rate) for config in tuned} == {(16, 10, 1e-3)}
 
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_what_halves_at_plateaus_looks_every_epoch(name):
-    for config in task.recorded()[name]():
+    for config in autoencoding.experiment.planned()[name].configs():
         assert config.plateau > 0
         assert config.looks == config.epochs
 
 
 def test_what_is_asked_first_comes_first():
-    configs = task.recorded()["autoencoding_mnist_printed"]()
+    configs = autoencoding.experiment.planned()["autoencoding_mnist_printed"].configs()
     assert {(config.model, config.seed) for config in configs[:9]} == {
         (model, seed) for model in ("autoencoder", "vae", "ncode") for seed in range(3)
     }
@@ -109,17 +109,19 @@ def cifar10(monkeypatch, tmp_path):
     synthetic.official(tmp_path, monkeypatch)
     monkeypatch.setenv("NCODE_DATA", str(tmp_path))
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
-    task.prepare.cache_clear()
+    autoencoding.prepare.cache_clear()
     yield
-    task.prepare.cache_clear()
+    autoencoding.prepare.cache_clear()
 
 
 @pytest.mark.parametrize("model", ["autoencoder", "ncode", "vae", "double"])
 def test_the_plan_for_cifar10_trains(cifar10, model):
-    planned = next(c for c in task.recorded()["autoencoding_cifar10_printed"]() if c.model == model)
+    planned = next(
+        c for c in autoencoding.experiment.planned()["autoencoding_cifar10_printed"].configs() if c.model == model
+    )
     assert (planned.kind, planned.likelihood, planned.width, planned.batch) == ("printed", "mse", 1.0, 64)
     config = dataclasses.replace(planned, width=1 / 128, epochs=3, looks=3, batch=8)
-    metrics = run(task.train, config).metrics
+    metrics = autoencoding.experiment.run(config).metrics
     assert np.isfinite([metrics["test_nats"], metrics["validation_nats"]]).all()
     assert metrics["failures"] == 0
 
@@ -134,10 +136,9 @@ def test_the_lstm_takes_several_steps_in_a_presentation():
 
 def test_all_continuous_models_of_fig_6_have_as_many_parameters():
     """Section 4.3: "All systems had the same number of learnable parameters, except for the LSTM"."""
-    configs = {
-        c.learner: c for c in memory.recorded()["pattern_memorisation_printed"]() if c.seed == 0 and c.bits == 100
-    }
-    sizes = {learner: parameters(memory.build(config)) for learner, config in configs.items()}
+    plan = pattern_memorisation.experiment.planned()["pattern_memorisation_printed"]
+    configs = {c.learner: c for c in plan.configs() if c.seed == 0 and c.bits == 100}
+    sizes = {learner: parameters(pattern_memorisation.build(config)) for learner, config in configs.items()}
     assert sizes["ncode"] == 2 * 100**2
     # Biases aside.
     assert sizes["data"] == 2 * 100**2 + 100
@@ -147,8 +148,8 @@ def test_all_continuous_models_of_fig_6_have_as_many_parameters():
 
 @pytest.mark.parametrize("learner", ["ode_rnn", "data"])
 def test_the_single_layers_of_c3_learn(learner):
-    config = memory.Config(
+    config = pattern_memorisation.Config(
         learner, 0, bits=8, patterns=1, iterations=30, batch=16, learning_rate=1e-2, printed=True, test_episodes=20
     )
-    losses = memory.train(config).history.loss
+    losses = pattern_memorisation.experiment.train(config).history.loss
     assert np.mean(losses[-5:]) < np.mean(losses[:5])

@@ -7,7 +7,7 @@ import pytest
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import settings
-from ncode.reproduction.claims.settings import Experiment, Setting
+from ncode.reproduction.claims.settings import Setting, StatedExperiment
 from ncode.reproduction.publishing.display import Page
 
 STATED = [
@@ -17,13 +17,13 @@ STATED = [
 ]
 
 
-def differs(experiment: Experiment, setting: Setting) -> list[str]:
+def differs(experiment: StatedExperiment, setting: Setting) -> list[str]:
     """Where ours is not what is stated: at the paper's scale, in a profile, or in a recording."""
     if not setting.key:
         # In words, ours is what is stated unless they say otherwise.
         return ["in words"] if setting.ours and setting.why else []
     places = {"the plan": experiment.at_scale(setting)}
-    places |= {profile: experiment.executed(setting, profile) for profile in profiles.NAMES}
+    places |= {profile: experiment.here(setting, profile) for profile in profiles.NAMES}
     places |= {f"recording {k}": value for k, value in enumerate(experiment.recorded(setting))}
     return [place for place, value in places.items() if value is not None and not setting.as_stated(value)]
 
@@ -66,9 +66,9 @@ def test_an_unnamed_deviation_is_found():
 def test_a_page_shows_its_deviations():
     rows = settings.deviations("11_autoencoding", "cpu")
     assert all(len(row) == len(settings.COLUMNS) for row in rows)
-    batch = next(row for row in rows if row[0].startswith("batch (autoencoding mnist"))
+    batch = next(row for row in rows if row[0] == "Autoencoders, MNIST: batch")
     assert batch[1] == "64 (N-CODE, C.4)"
-    assert batch[2] == str(profiles.load("autoencoding", "cpu")["batch"])
+    assert batch[2] == str(profiles.load("autoencoding", "cpu").settings["batch"])
     assert settings.deviations("01_proposition_1", "cpu") == []
     assert settings.left_open("11_autoencoding")
 
@@ -101,3 +101,12 @@ def test_every_page_with_deviations_shows_them(path):
     assert ("stated.open_in_words(page.notebook)" in text) == bool(settings.left_open(path.stem))
     if found:
         assert Page(path.stem, "cpu").deviations().rows == found
+
+
+def test_the_page_of_stated_settings_has_every_one():
+    rows = [row for experiment in settings.load().values() for row in settings.comparison(experiment)]
+    assert len(rows) == len(STATED)
+    batch = next(row for row in settings.comparison(settings.load()["autoencoding_celeba"]) if "AutoN-CODE" in row[0])
+    assert batch == ["batch of AutoN-CODE", "16", "C.4", "as stated"]
+    channels = next(row for row in settings.comparison(settings.load()["autoencoding_mnist"]) if row[0] == "channels")
+    assert channels == ["channels", "3", "Table A.1", "1"]

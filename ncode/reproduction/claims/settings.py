@@ -17,12 +17,17 @@ from typing import Any
 
 from ncode.reproduction import profiles
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.configs import plain
+from ncode.reproduction.runs.experiment import named
 
 Value = Any
 """A number, a text, a truth value, or several of these."""
 
 COLUMNS = ("setting", "stated", "ours in this build", "ours in the recordings", "why")
 """The headings of :func:`deviations`."""
+
+SCALE_COLUMNS = ("setting", "stated", "where", "ours at the paper's scale")
+"""The headings of :func:`comparison`."""
 
 NONE = "–"
 
@@ -48,10 +53,11 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class StatedExperiment:
     """One experiment's stated settings; attributes as of ``settings.toml``."""
 
     id: str
+    title: str
     page: str
     source: str
     profile: Sequence[str]
@@ -61,21 +67,24 @@ class Experiment:
     config: str = ""
     plan: str = ""
     model: str = ""
+    executed: bool = True
 
     def at_scale(self, setting: Setting) -> Value | None:
         """Ours at the paper's scale; ``None`` where we have no such setting."""
         return self._planned(setting, "paper", self.plan)
 
-    def executed(self, setting: Setting, profile: str) -> Value | None:
-        """Ours where the page is executed in ``profile``; ``None`` where we have no such setting."""
+    def here(self, setting: Setting, profile: str) -> Value | None:
+        """Ours where the page is executed in ``profile``; ``None`` where we have no such setting there."""
+        if not self.executed:
+            return None
         # A study's own table holds in every profile; a recording's does not.
-        return self._planned(setting, profile, "" if "_recorded." in self.plan else self.plan)
+        return self._planned(setting, profile, "" if self.plan.startswith("recorded.") else self.plan)
 
     def recorded(self, setting: Setting) -> list[Value]:
         """Ours in each recording that there is; without those that have no such setting."""
         found = []
         for name in self.recordings:
-            runs = [run.config for run in recordings.find(name)]
+            runs = [plain(run.config) for run in recordings.find(name)]
             model = setting.model or self.model
             values = [
                 _found(self._resolved(config), setting.key, flat=True)
@@ -89,14 +98,17 @@ class Experiment:
     def _planned(self, setting: Setting, profile: str, plan: str) -> Value | None:
         settings: dict = {}
         # A recording's plan stands for itself, a study's is a table of its page's.
-        for section in () if "_recorded." in plan else self.profile:
-            settings |= profiles.load(section, profile)
-        if plan:
+        for section in () if plan.startswith("recorded.") else self.profile:
+            settings |= _flat(profiles.load(section, profile))
+        if plan.startswith("recorded."):
+            _, experiment, name = plan.split(".")
+            settings |= _flat(profiles.recorded(experiment)[name])
+        elif plan:
             section, *path = plan.split(".")
-            of_plan: dict = profiles.load(section, profile)
+            table: Any = profiles.load(section, profile).options
             for part in path:
-                of_plan = of_plan[part]
-            settings |= of_plan
+                table = table[part]
+            settings |= _flat(profiles.parted(table))
         settings |= settings.get("of", {}).get(setting.model or self.model, {})
         return _found(self._resolved(settings), setting.key)
 
@@ -104,22 +116,23 @@ class Experiment:
         """Settings with the configuration's defaults and with what follows from them."""
         if not self.config:
             return dict(settings)
-        module = importlib.import_module(f"ncode.reproduction.experiments.{self.config}.experiment")
-        fields = dataclasses.fields(module.Config)
+        experiment = named(self.config)
+        fields = dataclasses.fields(experiment.Config)
         defaults = {one.name: one.default for one in fields if one.default is not dataclasses.MISSING}
         whole = {**defaults, **settings}
-        return whole | getattr(module, "followed", lambda settings: {})(whole)
+        plans = importlib.import_module(experiment.plans)
+        return whole | getattr(plans, "followed", lambda settings: {})(whole)
 
 
 @cache
-def load() -> dict[str, Experiment]:
+def load() -> dict[str, StatedExperiment]:
     """Every experiment by its id."""
     raw = tomllib.loads(resources.files(__package__).joinpath("settings.toml").read_text(encoding="utf-8"))
     found = {}
     for id_, entry in raw.items():
         settings = tuple(Setting(**one) for one in entry.pop("settings"))
         sections = tuple(_several(entry.pop("profile"), ordered=True))
-        found[id_] = Experiment(id=id_, settings=settings, profile=sections, **entry)
+        found[id_] = StatedExperiment(id=id_, settings=settings, profile=sections, **entry)
     return found
 
 
@@ -134,17 +147,28 @@ def deviations(page: str, profile: str) -> list[list[str]]:
     for experiment in load().values():
         for setting in experiment.settings if experiment.page == page else ():
             if setting.why:
-                here = experiment.executed(setting, profile) if setting.key else setting.ours
+                here = experiment.here(setting, profile) if setting.key else setting.ours
                 recorded = experiment.recorded(setting) if setting.key else ()
                 rows.append(
                     [
-                        f"{setting.name} ({experiment.id.replace('_', ' ')})",
+                        f"{experiment.title}: {setting.name}",
                         f"{setting.text or written(setting.stated)} ({experiment.source}, {setting.where})",
                         written(here),
                         ", ".join(dict.fromkeys(map(written, recorded))) or NONE,
                         setting.why,
                     ]
                 )
+    return rows
+
+
+def comparison(experiment: StatedExperiment) -> list[list[str]]:
+    """A table's rows: every stated setting, its place, and ours at the paper's scale; see :data:`SCALE_COLUMNS`."""
+    rows = []
+    for setting in experiment.settings:
+        value = experiment.at_scale(setting) if setting.key else setting.ours or setting.stated
+        differs = not setting.as_stated(value) if setting.key else bool(setting.ours and setting.why)
+        ours = written(value) if differs else "as stated"
+        rows.append([setting.name, setting.text or written(setting.stated), setting.where, ours])
     return rows
 
 
@@ -161,8 +185,10 @@ def open_in_words(page: str) -> str:
 
 def written(value: Value) -> str:
     """A setting's value in a table."""
-    if value is None or value == "":
+    if value is None:
         return NONE
+    if value == "":
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -175,7 +201,11 @@ def _several(value: Value, ordered: bool = False) -> list:
     if not isinstance(value, list | tuple):
         return [_plain(value)]
     plain = [_plain(one) for one in value]
-    return plain if ordered else sorted({repr(one): one for one in plain}.values(), key=repr)
+    if ordered:
+        return plain
+    different = {repr(one): one for one in plain}.values()
+    numbers = all(isinstance(one, int | float) for one in different)
+    return sorted(different) if numbers else sorted(different, key=repr)
 
 
 def _plain(value: Value) -> Value:
@@ -192,6 +222,10 @@ def _one(values: Sequence[Value]) -> Value:
         flat += value if isinstance(value, list) and len(values) > 1 and not isinstance(value[0], list) else [value]
     different = _several(flat)
     return different[0] if len(different) == 1 else different
+
+
+def _flat(table: profiles.Profile) -> dict:
+    return table.options | table.settings
 
 
 def _found(settings: Mapping, key: str, flat: bool = False) -> Value | None:

@@ -284,13 +284,15 @@ class Page:
         profile: ``"smoke"``, ``"cpu"`` or ``"paper"``.
 
     Attributes:
-        settings: what ``profiles.toml`` gives this notebook in this profile.
+        settings, options: the notebook's part of ``profiles.toml`` in this profile (see
+            :class:`ncode.reproduction.profiles.Profile`).
     """
 
     def __init__(self, notebook: str, profile: str):
         self.notebook = notebook
         self.profile = profile
-        self.settings = profiles.load(notebook.split("_", 1)[1], profile)
+        table = profiles.load(notebook.split("_", 1)[1], profile)
+        self.settings, self.options = table.settings, table.options
         self._start = time.perf_counter()
 
     def figure(self, drawing: Drawing, *, name: str, caption: str, alt: str) -> Figure:
@@ -320,12 +322,12 @@ class Page:
         self,
         claim: str,
         checks: Mapping[str, bool | None],
-        records: Sequence = (),
+        runs: Sequence = (),
         note: str = "",
         untested: Mapping[str, str] | None = None,
         tuning: Sequence = (),
     ) -> Verdict:
-        """The verdict on ``claim`` that ``checks`` give; ``records`` are the runs they rest on.
+        """The verdict on ``claim`` that ``checks`` give; ``runs`` are what they rest on.
 
         Runs of ``tuning`` are named with them, but their seed is no repetition and does not count.
         """
@@ -333,8 +335,8 @@ class Page:
             claim,
             checks,
             profile=self.profile,
-            seeds=len({record.config["seed"] for record in records}),
-            runs=[record.id for record in (*records, *tuning)],
+            seeds=len({run.config.seed for run in runs}),
+            runs=[run.id for run in (*runs, *tuning)],
             note=note,
             untested=untested or {},
         )
@@ -343,14 +345,14 @@ class Page:
         """The verdict *not tested here* on ``claim``, and what testing it would take."""
         return self.verdict(claim, {}, untested={"the claim": takes})
 
-    def took(self, records: Sequence = ()) -> Took:
+    def took(self, runs: Sequence = ()) -> Took:
         """The page's footer; call it last."""
         return Took(
             self.notebook,
             self.profile,
             seconds=round(time.perf_counter() - self._start, 1),
-            training_seconds=round(sum(record.provenance["seconds"] for record in records), 1),
-            seeds=len({record.config["seed"] for record in records}),
-            runs=[record.id for record in records],
+            training_seconds=round(sum(run.provenance["seconds"] for run in runs), 1),
+            seeds=len({run.config.seed for run in runs}),
+            runs=[run.id for run in runs],
             provenance=provenance.here(),
         )

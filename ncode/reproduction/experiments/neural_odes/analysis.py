@@ -22,7 +22,7 @@ class Contracted(Field):
     """f(x) - λ x.
 
     Args:
-        field: f.
+        field: the field f that is contracted.
         rate: λ, of the contraction.
     """
 

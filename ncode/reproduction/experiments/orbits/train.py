@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ncode.reproduction.experiments.autoencoding import experiment as autoencoding
+from ncode.reproduction.experiments import autoencoding
 from ncode.reproduction.experiments.autoencoding import latents
-from ncode.reproduction.experiments.autoencoding.analysis import loaded, orbit_images
 from ncode.reproduction.models.autoencoders import Autoencoder, AutoNCODE
-from ncode.reproduction.runs import store
-from ncode.reproduction.runs.store import Result
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput
 
 MODELS = ("ncode", "autoencoder")
 
@@ -45,7 +44,7 @@ class Config(autoencoding.Config):
     followed: int = 500
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Follow images of a finished AutoN-CODE or plain autoencoder.
 
     Returns:
@@ -56,15 +55,15 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         :data:`LATE`; ``closest``, the time of the smallest mean error, up to 1.5 T; ``bend`` (see :func:`bend`).
         Arrays: ``line`` and ``orbit``, the mean errors, at ``shares`` and ``t``.
     """
-    record = store.run(autoencoding.train, latents.autoencoder_config(config))
+    run = autoencoding.experiment.run(latents.autoencoder_config(config))
     ready = autoencoding.prepare(config.dataset, config.variant, config.images)
-    x, model = ready.validation[0][: config.followed].cpu(), loaded(record)
+    x, model = ready.validation[0][: config.followed].cpu(), run.model()
     shares = np.linspace(0, 1, SHARES)
     line = errors(line_images, model, x, shares)
     found, arrays = halves("line", line), {"line": line.mean(1), "shares": shares}
     if isinstance(model, AutoNCODE):
         t = np.linspace(0, 1.5 * model.horizon, TIMES)
-        whole = errors(orbit_images, model, x, t)
+        whole = errors(latents.orbit_images, model, x, t)
         orbit = whole[: 2 * (TIMES - 1) // 3 + 1]
         end = orbit[-1]
         found |= halves("orbit", orbit)
@@ -74,7 +73,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         found["bend"] = bend(model, x)
         arrays |= {"orbit": whole.mean(1), "t": t}
     kept = {name: torch.tensor(values) for name, values in arrays.items()}
-    return Result({name: float(value) for name, value in found.items()}, arrays=kept, data=record.provenance["data"])
+    return RunOutput({name: float(value) for name, value in found.items()}, arrays=kept, data=run.provenance["data"])
 
 
 def errors(
@@ -111,6 +110,4 @@ def bend(model: AutoNCODE, x: Float[Tensor, "batch c h w"], points: int = 51) ->
     return (off.norm(dim=2).amax(0) / path[-1].norm(dim=1)).mean().item()
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The evaluations of the recorded autoencoders, by name; with their settings from ``profiles.toml``."""
-    return latents.recorded("orbits", Config, MODELS)
+experiment = Experiment("orbits", Config, None, train, plans=f"{__package__}.plans")

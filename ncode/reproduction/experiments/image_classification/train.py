@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +22,10 @@ from ncode.costs import Running, Terminal, control_deviation, jacobian, kinetic,
 from ncode.fields.conv import ConvBlock
 from ncode.fields.mlp import activation_function
 from ncode.models import NCODE, AugmentedNeuralODE, Flow, NeuralODE
-from ncode.reproduction import profiles
 from ncode.reproduction.data import datasets
 from ncode.reproduction.models.images import ResNet, augment, filters_for
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.options import FIXED, Solver
 from ncode.training import Batches, cosine, fit
 
@@ -191,9 +190,7 @@ def build(config: Config, classes: int = 10) -> Classifier:
             "*.weight" if config.model == "open" else "mix.weight",
         )
         gamma = KernelController(
-            block,
-            steer=steer,
-            channels=channels,
+            channels,
             hidden=config.hidden,
             activation=config.activation or None,
             spread=config.spread,
@@ -235,7 +232,7 @@ def prepare(dataset: str, variant: str, images: int, size: int) -> Prepared:
     return Prepared(datasets.load(dataset, variant), images, size)
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train one model and test it, once.
 
     Returns:
@@ -290,58 +287,13 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     if isinstance(model.body, Flow):
         metrics |= {"nfe": model.body.nfe.forward, "nfe_adaptive": looks["nfe_adaptive"][-1]}
         metrics |= _motion(model, ready.validation[0][:PROBE])
-    return Result(metrics, history, model, data=fingerprint(*ready.train))
+    return RunOutput(metrics, history, model, data=fingerprint(*ready.train))
 
 
 def score(model: nn.Module, x: Tensor, y: Int64[Tensor, " n"], batch: int = 250) -> tuple[float, float]:
     """Accuracy and mean cross-entropy."""
     logits = torch.cat([model(part) for part in x.split(batch)])
     return (logits.argmax(1) == y).float().mean().item(), F.cross_entropy(logits, y).item()
-
-
-def comparisons() -> dict[str, list[Config]]:
-    """Recordings of all models at one setting each, from ``profiles.toml``.
-
-    All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
-    """
-    return {
-        name: [Config(model, seed, **settings) for seed in range(plan["seeds"]) for model in MODELS]
-        for name, (plan, settings) in plans().items()
-    }
-
-
-def rates() -> list[Config]:
-    """The baseline ANODE at several learning rates, on a seed of its own: what every plan's rate is chosen by."""
-    return [
-        Config("anode", RATE_SEED, **{**settings, "learning_rate": rate})
-        for plan, settings in plans().values()
-        for rate in plan.get("rates", ())
-    ]
-
-
-def wide() -> dict[str, list[Config]]:
-    """Recordings of :data:`WIDE` beside those of :func:`comparisons` whose plan asks for them."""
-    return {
-        f"{name}_{WIDE}": [Config(WIDE, seed, **settings) for seed in range(plan["seeds"])]
-        for name, (plan, settings) in plans().items()
-        if plan.get(WIDE)
-    }
-
-
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The recordings behind the book, by name."""
-    made = {name: functools.partial(list, configs) for name, configs in (comparisons() | wide()).items()}
-    return {"image_classification_rates": rates, **made}
-
-
-def plans() -> dict[str, tuple[dict, dict]]:
-    """By a comparison's name its plan in ``profiles.toml``, and what of that belongs to the configuration."""
-    made = profiles.load("image_classification_recorded", "paper")
-    own = ("seeds", "rates", "own_rates", WIDE)
-    return {
-        f"image_classification_{name}": (plan, {k: v for k, v in plan.items() if k not in own})
-        for name, plan in made.items()
-    }
 
 
 def _loss(model: Classifier, batch: tuple[Tensor, ...], config: Config) -> tuple[Tensor, dict[str, float]]:
@@ -415,3 +367,6 @@ def _pooled(x: Tensor, size: int) -> Float[Tensor, "n c size size"]:
     """Bytes as floats in [0, 1], averaged down to ``size`` pixels a side."""
     parts = [F.adaptive_avg_pool2d(part.float() / 255, size) for part in x.split(5000)]
     return torch.cat(parts)
+
+
+experiment = Experiment("image_classification", Config, build, train, plans=f"{__package__}.plans")

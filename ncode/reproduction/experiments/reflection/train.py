@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ncode.models import Flow
 from ncode.reproduction.experiments import toy
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.options import Solver
 from ncode.training import Batches, fit
 
@@ -59,7 +60,7 @@ def grid(points: int = 201) -> Tensor:
     return torch.linspace(-1, 1, points).unsqueeze(1)
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train and test one model.
 
     Returns:
@@ -86,4 +87,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "parameters": sum(p.numel() for p in model.parameters()),
         "solver_error": model.solver_error(test).max().item(),
     }
-    return Result(metrics, history, model, data=fingerprint(x))
+    return RunOutput(metrics, history, model, data=fingerprint(x))
+
+
+experiment = Experiment("reflection", Config, build, train)

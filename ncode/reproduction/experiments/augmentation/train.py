@@ -8,9 +8,8 @@ paper's width.
 from __future__ import annotations
 
 import copy
-import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +22,9 @@ from torch.nn import functional as F
 from ncode.analysis import topology
 from ncode.fields.mlp import MLP, TimedMLP
 from ncode.models import AugmentedNeuralODE, Flow, NeuralODE
-from ncode.reproduction import profiles
 from ncode.reproduction.experiments import toy
-from ncode.reproduction.runs import store
-from ncode.reproduction.runs.recordings import Recorded
-from ncode.reproduction.runs.store import Record, Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import Solver
 from ncode.training import Batches, History, fit
@@ -161,7 +158,7 @@ def _shell(generator: np.random.Generator, points: int, dim: int, inner: float, 
     return radius * direction / np.linalg.norm(direction, axis=1, keepdims=True)
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train one model, and test it on fresh points (on the training points where the labels are random).
 
     Returns:
@@ -212,7 +209,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         **_failures(history),
         **(surroundings(model, config) if config.task == "shells" else {}),
     }
-    return Result(metrics, history, model, data=fingerprint(x, y))
+    return RunOutput(metrics, history, model, data=fingerprint(x, y))
 
 
 @torch.no_grad()
@@ -317,30 +314,4 @@ def _failures(history: History) -> dict[str, float]:
     return {**counted, "failed_at": float(first), "failures": float(len(reasons))}
 
 
-def plan(study: str, profile: str) -> list[Config]:
-    """The configurations of one study in a profile, from ``profiles.toml``: all p of a seed before the next seed."""
-    settings = profiles.load("augmented_neural_odes", profile)
-    chosen = dict(settings["studies"][study])
-    augments = chosen.pop("augments")
-    chosen = {"epochs": settings["epochs"][study], **chosen}
-    return [Config(augment=p, seed=seed, **chosen) for seed in range(settings["seeds"]) for p in augments]
-
-
-def by_augment(records: Iterable[Record | Recorded]) -> dict[int, list]:
-    """Runs by p, of the seeds that every p has, seeds in order."""
-    found: dict[int, dict[int, Record | Recorded]] = {}
-    for record in records:
-        found.setdefault(record.config["augment"], {})[record.config["seed"]] = record
-    whole = sorted(set.intersection(*(set(seeds) for seeds in found.values()))) if found else []
-    return {p: [found[p][seed] for seed in whole] for p in sorted(found)}
-
-
-def sweep(study: str, profile: str) -> dict[int, list[Record]]:
-    """The runs of one study in a profile, by p."""
-    return by_augment(store.run(train, config) for config in plan(study, profile))
-
-
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The recordings behind the book, by name: every study at the paper's scale."""
-    studies = profiles.load("augmented_neural_odes", "paper")["studies"]
-    return {f"augmentation_{study}": functools.partial(plan, study, "paper") for study in studies}
+experiment = Experiment("augmentation", Config, build, train, plans=f"{__package__}.plans")

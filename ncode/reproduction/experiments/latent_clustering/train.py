@@ -9,7 +9,6 @@ which is chosen *by the labels* and no measure of clustering: it tells what such
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,12 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from ncode.reproduction import metrics
-from ncode.reproduction.experiments.autoencoding import experiment as autoencoding
+from ncode.reproduction.experiments import autoencoding
 from ncode.reproduction.experiments.autoencoding import latents
 from ncode.reproduction.metrics.clustering import Labels, clustering_accuracy
 from ncode.reproduction.metrics.points import Points
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 
 IMAGES = ("pixels", "pca")
 """No autoencoder: the images themselves; and their first principal components, as many as a code has numbers."""
@@ -52,7 +52,7 @@ class Config(latents.Config):
     neighbours: int = 10
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Cluster the test images' embeddings.
 
     Returns:
@@ -77,7 +77,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     plane = tsne.fit_transform(z)
     of_starts, clusters, arrays["tsne_mixture_starts"] = started("tsne_mixture", config, plane, labels)
     arrays |= {"tsne": torch.tensor(plane), "clusters": torch.tensor(clusters)}
-    return Result(found | of_starts, arrays=arrays, data=data)
+    return RunOutput(found | of_starts, arrays=arrays, data=data)
 
 
 def started(name: str, config: Config, z: Points, labels: Labels) -> tuple[dict[str, float], Labels, torch.Tensor]:
@@ -113,7 +113,7 @@ def embedded(config: Config) -> tuple[Points, Labels, str]:
     labels = y.cpu().numpy()
     if config.model not in IMAGES:
         trained = latents.Trained(config)
-        return trained.embed(x), labels, trained.record.provenance["data"]
+        return trained.embed(x), labels, trained.run.provenance["data"]
     flat, seen = (part.flatten(1).cpu().numpy().astype(np.float64) for part in (x, ready.train[0]))
     if config.model == "pca":
         fitted = PCA(latents.size(config), random_state=config.seed).fit(seen)
@@ -137,6 +137,4 @@ def spectral(config: Config, z: Points, classes: int) -> Labels:
         return model.fit_predict(z)
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The clusterings of the recorded autoencoders, by name; with their settings from ``profiles.toml``."""
-    return latents.recorded("latent_clustering", Config, MODELS, without=IMAGES)
+experiment = Experiment("latent_clustering", Config, None, train, plans=f"{__package__}.plans")

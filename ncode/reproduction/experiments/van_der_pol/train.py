@@ -18,7 +18,8 @@ from ncode.fields.elementary import Velocity
 from ncode.fields.mlp import MLP
 from ncode.models import NCODE, Flow, NeuralODE
 from ncode.reproduction.models.van_der_pol import VanDerPol
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.options import Solver
 from ncode.training import Batches, fit
 
@@ -124,7 +125,7 @@ def monotone_floor(x: Tensor) -> tuple[float, np.ndarray]:
     return min(errors), (up, down)[int(np.argmin(errors))]
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Fit one configuration.
 
     Returns:
@@ -156,4 +157,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     if config.model == "ncode":
         metrics["recovered"] = int(((model.g.mu - TRUE_MU).abs() < 0.1).sum())
         arrays["mu"] = model.g.mu.detach()
-    return Result(metrics, history, model, arrays, data=fingerprint(t, x))
+    return RunOutput(metrics, history, model, arrays, data=fingerprint(t, x))
+
+
+experiment = Experiment("van_der_pol", Config, build, train)

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from ncode.reproduction.data import datasets
 from ncode.reproduction.metrics.features import DigitNetwork
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.training import Batches, cosine, fit
 
 
@@ -42,7 +43,7 @@ def build(config: Config) -> DigitNetwork:
     return DigitNetwork(28, config.width, config.hidden)
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train on the training images, shifted by up to two pixels; ``validation_accuracy`` and ``test_accuracy``."""
     splits = datasets.load(config.dataset, config.variant)
     train, validation, test = (
@@ -67,7 +68,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         label="classifier of digits",
     )
     metrics = {"validation_accuracy": accuracy(model, *validation), "test_accuracy": accuracy(model, *test)}
-    return Result(metrics, history, model, data=fingerprint(*train))
+    return RunOutput(metrics, history, model, data=fingerprint(*train))
 
 
 @torch.no_grad()
@@ -75,3 +76,6 @@ def accuracy(model: DigitNetwork, x: torch.Tensor, y: torch.Tensor) -> float:
     """The share of images that are classified right."""
     model.eval()
     return sum((model(a).argmax(1) == b).sum().item() for a, b in zip(x.split(500), y.split(500), strict=True)) / len(x)
+
+
+experiment = Experiment("digit_features", Config, build, train)

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from ncode.reproduction import metrics
-from ncode.reproduction.experiments.autoencoding import experiment as autoencoding
+from ncode.reproduction.experiments import autoencoding
 from ncode.reproduction.experiments.autoencoding import latents
 from ncode.reproduction.experiments.autoencoding.latents import Trained
 from ncode.reproduction.metrics.features import extract
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 
 MODELS = ("pixels", "autoencoder", "ncode", "control", "vae")
 """Where the lines are drawn: between images; between the embeddings of an autoencoder, AutoN-CODE (x(T)) or a
@@ -79,7 +80,7 @@ class Line:
         return model.decode(model.latent(z) if self.kind == "control" else z)
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Measure paths between pairs of test images of different classes, drawn at random.
 
     Returns:
@@ -122,7 +123,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         "floor": reference.floor,
     }
     arrays |= {"speed": speed.mean(1), "t": torch.tensor(path.t)}
-    return Result(found, arrays=arrays, data=fingerprint(ready.train[0]))
+    return RunOutput(found, arrays=arrays, data=fingerprint(ready.train[0]))
 
 
 def shown(line: Line, start: Tensor, end: Tensor) -> dict[str, Tensor]:
@@ -177,14 +178,12 @@ def pairs(y: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
     return order.to(y.device), ends[order].to(y.device)
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The evaluations of the recorded autoencoders, by name; with their settings from ``profiles.toml``."""
-    return latents.recorded("latent_interpolation", Config, MODELS, without=NO_MODEL)
-
-
 def _autoencoder(config: Config) -> Config:
     return replace(config, model="ncode") if config.model == "control" else config
 
 
 def _features(network: Callable[[Tensor], Tensor], line: Line, points: Tensor) -> metrics.Points:
     return extract(lambda z: network(line.images(z)), points, batch=CHUNK)
+
+
+experiment = Experiment("latent_interpolation", Config, None, train, plans=f"{__package__}.plans")

@@ -6,7 +6,7 @@ density is also fitted to as many *training* embeddings, and each sample's neare
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from ncode.reproduction.experiments.autoencoding import latents
 from ncode.reproduction.experiments.autoencoding.latents import Trained
 from ncode.reproduction.metrics.features import extract
 from ncode.reproduction.metrics.points import Points
-from ncode.reproduction.runs.store import Result
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput
 
 MODELS = ("autoencoder", "ncode", "double", "vae")
 """The models of Table 2 and Fig. A.7."""
@@ -50,7 +51,7 @@ class Config(latents.Config):
     starts: int = 1
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Fit densities to a finished autoencoder's embeddings, and score samples of them.
 
     Returns:
@@ -93,13 +94,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
         images = trained.images(drawn / trained.scale)
         found["prior.distance"] = reference.score(extract(network, images)).distance
         arrays["prior.samples"] = images[:SHOWN].cpu()
-    return Result(found, arrays=arrays, data=trained.record.provenance["data"])
-
-
-def followed(settings: Mapping) -> dict:
-    """What follows from settings, for the comparison with the paper's: how many images are scored on a data set."""
-    test = {"digits": 1000, "celeba": 19_962}.get(settings["dataset"], 10_000)
-    return {"samples": settings["samples"] or test}
+    return RunOutput(found, arrays=arrays, data=trained.run.provenance["data"])
 
 
 def name(kind: str, size: float | int) -> str:
@@ -124,6 +119,4 @@ def neighbours(drawn: torch.Tensor, fitted: torch.Tensor, unseen: torch.Tensor) 
     return {name: float(value) for name, value in values.items()}, where
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The evaluations of the recorded autoencoders, by name; with their settings from ``profiles.toml``."""
-    return latents.recorded("image_generation", Config, MODELS)
+experiment = Experiment("image_generation", Config, None, train, plans=f"{__package__}.plans")

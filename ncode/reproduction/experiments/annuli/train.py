@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from ncode.controllers import OpenLoop
 from ncode.models import find_flows
 from ncode.reproduction.experiments import toy
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.options import Solver
 from ncode.training import Batches, cosine, fit
 
@@ -111,7 +112,7 @@ def dense_grid(spacing: float = 0.02) -> tuple[Tensor, Tensor]:
     return x[inside], (radius[inside] <= DISK).float()
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train and test one model.
 
     Returns:
@@ -168,8 +169,11 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     }
     if flows:
         metrics |= toy.paths(flows[0], test_x)
-    return Result(metrics, history, model, data=fingerprint(x, y))
+    return RunOutput(metrics, history, model, data=fingerprint(x, y))
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> float:
     return ((logits > 0) == (y > 0.5)).float().mean().item()
+
+
+experiment = Experiment("annuli", Config, build, train)

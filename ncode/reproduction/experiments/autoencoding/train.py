@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncode.reproduction import profiles
 from ncode.reproduction.data import datasets
 from ncode.reproduction.models.autoencoders import (
     ARCHITECTURES,
@@ -25,7 +23,8 @@ from ncode.reproduction.models.autoencoders import (
     VariationalAutoencoder,
     networks,
 )
-from ncode.reproduction.runs.store import Result, fingerprint
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.errors import SolveError
 from ncode.training import Batches, Plateaus, cosine, fit
 
@@ -128,16 +127,6 @@ def build(config: Config) -> Autoencoder:
     raise ValueError(f"model: {config.model!r} is not one of {', '.join(dict.fromkeys(MODELS + BOTTLENECKS))}")
 
 
-def followed(settings: Mapping) -> dict:
-    """What follows from settings, for the comparison with the paper's: the latent size, and whether plateaus count."""
-    architecture = ARCHITECTURES["mnist" if settings["dataset"] == "digits" else settings["dataset"]]
-    return {
-        "latent": settings["latent"] or architecture.latent,
-        "kernel": architecture.kernel,
-        "plateaus": settings["plateau"] > 0,
-    }
-
-
 def _equal_code(config: Config, m: int) -> int:
     """The code size with which an autoencoder has as nearly as possible AutoN-CODE's number of parameters."""
     architecture = ARCHITECTURES["mnist" if config.dataset == "digits" else config.dataset]
@@ -171,7 +160,7 @@ def prepare(dataset: str, variant: str = "", images: int = 0) -> Prepared:
     return Prepared(datasets.load(dataset, variant), images)
 
 
-def train(config: Config, checkpoint: Path | None = None) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train one model, and test its reconstructions, once.
 
     Returns:
@@ -207,7 +196,7 @@ def train(config: Config, checkpoint: Path | None = None) -> Result:
     metrics["train_nats"] = float(np.nanmean(trained[-max(1, iterations // 10) :]))
     metrics["parameters"] = sum(p.numel() for p in model.parameters())
     metrics["failures"] = len(history.failures)
-    return Result(metrics, history, model, data=fingerprint(*ready.train))
+    return RunOutput(metrics, history, model, data=fingerprint(*ready.train))
 
 
 def reconstruction(model: Autoencoder, x: Tensor, batch: int = 500) -> dict[str, float]:
@@ -226,72 +215,4 @@ def reconstruction(model: Autoencoder, x: Tensor, batch: int = 500) -> dict[str,
     return {"nats": nats / len(x), "mse": mse / len(x)}
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The recordings behind the book, by name; with their settings from ``profiles.toml``.
-
-    All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
-    """
-
-    made: dict[str, Callable[[], list[Config]]] = {}
-    for name, plan in profiles.load("autoencoding_recorded", "paper").items():
-        settings = {key: value for key, value in plan.items() if key not in PLANNED}
-        if "tuning" in plan:
-            made[f"autoencoding_{name}_tuning"] = functools.partial(
-                tuning, settings, of=plan.get("of", {}).get("ncode"), **plan["tuning"]
-            )
-        made[f"autoencoding_{name}"] = functools.partial(_comparison, plan, settings)
-    return made
-
-
-PLANNED = ("asked", "seeds", "models", "of", "first", "normalisations", "readings", "tuning")
-"""What of a plan is no field of a configuration."""
-
-
-def tuning(
-    settings: dict,
-    rates: Sequence[float],
-    scales: Sequence[float],
-    epochs: int,
-    normalisations: Sequence[str] = COMPONENT_WISE,
-    of: Mapping | None = None,
-) -> list[Config]:
-    """What a comparison's learning rate and AutoN-CODE's normalisation and scale are chosen by, on validation images.
-
-    The rate is the plain autoencoder's, for all models; at that rate AutoN-CODE is trained with every normalisation,
-    at every scale.
-
-    Args:
-        settings: of the comparison; its normalisation and scale are varied.
-        rates: none where another tuning has chosen the rate.
-        epochs: of each of these runs.
-        of: settings of AutoN-CODE alone.
-    """
-    # So short a training has no plateau to wait for, but the rate must not fall by another schedule.
-    looks = epochs if settings.get("plateau") else 1
-    settings, of = {**settings, "epochs": epochs, "looks": looks}, of or {}
-    bare = {name: value for name, value in settings.items() if name not in ("normalisation", "scale")}
-    plain = [Config("autoencoder", TUNING_SEED, **{**bare, "learning_rate": rate}) for rate in rates]
-    return plain + [
-        Config("ncode", TUNING_SEED, **{**settings, **of, "normalisation": normalisation, "scale": scale})
-        for normalisation in normalisations
-        for scale in scales
-    ]
-
-
-def _comparison(plan: dict, settings: dict) -> list[Config]:
-    if "readings" in plan:
-        # Of what the text leaves open, one setting at a time, on a seed that no comparison uses.
-        return [Config(**{"seed": TUNING_SEED, **settings, **reading}) for reading in plan["readings"]]
-    seeds, models = range(plan["seeds"]), plan.get("models", MODELS)
-    if "normalisations" in plan:
-        # AutoN-CODE with each normalisation, at the scale that is best for it.
-        return [
-            Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
-            for seed in seeds
-            for normalisation, scale in plan["normalisations"].items()
-        ]
-    of = plan.get("of", {})  # Settings of one model alone.
-    made = [Config(model, seed, **{**settings, **of.get(model, {})}) for seed in seeds for model in models]
-    # A recording takes hours: what is asked first comes first, and the rest in its order.
-    first = plan.get("first", {"models": (), "seeds": 0})
-    return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))
+experiment = Experiment("autoencoding", Config, build, train, plans=f"{__package__}.plans")

@@ -8,15 +8,15 @@ are variations too, fewer of them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ncode.reproduction import profiles
-from ncode.reproduction.experiments.image_classification.experiment import Config, train
-from ncode.reproduction.runs import recordings, store
-
-__all__ = ["beside", "chosen", "comparison", "named", "recorded", "train", "tuning", "variation"]
+from ncode.reproduction.experiments.image_classification.train import Config, experiment
+from ncode.reproduction.profiles import Profile
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.experiment import Plan, Run
 
 FIXED = "fixed"
 """The configuration that the variations change."""
@@ -69,8 +69,8 @@ def variation(model: str, name: str, seed: int, settings: Mapping[str, Any]) -> 
 
 
 def beside(
-    fixed: Mapping[str, list[store.Record]], names: Iterable[str], settings: Mapping[str, Any]
-) -> dict[str, tuple[tuple[str, str], list[store.Record]]]:
+    fixed: Mapping[str, list[Run]], names: Iterable[str], settings: Mapping[str, Any]
+) -> dict[str, tuple[tuple[str, str], list[Run]]]:
     """Run the open loop's variations ``names`` on the seeds of the fixed configuration's runs.
 
     Args:
@@ -79,10 +79,10 @@ def beside(
     Returns:
         By role, as of :func:`chosen`, a variation (model, name) and its runs; the fixed configuration's come first.
     """
-    seeds = [run.config["seed"] for run in fixed["open"]]
+    seeds = [run.config.seed for run in fixed["open"]]
     made = {"ANODE": (("anode", FIXED), fixed["anode"]), "open loop": (("open", FIXED), fixed["open"])}
     for name in names:
-        varied = [store.run(train, variation("open", name, seed, settings)) for seed in seeds]
+        varied = [experiment.run(variation("open", name, seed, settings)) for seed in seeds]
         made[f"open loop, {name}"] = ("open", name), varied
     return made
 
@@ -92,8 +92,8 @@ def named(made: Iterable, settings: Mapping[str, Any]) -> dict[tuple[str, str], 
     made, found = list(made), {}
     for model, names in VARIATIONS.items():
         for name in names:
-            wanted = asdict(variation(model, name, 0, settings))
-            if here := [run for run in made if asdict(Config(**{**run.config, "seed": 0})) == wanted]:
+            wanted = variation(model, name, 0, settings)
+            if here := [run for run in made if replace(run.config, seed=0) == wanted]:
                 found[model, name] = here
     return found
 
@@ -141,23 +141,21 @@ def comparison(settings: Mapping[str, Any], tuned: Iterable, seeds: int) -> list
     return [variation(model, name, seed, settings) for seed in range(seeds) for model, name in roles]
 
 
-def plans() -> dict[str, tuple[dict[str, Any], int]]:
-    """Settings and number of seeds of every recording, from ``profiles.toml``."""
-    made = profiles.load("image_regularisation_recorded", "paper")
+def tables() -> dict[str, Profile]:
+    """Every comparison's table in ``profiles.toml``, by the recording's name."""
     return {
-        f"image_classification_gamma_{name}": ({k: v for k, v in plan.items() if k != "seeds"}, plan["seeds"])
-        for name, plan in made.items()
+        f"image_classification_gamma_{name}": table for name, table in profiles.recorded("image_regularisation").items()
     }
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The recordings behind the book: for each plan its tuning, and then the comparison, which reads the tuning's."""
-    made: dict[str, Callable[[], list[Config]]] = {}
-    for name, (settings, seeds) in plans().items():
-        made[f"{name}_tuning"] = functools.partial(tuning, settings)
-        made[name] = functools.partial(_from_recording, f"{name}_tuning", settings, seeds)
+def plans() -> list[Plan[Config]]:
+    """For each table its tuning, and then the comparison, which reads the tuning's recording."""
+    made = []
+    for name, table in tables().items():
+        made.append(Plan(f"{name}_tuning", functools.partial(tuning, table.settings)))
+        made.append(Plan(name, functools.partial(_from_recording, f"{name}_tuning", table)))
     return made
 
 
-def _from_recording(name: str, settings: Mapping[str, Any], seeds: int) -> list[Config]:
-    return comparison(settings, recordings.load(name), seeds)
+def _from_recording(name: str, table: Profile) -> list[Config]:
+    return comparison(table.settings, recordings.load(name), table.options["seeds"])

@@ -16,8 +16,8 @@ from ncode.costs import Point, kinetic, path_cost
 from ncode.fields.base import Field
 from ncode.fields.mlp import MLP
 from ncode.models import NCODE, NeuralODE
-from ncode.reproduction.experiments.theorem_1.price import distance
-from ncode.reproduction.runs.store import Result
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput
 from ncode.solvers.adjoint.theorem_1 import ReconstructionWarning
 from ncode.solvers.options import NFE, Solver
 
@@ -95,7 +95,7 @@ class Config:
     horizon: float
 
 
-def run(config: Config, checkpoint: Path) -> Result:
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Relative errors, as ``way@tolerance`` over all parameters and ``group:tolerance`` for the checkpointed way."""
     setting, metrics = Setting.build(config.seed), {}
     # Another method than the one that is tested, and gradients by another way.
@@ -108,7 +108,7 @@ def run(config: Config, checkpoint: Path) -> Result:
             if way == "checkpointed":
                 metrics |= {f"{k}:{tolerance:g}": distance(found[k], exact[k]) for k in exact}
                 metrics[f"chain:{tolerance:g}"] = distance(setting.chained(config.horizon, solver), exact["γ"])
-    return Result(metrics)
+    return RunOutput(metrics)
 
 
 def written_out(setting: Setting, horizon: float, state: float = 1.0, running: float = 1.0, rtol: float = 1e-12):
@@ -184,6 +184,12 @@ def saved_bytes(gradients: str, horizon: float, tolerance: float = 1e-6) -> tupl
     return sum(tensor.numel() * tensor.element_size() for tensor in kept.values()), model.nfe.forward
 
 
+def distance(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    """The relative distance of two gradients."""
+    a, b = (torch.cat([part.detach().double().flatten() for part in parts]) for parts in (found, exact))
+    return float((a - b).norm() / b.norm())
+
+
 def _flat(gradient: dict[str, list[Tensor]]) -> list[Tensor]:
     return [part for parts in gradient.values() for part in parts]
 
@@ -193,3 +199,6 @@ def _quietly(function, *arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReconstructionWarning)
         return function(*arguments)
+
+
+experiment = Experiment("theorem_1", Config, None, train)
