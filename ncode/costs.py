@@ -7,16 +7,14 @@ kind of gradient (``Solver.gradients``) reaches the parameters of f, g and γ, t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ncode.arguments import arguments, function, instance, optional, tensor
-
-if TYPE_CHECKING:
-    from ncode.models import Flow
+from ncode.models import Flow
 
 
 class Point(NamedTuple):
@@ -61,7 +59,14 @@ class PathCost(NamedTuple):
     theta: Tensor | None
 
 
-@arguments(x0=instance(Tensor), running=optional(function), terminal=optional(function), discrete=optional(function))
+@arguments(
+    x0=instance(Tensor),
+    running=optional(function),
+    terminal=optional(function),
+    discrete=optional(function),
+    t=optional(instance(Tensor, list, tuple)),
+    captured=instance(list, tuple),
+)
 def path_cost(
     model: Flow,
     x0: Float[Tensor, "batch *state"],
@@ -91,8 +96,9 @@ def path_cost(
         >>> out = path_cost(model, x0, running=kinetic)  # one solve, no extra evaluations
         >>> loss = cross_entropy(head(out.x[-1]), y) + 0.01 * out.cost.mean()
     """
-    model._check(x0)
-    problem = model.problem(x0)
+    if not isinstance(model, Flow):
+        raise TypeError(f"model: must be an ncode.Flow, not {type(model).__name__}")
+    problem = model.pose(x0)
     given = [0.0, model.horizon] if t is None else t
     times = torch.as_tensor(given, dtype=x0.dtype, device=x0.device)
     start = problem.state[0]
@@ -106,8 +112,14 @@ def path_cost(
         point = Point(time, x, problem.control(parts), velocity[0], lambda y: problem.f(time, (y, *rest))[0])
         return (*velocity, _one_each(running(point), x, "running"))
 
-    state = (*problem.state, start.new_zeros(len(start)))
-    *path, c = model.solve(with_cost, state, given, (*problem.captured, *captured), costs=1)
+    with_running = problem._replace(
+        f=with_cost,
+        state=(*problem.state, start.new_zeros(len(start))),
+        captured=(*problem.captured, *captured),
+        costs=1,
+        kernel=None,
+    )
+    *path, c = model.integrate(with_running, given)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]
     cost = c[-1]
     if terminal is not None:
@@ -121,7 +133,7 @@ def path_cost(
 
 def kinetic(point: Point) -> Float[Tensor, " batch"]:
     """The kinetic energy ‖f(t, x, θ)‖² (Finlay et al. 2020, Eq. 7): small where paths are straight and slow."""
-    return point.velocity.flatten(1).square().sum(1)
+    return point.velocity.reshape(len(point.x), -1).square().sum(1)
 
 
 @arguments(direction=tensor(least=1))
@@ -136,7 +148,7 @@ def jacobian(direction: Float[Tensor, "batch *state"]) -> Running:
     def running(point: Point) -> Tensor:
         pullback = torch.func.vjp(point.field, point.x)[1]
         (product,) = pullback(direction)
-        return product.flatten(1).square().sum(1)
+        return product.reshape(len(product), -1).square().sum(1)
 
     return running
 
