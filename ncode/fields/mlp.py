@@ -40,7 +40,8 @@ class MLP(Field):
 
     def bind(self, x, theta, u=None, moving=False):
         own = type(self).forward in (MLP.forward, TimedMLP.forward) and type(self)._perceptron is MLP._perceptron
-        if not own or not kernels.plain(self, x) or (moving and "u" in self.slots):
+        ordinary = all(kernels.plain(module, x) for module in (self, *self.layers))
+        if not own or not ordinary or (moving and "u" in self.slots):
             return None
         names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
         start = kernels.starts(self.steered)
@@ -53,10 +54,13 @@ class MLP(Field):
 
     def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):
-            own = cast(nn.Linear, layer)
-            weight = theta.get(f"layers.{i}.weight", own.weight)
-            bias = theta.get(f"layers.{i}.bias", own.bias)
-            x = per_sample.linear(x if i == 0 else self.activation(x), weight, bias)
+            x = x if i == 0 else self.activation(x)
+            names = f"layers.{i}.weight", f"layers.{i}.bias"
+            if names[0] in theta or names[1] in theta:
+                x = per_sample.linear(x, *(self.value(name, theta) for name in names))
+            else:
+                # Called, a layer runs its hooks.
+                x = layer(x)
         return x
 
 

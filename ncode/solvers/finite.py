@@ -18,7 +18,10 @@ def finite(parts: Sequence[Tensor]) -> bool:
 
     Taken for granted while :func:`torch.compile` or :func:`torch.export.export` trace.
     """
-    return not readable() or all(number((~torch.isfinite(part)).any()) == 0 for part in parts)
+    if not parts or not readable():
+        return True
+    # Read off once.
+    return number(torch.stack([(~torch.isfinite(part)).any() for part in parts]).any()) == 0
 
 
 def number(value: Tensor) -> float:

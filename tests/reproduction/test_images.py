@@ -103,7 +103,7 @@ def test_every_sample_gets_its_own_field():
     """A batch's flow is each image's flow under its own kernels."""
     torch.manual_seed(0)
     block = ConvBlock(3, 6, filters=4)
-    gamma = KernelController(block, steer="*.weight", channels=1, spread=3.0)
+    gamma = KernelController(1, spread=3.0)
     model = NCODE(block, gamma=gamma, steer="*.weight", solver=RK4)
     x = augment(torch.randn(3, 1, 6, 6), 2)
     together = model(x)
@@ -117,7 +117,7 @@ def test_training_starts_at_an_ordinary_convolution_plus_a_small_part_of_the_ker
     torch.manual_seed(0)
     block = ConvBlock(11, 14, filters=50)
     before = {name: value.detach().clone() for name, value in block.named_parameters()}
-    gamma = KernelController(block, steer="*.weight", channels=1, activation=None)
+    gamma = KernelController(1, activation=None)
     model = NCODE(block, gamma=gamma, steer="*.weight", solver=RK4)
     with torch.no_grad():
         # Unit variance in every hidden unit, whatever the image: what the heads' spread is stated for.
@@ -161,7 +161,8 @@ def test_the_wide_node_is_recorded_beside_the_comparisons():
 
 def test_gamma_does_not_read_the_augmentation():
     block = ConvBlock(3, 4, filters=2)
-    gamma = KernelController(block, steer="mix.weight", channels=1)
+    gamma = KernelController(1)
+    gamma.attach(block, ["mix.weight"])
     assert gamma.layers[0].in_features == 16
     x = torch.randn(2, 3, 4, 4)
     changed = torch.cat([x[:, :1], torch.zeros(2, 2, 4, 4)], dim=1)
@@ -172,10 +173,12 @@ def test_gamma_does_not_read_the_augmentation():
 def test_both_readings_of_gamma():
     block = ConvBlock(1, 4, filters=2)
     x = torch.randn(1, 1, 4, 4)
-    linear = KernelController(block, steer="*.weight", channels=1, activation=None)
+    linear = KernelController(1, activation=None)
+    linear.attach(block, block.names("*.weight"))
     zero = linear(torch.zeros(1, 1, 4, 4))
     torch.testing.assert_close(linear(2 * x) - zero, 2 * (linear(x) - zero), rtol=1e-4, atol=1e-5)
-    perceptron = KernelController(block, steer="*.weight", channels=1, activation="tanh")
+    perceptron = KernelController(1, activation="tanh")
+    perceptron.attach(block, block.names("*.weight"))
     zero = perceptron(torch.zeros(1, 1, 4, 4))
     assert not torch.allclose(perceptron(20 * x) - zero, 20 * (perceptron(x) - zero), rtol=0.1)
 
@@ -236,7 +239,7 @@ def test_kinetic_energy_of_a_constant_velocity():
 def test_kinetic_energy_reaches_the_controller(gradients):
     torch.manual_seed(0)
     block = ConvBlock(2, 4, filters=3)
-    gamma = KernelController(block, steer="*.weight", channels=1)
+    gamma = KernelController(1)
     flow = NCODE(block, gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=20, gradients=gradients))
     x = augment(torch.randn(3, 1, 4, 4), 1)
     out = path_cost(flow, x, running=kinetic)

@@ -160,11 +160,9 @@ def _size(kind: str, task: Task, hidden: int) -> int:
 
 
 def _solved(slope: Callable[[Tensor], Tensor], x: Tensor, duration: float, solver: Solver) -> Tensor:
-    (path,), _ = solve(lambda t, z: (slope(z[0]),), (x,), x.new_tensor([0.0, duration]), solver)
-    return path[-1]
+    return solve(lambda t, x: slope(x), x, x.new_tensor([0.0, duration]), solver=solver)[-1]
 
 
 def _flow(field: Field, x: Tensor, theta: dict[str, Tensor], duration: float, solver: Solver) -> Tensor:
     t = x.new_tensor([0.0, duration])
-    (path,), _ = solve(lambda t, z: (field(t, z[0], theta),), (x,), t, solver)
-    return path[-1]
+    return solve(lambda t, x: field(t, x, theta), x, t, solver=solver)[-1]

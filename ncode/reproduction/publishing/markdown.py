@@ -136,7 +136,13 @@ def _claim(executed, claim: claims.Claim) -> str:
         written = _admonition(shown, _home(executed, shown["notebook"]))
     else:
         written = f"**{claim.id}: not yet.** {claim.text} *({claim.where}; {_home(executed, claim.home)})*\n"
-    return f"(claim-{claim.id.lower()})=\n{written}"
+    return f"(claim-{claim.id.lower()})=\n{written}{said(claim)}"
+
+
+def said(claim: claims.Claim) -> str:
+    """The paper's own words of a claim, as quotations, and the reading taken of what they leave open."""
+    quoted = "".join(f"\n> “{words}”\n" for words in claim.says)
+    return quoted + (f"\n*Reading.* {claim.reading}\n" if claim.reading else "")
 
 
 def overview(executed) -> str:

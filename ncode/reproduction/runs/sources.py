@@ -129,6 +129,8 @@ class Sources:
             if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
                 original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
                 return [source, *self._holders(self._absolute(node, source), original)]
+        if _defines(self._tree(self.path(source)), name):
+            return [source, *self._imported(self._tree(self.path(source)), source)]
         return self._whole(source)
 
     def _whole(self, module: str) -> list[str]:
@@ -151,6 +153,15 @@ def without_offers(tree: ast.Module) -> ast.Module:
         return isinstance(node, ast.ImportFrom) or names == ["__all__"]
 
     return ast.Module([node for node in tree.body if not offers(node)], [])
+
+
+def _defines(tree: ast.Module, name: str) -> bool:
+    """Tell if ``name`` is assigned or defined at the top of ``tree``."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        if name in {getattr(target, "id", getattr(target, "name", "")) for target in targets}:
+            return True
+    return False
 
 
 def without_docstrings(tree: ast.Module) -> str:

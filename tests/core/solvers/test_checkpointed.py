@@ -10,8 +10,9 @@ from adjoint_cases import relative
 from models import KINDS, build
 from torch import nn
 
-from ncode import Field, NeuralODE, Solver, path_cost, solve
+from ncode import Field, NeuralODE, Solver, path_cost
 from ncode.costs import kinetic
+from ncode.solvers.dispatch import integrate
 from ncode.solvers.options import ADAPTIVE, FIXED
 from ncode.solvers.record import DENSE, Record, segments
 from ncode.solvers.step import Taken
@@ -118,7 +119,7 @@ def test_random_fields_and_swapped_parameters_are_refused():
 
 def test_a_tensor_reached_only_later_is_refused():
     late = torch.tensor(1.0, requires_grad=True)
-    (path,), _ = solve(
+    (path,), _ = integrate(
         lambda t, z: ((late if t > 0.5 else 1.0) * z[0],),
         (torch.ones(1, 1, requires_grad=True),),
         [0.0, 1.0],

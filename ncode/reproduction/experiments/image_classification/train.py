@@ -190,9 +190,7 @@ def build(config: Config, classes: int = 10) -> Classifier:
             "*.weight" if config.model == "open" else "mix.weight",
         )
         gamma = KernelController(
-            block,
-            steer=steer,
-            channels=channels,
+            channels,
             hidden=config.hidden,
             activation=config.activation or None,
             spread=config.spread,

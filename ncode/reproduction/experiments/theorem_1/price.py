@@ -106,8 +106,9 @@ class Problem:
 
 def _ours(field, x, theta, solver):
     values, t = field.unpack(theta), x.new_tensor([0.0, 1.0])
-    path, nfe = solve(lambda t, z: (field(t, z[0], values),), (x,), t, solver, (theta,))
-    return path[0][-1], nfe
+    nfe = NFE()
+    path = solve(lambda t, x: field(t, x, values), x, t, solver=solver, parameters=(theta,), nfe=nfe)
+    return path[-1], nfe
 
 
 def _torchdiffeq(f: nn.Module, state, x, solver, parameters=()):
