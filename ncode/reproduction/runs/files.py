@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ncode.files import write_atomically as whole_or_absent
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a full disk, or of a spent quota."""
@@ -29,25 +29,15 @@ class DamagedFile(RuntimeError):
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file and move it to ``path``: readers see the whole file or none.
-
-    What was written is forced to disk before it is moved, so that a loss of power leaves the old file or the new one.
+    """:func:`ncode.files.write_atomically`, which names file and folder where the file cannot be written.
 
     Raises:
-        OSError: when it cannot be written, naming file and folder.
+        OSError: when it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that no other process or thread has, on this host or another that shares the folder.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        write(temporary)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        whole_or_absent(path, write)
     except (OSError, SafetensorError) as error:
         raise _unwritten(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -96,14 +86,6 @@ def load_tensors(path: Path, remedy: str = "") -> tuple[dict[str, Tensor], str]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()["text"]  # noqa: SIM118
     except SafetensorError as error:
         raise DamagedFile(f"{path}: is damaged ({error}). {remedy}".strip()) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritten(path: Path, error: Exception) -> OSError:
