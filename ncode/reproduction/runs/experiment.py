@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import platformdirs
+import torch
 from torch import nn
 
 from ncode.reproduction.runs import provenance
@@ -101,6 +102,7 @@ class Experiment(Generic[C]):
         here.mkdir(parents=True, exist_ok=True)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         clock = time.perf_counter()
+        full_float32()
         output = self.train(config, here / "checkpoint.safetensors")
         # A continued run took what its parts took, which the history knows.
         seconds = max(time.perf_counter() - clock, sum(output.history.seconds))
@@ -225,6 +227,15 @@ def named(name: str) -> Experiment:
     if not isinstance(found, Experiment):
         raise ValueError(f"experiment: there is none called {name!r}")
     return found
+
+
+def full_float32() -> None:
+    """Have a GPU's convolutions compute in full float32, from here on in this process.
+
+    cuDNN would round their factors to TF32's ten bits: an error of 1e-3, as large as the solvers' tolerance.
+    Experiments and the pages on them compare solver errors, and a GPU's runs with a CPU's.
+    """
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def root() -> Path:
