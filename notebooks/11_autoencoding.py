@@ -398,6 +398,8 @@ page.table(
 sets = {"this run": {"ncode": ncode, **rivals}}
 if recorded:
     sets["recorded, MNIST"] = recorded
+if printed := analysis.printed():
+    sets["recorded, MNIST, as printed"] = printed
 names = {"ncode": "autoncode"}
 rows = []
 for model in autoencoding.BOTTLENECKS:
@@ -450,6 +452,7 @@ page.verdict(
         )
         for head, made in named.items()
         for model, text in (
+            ("autoencoder", "autoencoder with a code of the same size"),
             ("linear", "linear map of the code in the flow's place"),
             ("mapped", "linear map of the normalised control"),
             ("equal", "autoencoder with as many parameters"),

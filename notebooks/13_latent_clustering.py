@@ -45,6 +45,7 @@ from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import latent_clustering
 from ncode.reproduction.experiments.autoencoding import evaluation
 from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
+from ncode.reproduction.experiments.latent_clustering import analysis
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import interval, is_above
@@ -96,7 +97,7 @@ every_run = [r for of in records.values() for r in of] + behind
 named = evaluation.sets(
     records,
     latent_clustering.experiment.planned(),
-    ("pixels", "autoencoder", "ncode"),
+    ("autoencoder", "ncode"),
 )
 compared = comparison.several(named)
 
@@ -230,28 +231,52 @@ page.table(
 
 # %% tags=["hide-input"]
 sets = {"MNIST": "mnist", "CIFAR-10": "cifar10"}
-best = {
-    column: made
-    for column, dataset in sets.items()
-    for made in [*named.values()]
-    if evaluation.dataset(made) == dataset
+
+
+def nearest(row, column):
+    """The runs behind a row of Fig. A.10: those nearest to the paper's setting."""
+    found = analysis.nearest(named, sets[column], row[0])
+    return found or (records if column == "MNIST" else None)
+
+
+found = {
+    (name, column): runs_
+    for name, row in ROWS.items()
+    for column in sets
+    if (runs_ := nearest(row, column)) and ours(runs_, row) != "not run"
 }
-best.setdefault("MNIST", records)
+settings = dict.fromkeys(
+    evaluation.described("", runs_).strip(", ") for runs_ in found.values()
+)
 page.ours(
     "clustering",
     {
         name: {
-            column: ours(runs_, row)
-            for column, runs_ in best.items()
-            if ours(runs_, row) != "not run"
+            column: ours(found[name, column], row)
+            for column in sets
+            if (name, column) in found
         }
         for name, row in ROWS.items()
     },
-    "Mean ± standard deviation over seeds, on "
-    + ", ".join(
-        evaluation.described("", runs_).strip(", ") for runs_ in best.values()
-    )
-    + "; test images.",
+    f"Mean ± standard deviation over seeds, on {'; '.join(settings)}; test images.",
+)
+best = {"MNIST": analysis.nearest(named, "mnist", "pixels") or records}
+
+# %% [markdown]
+# ### What the start decides
+#
+# The mixture is started several times, and the paper does not say which of its "different initializations" it prints.
+# The likeliest is the only choice that sees no label. *Best by labels* is what somebody would print who looks at the
+# accuracies and takes the largest: it is no measure of clustering, and stands here to tell what such a choice would
+# print.
+
+# %% tags=["hide-input"]
+page.table(
+    "tab-clustering-starts",
+    "Clustering accuracy in % by what is taken of a mixture's starts, mean ± standard deviation over seeds; spread over "
+    "the starts of one embedding, and how likelihood and accuracy go together over them.",
+    analysis.COLUMNS,
+    analysis.start_rows(named),
 )
 
 

@@ -19,6 +19,8 @@ from ncode.reproduction.experiments.autoencoding import analysis as autoencoding
 from ncode.reproduction.experiments.autoencoding import evaluation, latents, pictures
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
 from ncode.reproduction.experiments.image_generation.train import SHOWN as SAMPLES
+from ncode.reproduction.experiments.latent_clustering import analysis as clustering_analysis
+from ncode.reproduction.experiments.latent_clustering.train import started
 from ncode.reproduction.experiments.latent_interpolation import analysis as interpolation_analysis
 from ncode.reproduction.experiments.latent_interpolation.train import SHOWN, STEPS, square
 from ncode.reproduction.metrics import comparison, features
@@ -376,3 +378,27 @@ def test_samples_and_neighbours_are_named_by_what_they_are_of(empty_results):
     assert len(pictures.find("image_generation_small_nearest")) == 6
     with pytest.raises(SystemExit):
         pictures.main(["latent_clustering_small"])
+
+
+def test_what_a_start_decides_is_told_of_every_model_that_kept_its_starts():
+    metrics = {"mixture": 0.7, "mixture_mean": 0.6, "mixture_by_labels": 0.8, "mixture_spread": 0.05}
+    config = latent_clustering.Config("ncode", 0, "mnist", kind="printed", epochs=50)
+    made = {"ncode": [recordings.RecordedRun("a", "latent_clustering", config, metrics, {}, {})]}
+    old = {"ncode": [recordings.RecordedRun("b", "latent_clustering", config, {"mixture": 0.5}, {}, {})]}
+    (row,) = clustering_analysis.start_rows({"new": made, "old": old})
+    assert row == ["new", "AutoN-CODE", "mixture", "1", "70.0", "60.0", "80.0", "5.0", "–"]
+    assert clustering_analysis.nearest({"new": made, "old": old}, "mnist", "ncode") is old
+    assert clustering_analysis.nearest({"new": made}, "cifar10", "ncode") is None
+    assert evaluation.described("recorded", made) == "recorded, MNIST, as printed, 50 epochs"
+
+
+def test_the_likeliest_start_and_the_best_by_labels_are_told_apart():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 300)
+    z = rng.normal(size=(300, 2)) + 1.5 * labels[:, None]
+    found, clusters, starts = started("m", latent_clustering.Config("ncode", 0, starts=6), z, labels)
+    likelihoods, accuracies = starts.numpy().T
+    assert found["m"] == accuracies[likelihoods.argmax()]
+    assert found["m_by_labels"] == accuracies.max() >= found["m_mean"]
+    assert len(starts) == 6
+    assert clusters.shape == labels.shape

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import sync
@@ -136,7 +137,13 @@ def _claim(executed, claim: claims.Claim) -> str:
         written = _admonition(shown, _home(executed, shown["notebook"]))
     else:
         written = f"**{claim.id}: not yet.** {claim.text} *({claim.where}; {_home(executed, claim.home)})*\n"
-    return f"(claim-{claim.id.lower()})=\n{written}"
+    return f"(claim-{claim.id.lower()})=\n{written}{said(claim)}"
+
+
+def said(claim: claims.Claim) -> str:
+    """The paper's own words of a claim, as quotations, and the reading taken of what they leave open."""
+    quoted = "".join(f"\n> “{words}”\n" for words in claim.says)
+    return quoted + (f"\n*Reading.* {claim.reading}\n" if claim.reading else "")
 
 
 def overview(executed) -> str:
@@ -346,6 +353,20 @@ def _modules(package: str) -> list[str]:
     return names
 
 
+def stated_settings(executed) -> str:
+    """Every experiment whose settings a paper states: a table beside ours, and what is left open."""
+    parts = []
+    for experiment in stated.load().values():
+        name = experiment.id.replace("_", "-")
+        caption = f"{experiment.title}: what is stated ({experiment.source}), and ours."
+        rows = stated.comparison(experiment)
+        table = list_table(f"tab-stated-{name}", caption, stated.SCALE_COLUMNS, rows)
+        readings = "\n".join(f"- {reading}" for reading in experiment.open)
+        page = f"Page: {_home(executed, experiment.page)}.\n"
+        parts.append("\n".join(part for part in (f"## {experiment.title}\n", page, table, readings, "") if part))
+    return "\n".join(parts)
+
+
 FILLS = {
     "claims": claim_list,
     "overview": overview,
@@ -353,6 +374,7 @@ FILLS = {
     "published": published_table,
     "costs": costs,
     "elsewhere": executed_elsewhere,
+    "stated": stated_settings,
     "machine": machine,
     "settings": settings,
     "figure": figure,

@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ncode.reproduction import profiles
-from ncode.reproduction.data.datasets import title
 from ncode.reproduction.data.downloads import DataError
 from ncode.reproduction.experiments import autoencoding, digit_features
 from ncode.reproduction.experiments.autoencoding import latents
-from ncode.reproduction.experiments.autoencoding.analysis import chosen
+from ncode.reproduction.experiments.autoencoding.analysis import chosen, setting
 from ncode.reproduction.metrics import features
 from ncode.reproduction.metrics.comparison import Runs, by_model
 from ncode.reproduction.metrics.features import FeatureError
@@ -99,7 +98,8 @@ def sets(live: Runs, names: Iterable[str], needed: Iterable[str] = ()) -> dict[s
     A recording that lacks one of the models ``needed`` is left out.
     """
     found = {described("this run", live): live}
-    for name in names:
+    # Readings are many settings of one model and seed: no comparison of models.
+    for name in (name for name in names if not name.endswith("_readings")):
         made = by_model(recordings.find(name))
         if made and all(made.values()) and set(needed) <= set(made):
             found[described("recorded", made)] = made
@@ -120,8 +120,7 @@ def dataset(made: Runs) -> str:
 
 def described(kind: str, made: Runs) -> str:
     """Kind, data and budget of runs in words, such as ``recorded, MNIST, 50 epochs``."""
-    config = _first(made).config
-    return f"{kind}, {title(config.dataset, config.variant)}, {config.epochs} epochs"
+    return f"{kind}, {setting(_first(made).config)}"
 
 
 def label(model: str) -> str:
