@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ncode.fields.kernels import Kernel
 from ncode.solvers import engine
+from ncode.solvers.compiled_step import CompiledStep
 from ncode.solvers.kernel_step import KernelStep
 from ncode.solvers.loop import Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.options import NFE, Solver
@@ -48,7 +49,8 @@ class _Solve:
     def __init__(self, kernel: Kernel, times: Sequence[float], solver: Solver, nfe: NFE):
         self.kernel, self.times, self.solver, self.nfe = kernel, times, solver, nfe
         self.tableau = TABLEAUS[solver.method]
-        self.step = KernelStep(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
+        kind = CompiledStep if solver.compiled else KernelStep
+        self.step = kind(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
         self.taken: list[Taken] = []
         self.lengths: list[tuple[float, float, float]] = []
 
@@ -149,6 +151,8 @@ class _Node(torch.autograd.Function):
         z, *w = ctx.saved_tensors
         needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
+            # Names of their own: a weight may come from z as well, as γ(x(0)) does, and its share is not z's.
+            z, *w = (part.view_as(part) for part in (z, *w))
             wanted = [part for part, need in zip((z, *w), needs, strict=True) if need]
             path = ctx.solve.differentiable(z, tuple(w))
             found = iter(torch.autograd.grad(path, wanted, gradient, create_graph=True, allow_unused=True))

@@ -26,6 +26,7 @@ CONVERTED = (
     "06_annuli",
     "07_theorem_1",
     "08_appendix_b",
+    "09_pattern_memorisation",
 )
 
 # What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
