@@ -34,7 +34,7 @@ def linear(
         if bias is None or bias.dim() == 1:
             return F.linear(x, weight, bias)
         return F.linear(x, weight) + bias
-    if (len(weight), weight.shape[2]) != tuple(x.shape):
+    if (weight.shape[0], weight.shape[2]) != tuple(x.shape):
         # The elementwise form below would broadcast.
         raise RuntimeError(f"linear: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
     # A batched matrix-vector product. For the small matrices of a controlled field, the elementwise form avoids
@@ -74,9 +74,9 @@ def conv2d(
         raise ValueError(f"weight: kernels must be square and of odd size, not {tuple(weight.shape[-2:])}")
     if size == 1:
         # A kernel of one pixel is a matrix product over all pixels: two to four times as fast so, shared or not.
-        if weight.dim() == 5 and len(weight) != len(x):
+        if weight.dim() == 5 and weight.shape[0] != x.shape[0]:
             raise RuntimeError(f"conv2d: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
-        matrix = weight.flatten(-3).expand(len(x), *weight.shape[-4:-3], -1)
+        matrix = weight.flatten(-3).expand(x.shape[0], *weight.shape[-4:-3], -1)
         y = torch.bmm(matrix, x.flatten(2)).unflatten(2, x.shape[2:])
     else:
         y = F.conv2d(x, weight, padding=size // 2) if weight.dim() == 4 else _per_sample_convolution(x, weight)
@@ -93,7 +93,7 @@ _LARGE = 8_000_000
 
 def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
     batch, outputs, inputs, size, _ = weight.shape
-    if len(x) != batch or x.shape[1] != inputs:
+    if x.shape[0] != batch or x.shape[1] != inputs:
         raise RuntimeError(f"conv2d: weight {tuple(weight.shape)} does not fit x {tuple(x.shape)}")
     height, width = x.shape[2:]
     if x.is_cuda and not _rounds_to_tf32():
