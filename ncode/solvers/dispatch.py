@@ -131,12 +131,9 @@ def solve(
         >>> solve(lambda t, x: -x, torch.ones(3, 2), [0.0, 1.0])[-1]  # e^-1
     """
     bare = isinstance(x0, Tensor)
-    state = (x0,) if bare else tuple(x0)
-    for part in state:
-        if not isinstance(part, Tensor) or part.dim() == 0:
-            raise ValueError(
-                f"x0: must be a tensor with the batch as its first dimension, or a tuple of such, not {x0}"
-            )
+    state = (x0,) if bare else tuple(x0) if isinstance(x0, tuple | list) else ()
+    if not state or not all(isinstance(part, Tensor) and part.dim() for part in state):
+        raise ValueError("x0: must be a tensor with the batch as its first dimension, or a tuple of such")
     if bad := not_finite(state):
         raise ValueError(f"x0: sample {bad[1]} is not finite")
     known = [*parameters, *(f.parameters() if isinstance(f, nn.Module) else ())]

@@ -11,9 +11,7 @@ def line(suite: str, way: str, fields: str = "near", **config) -> str:
     metrics = {"seconds": 0.002, "ratio": 2.5, "ratio_low": 2.0, "ratio_high": 3.0, "error": 1e-4, "tolerance": 1e-3}
     facts = {"device": "a processor", "threads": 1, "versions": {"torch": "2"}, "commit": "abc", "load": 3.2}
     config = {"suite": suite, "way": way, "kind": "open loop", "fields": fields, "threads": 1, "seed": 0, **config}
-    return json.dumps(
-        {"id": way + suite, "experiment": "b", "config": config, "metrics": metrics, "provenance": facts}
-    )
+    return json.dumps({"id": way + suite, "experiment": "b", "config": config, "metrics": metrics, "provenance": facts})
 
 
 def record(tmp_path, *lines):

@@ -33,7 +33,7 @@ RUN = ("run", "reflection", "model=node", "iterations=2", "points=20", "hidden=[
 def test_help_teaches_every_command(call):
     status, told = call("--help")
     assert status == 0
-    for word in ("list", "show", "compare", "run", "doctor", "install-completion", "Start with"):
+    for word in ("list", "show", "compare", "verify", "run", "doctor", "install-completion", "Start with"):
         assert word in told
     for command in app.registered_commands:
         name = command.name or command.callback.__name__
@@ -81,6 +81,18 @@ def test_a_run_is_made_once_listed_shown_and_named_by_its_beginning(call, tmp_pa
     assert record.stat().st_mtime_ns == stamp
     assert made["id"] in call("list", "runs")[1]
     assert "mse = " in call("show", made["id"][:6])[1]
+
+
+def test_verify_is_content_with_a_run_and_names_the_one_that_was_changed(call, tmp_path):
+    assert call(*RUN)[0] == 0
+    status, told = call("verify")
+    assert (status, told.strip()) == (0, "Everything is what was computed.")
+    (record,) = (tmp_path / "runs").glob("reflection/*/record.json")
+    record.write_text(record.read_text().replace('"mse": ', '"mse": 1'))
+    status, told = call("verify")
+    assert status == 1
+    assert str(record.parent) in told
+    assert "1 problem(s)" in told
 
 
 REFUSED = {

@@ -72,6 +72,25 @@ def compare(first: Name, second: Name) -> None:
 
 
 @app.command()
+def verify(
+    recompute: Annotated[
+        int, typer.Option("--recompute", metavar="N", help="Compute N random runs' metrics again from their weights.")
+    ] = 0,
+) -> None:
+    """Check that every record is what was computed: checksums of contents and weights, ids, and recordings.
+
+    It says what is wrong, names the file, and fails when anything is. Example: `ncode verify --recompute 3`
+    """
+    from ncode.reproduction.runs import verify as checks
+
+    problems = checks.problems(recompute)
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{len(problems)} problem(s)" if problems else "Everything is what was computed.")
+    raise typer.Exit(bool(problems))
+
+
+@app.command()
 def run(
     experiment: Annotated[str, typer.Argument(help="An experiment: see `ncode list experiments`.")],
     settings: Annotated[

@@ -130,6 +130,7 @@ class Experiment(Generic[C]):
             path.unlink(missing_ok=True)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         clock = time.perf_counter()
+        full_float32()
         output = self.train(config, here / CHECKPOINT)
         # A continued run took what its parts took, which the history knows.
         seconds = max(time.perf_counter() - clock, sum(output.history.seconds))
@@ -249,6 +250,15 @@ def named(name: str) -> Experiment:
     if not isinstance(found, Experiment):
         raise ValueError(f"experiment: there is none called {name!r}")
     return found
+
+
+def full_float32() -> None:
+    """Have a GPU's convolutions compute in full float32, from here on in this process.
+
+    cuDNN would round their factors to TF32's ten bits: an error of 1e-3, as large as the solvers' tolerance.
+    Experiments and the pages on them compare solver errors, and a GPU's runs with a CPU's.
+    """
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def root() -> Path:
