@@ -116,6 +116,10 @@ class KernelStep:
         self.kernel.vjp(saved, grad_k1, out)
         return out
 
+    def forget(self) -> None:
+        """Let go of what is kept of the steps' first slopes."""
+        self._started.clear()
+
     def guess(self, t: float, x: Tensor, k1: Tensor, sign: float, tol: Tolerances, norm: Norm, w: Weights) -> float:
         """As :meth:`ncode.solvers.step.RungeKutta.guess`."""
         allowed = self._allowed(x.abs(), tol)
