@@ -71,7 +71,7 @@ def tracked() -> list[Path]:
 
 
 # Extras that no environment of ours installs by name: `test` lists what of them it needs.
-BY_CHOICE = ("features", "fid")
+BY_CHOICE = ("features", "fid", "bench")
 
 
 def names(requirements) -> set[str]:

@@ -21,6 +21,7 @@ from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published, settings
 from ncode.reproduction.interactive.figure import LiveFigure
 from ncode.reproduction.runs import provenance
+from ncode.reproduction.runs.experiment import full_float32
 
 FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"
@@ -294,6 +295,7 @@ class Page:
         table = profiles.load(notebook.split("_", 1)[1], profile)
         self.settings, self.options = table.settings, table.options
         self._start = time.perf_counter()
+        full_float32()
 
     def figure(self, drawing: Drawing, *, name: str, caption: str, alt: str) -> Figure:
         """A numbered figure (see :class:`Figure`); what was drawn is closed, so that it is shown once."""
