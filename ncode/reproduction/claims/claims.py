@@ -9,8 +9,6 @@ from importlib import resources
 
 from ncode.reproduction.claims.questions import Question
 
-VERDICTS = ("holds", "holds in part", "does not hold here", "not decided here", "not tested here", "not yet")
-
 
 @dataclass(frozen=True)
 class Claim:
