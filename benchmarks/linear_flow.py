@@ -47,7 +47,9 @@ def ways(m: int, columns: torch.Tensor, x0: torch.Tensor) -> dict[str, Callable]
         return lambda entries: sparse_linear_flow(entries, columns, x0, [HORIZON], way)[0]
 
     def dopri5(tolerance: float) -> Callable:
-        model = NCODE(Linear(m), gamma=Given(), solver=Solver("dopri5", tolerance, tolerance, horizon=HORIZON))
+        model = NCODE(
+            Linear(m), gamma=Given(), horizon=HORIZON, solver=Solver("dopri5", rtol=tolerance, atol=tolerance)
+        )
 
         def solve(entries):
             model.gamma.theta = dense(entries, columns).flatten(1)

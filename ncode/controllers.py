@@ -37,6 +37,7 @@ class OpenLoop(nn.Module):
         self,
         inputs: int,
         outputs: int,
+        *,
         hidden: Sequence[int] = (),
         activation: str = "tanh",
         spread: float = 0.1,
@@ -91,6 +92,7 @@ class ClosedLoop(nn.Module):
         self,
         state: int,
         control: int,
+        *,
         hidden: Sequence[int] = (32,),
         activation: str = "tanh",
         spread: float = 0.1,
@@ -142,6 +144,7 @@ class KernelController(OpenLoop):
     def __init__(
         self,
         field: ConvBlock,
+        *,
         steer: str | Iterable[str],
         channels: int,
         hidden: int = 10,
@@ -150,7 +153,7 @@ class KernelController(OpenLoop):
         dropout: float = 0.0,
     ):
         scales = field.scales(steer)
-        super().__init__(channels * math.prod(field.shape[1:]), len(scales), (hidden,), spread=1.0)
+        super().__init__(channels * math.prod(field.shape[1:]), len(scales), hidden=(hidden,), spread=1.0)
         self.channels = channels
         self.activation = activation_function(activation) if activation else _identity
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()

@@ -62,6 +62,7 @@ class PathCost(NamedTuple):
 def path_cost(
     model: Flow,
     x0: Float[Tensor, "batch *state"],
+    *,
     running: Running | None = None,
     terminal: Terminal | None = None,
     discrete: Discrete | None = None,
@@ -89,7 +90,7 @@ def path_cost(
     """
     model._check(x0)
     problem = model.problem(x0)
-    times = torch.as_tensor([0.0, model.solver.horizon] if t is None else t, dtype=x0.dtype, device=x0.device)
+    times = torch.as_tensor([0.0, model.horizon] if t is None else t, dtype=x0.dtype, device=x0.device)
     start = problem.state[0]
 
     def with_cost(time, z):

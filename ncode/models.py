@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -52,20 +53,26 @@ class Flow(nn.Module):
 
     Args:
         field: the vector field f(t, x, θ).
+        horizon: T, where the flow ends; negative to run backward in time.
         solver: how its initial value problem is solved.
 
     Raises:
-        ValueError: when ``field`` is no :class:`~ncode.fields.base.Field`.
+        ValueError: when ``field`` is no :class:`~ncode.fields.base.Field`, or ``horizon`` makes no sense.
 
     Attributes:
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
-    def __init__(self, field: Field, solver: Solver | None = None):
+    def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
         super().__init__()
         if not isinstance(field, Field):
             raise ValueError(f"field: must be an ncode.Field, not {type(field).__name__}")
+        if not isinstance(horizon, Real):
+            raise ValueError(f"horizon: must be a number, not {horizon!r}")
+        if not math.isfinite(horizon) or horizon == 0:
+            raise ValueError(f"horizon: must be finite and not zero, not {horizon}")
         self.field = field
+        self.horizon = horizon
         self.solver = solver or Solver()
         self.nfe = NFE()
         self.owned: tuple[str, ...] = ()
@@ -89,7 +96,7 @@ class Flow(nn.Module):
                 velocity that the field gives has another shape or dtype than the state, or the field changes it in
                 place.
         """
-        path, _ = self._path(x0, [0.0, self.solver.horizon])
+        path, _ = self._path(x0, [0.0, self.horizon])
         return path[0][-1]
 
     def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
@@ -105,7 +112,7 @@ class Flow(nn.Module):
         times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
         return Trajectory(times, path[0], self._control(path, problem))
 
-    def solver_error(self, x0: Float[Tensor, "batch *state"], tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
+    def solver_error(self, x0: Float[Tensor, "batch *state"], *, tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
         """Every sample's global error at T: the distance to a tight reference solve in float64.
 
         A tolerance bounds each step's local error; how errors add up along the path is the field's doing. This
@@ -114,9 +121,7 @@ class Flow(nn.Module):
         """
         training = [module for module in self.modules() if module.training]
         reference = copy.deepcopy(self).double().eval()
-        reference.solver = Solver(
-            method="dopri8", rtol=tolerance, atol=tolerance, horizon=self.solver.horizon, max_nfe=1_000_000
-        )
+        reference.solver = Solver("dopri8", rtol=tolerance, atol=tolerance, max_nfe=1_000_000)
         nfe = self.nfe
         try:
             self.eval()
@@ -174,14 +179,14 @@ class NeuralODE(Flow):
     """x' = f(x, θ), with one θ for all samples (Eqs. 1 and 2; Chen et al. 2018).
 
     Args:
-        field, solver: see :class:`Flow`.
+        field, horizon, solver: see :class:`Flow`.
 
     Raises:
         ValueError: when the field has a slot, which nothing here fills.
     """
 
-    def __init__(self, field: Field, solver: Solver | None = None):
-        super().__init__(field, solver)
+    def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
+        super().__init__(field, horizon=horizon, solver=solver)
         _no_slots(field)
 
     def problem(self, x0):
@@ -196,14 +201,22 @@ class AugmentedNeuralODE(Flow):
         augment: p, the number of zeros.
         project: return x's d dimensions; otherwise all d + p, for a readout that sees the augmented state: only then
             has x(T) another shape than x(0).
-        solver: see :class:`Flow`.
+        horizon, solver: see :class:`Flow`.
 
     Raises:
         ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
     """
 
-    def __init__(self, field: Field, augment: int, project: bool = True, solver: Solver | None = None):
-        super().__init__(field, solver)
+    def __init__(
+        self,
+        field: Field,
+        *,
+        augment: int,
+        project: bool = True,
+        horizon: float = 1.0,
+        solver: Solver | None = None,
+    ):
+        super().__init__(field, horizon=horizon, solver=solver)
         _no_slots(field)
         if not 0 < augment < field.shape[0]:
             raise ValueError(f"augment: must lie between 1 and {field.shape[0] - 1}, not {augment}")
@@ -229,14 +242,14 @@ class DataControlledODE(Flow):
 
     Args:
         field: with a slot ``u`` of x's size, such as ``MLP(dim, inputs=dim)``.
-        solver: see :class:`Flow`.
+        horizon, solver: see :class:`Flow`.
 
     Raises:
         ValueError: when the field has no such slot.
     """
 
-    def __init__(self, field: Field, solver: Solver | None = None):
-        super().__init__(field, solver)
+    def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
+        super().__init__(field, horizon=horizon, solver=solver)
         if field.slots.get("u") != field.shape:
             raise ValueError(f"field: needs a slot 'u' of shape {field.shape}, has {field.slots.get('u')}")
 
@@ -258,7 +271,7 @@ class NCODE(Flow):
         g: from (t, x, θ) to θ' (batch, m): :class:`~ncode.controllers.ClosedLoop` or any module or function of these
             shapes. A function's parameters are no parameters of the model.
         steer: which of the field's parameters, by name or shell pattern. The others stay the field's own.
-        solver: see :class:`Flow`.
+        horizon, solver: see :class:`Flow`.
 
     Raises:
         ValueError: when there is neither γ nor g, ``steer`` matches nothing, another model's controller owns some of
@@ -270,12 +283,14 @@ class NCODE(Flow):
     def __init__(
         self,
         field: Field,
+        *,
         gamma: Callable[[Tensor], Tensor] | None = None,
         g: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
         steer: str | Iterable[str] = "*",
+        horizon: float = 1.0,
         solver: Solver | None = None,
     ):
-        super().__init__(field, solver)
+        super().__init__(field, horizon=horizon, solver=solver)
         if gamma is None and g is None:
             raise ValueError("gamma, g: N-CODE needs at least one controller")
         if field.steered:
@@ -331,7 +346,7 @@ class NCODE(Flow):
                 raise ValueError(_not_read(self.unread)) from error
             raise
         # Some may be read only later than a short solve gets.
-        if self.unread and float(abs(t[-1] - t[0])) > 0.999 * abs(self.solver.horizon):
+        if self.unread and float(abs(t[-1] - t[0])) > 0.999 * abs(self.horizon):
             raise ValueError(_not_read(self.unread))
         return path
 

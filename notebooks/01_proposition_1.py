@@ -136,13 +136,13 @@ tight = {"method": "dopri8", "rtol": 1e-13, "atol": 1e-13}
 
 def open_loop(T):
     return NCODE(
-        Against(), gamma=DataControl(), solver=Solver(**tight, horizon=T)
+        Against(), gamma=DataControl(), horizon=T, solver=Solver(**tight)
     )
 
 
 def closed_loop(T):
     return NCODE(
-        Velocity(1), g=Restoring(), solver=Solver(**tight, horizon=T)
+        Velocity(1), g=Restoring(), horizon=T, solver=Solver(**tight)
     ).double()
 
 
@@ -174,7 +174,7 @@ for (name, model, exact), end in zip(
     cases, ("$0$", "$0$", "$-x(0)$"), strict=True
 ):
     evaluations = model.nfe.forward
-    model.solver = Solver(horizon=model.solver.horizon)
+    model.solver = Solver()
     with torch.no_grad():
         default = (model(grid) - exact).abs().max().item()
     measured = model.solver_error(grid).max().item()

@@ -82,8 +82,7 @@ reference = Solver("dopri8", rtol=1e-12, atol=1e-12)
 # %%
 def flow(T, solver=reference, field=field):
     """Φ(·, T) as a module."""
-    options = {**vars(solver), "horizon": T}
-    return NeuralODE(field, Solver(**options))
+    return NeuralODE(field, horizon=T, solver=solver)
 
 
 with torch.no_grad():
@@ -96,7 +95,9 @@ points = torch.cartesian_prod(side, side)
 with torch.no_grad():
     arrows = field(torch.tensor(0.0), points, {})
     forward, backward = (
-        NeuralODE(field, reference).trajectory(x0[:8], torch.linspace(0, T, 81)).x
+        NeuralODE(field, solver=reference)
+        .trajectory(x0[:8], torch.linspace(0, T, 81))
+        .x
         for T in (1.0, -1.0)
     )
 figure, axes = style.panels(1, width=4.4, height=4.0)
@@ -151,7 +152,7 @@ def returned(rate, tolerance):
     there, back = (flow(T, solver, Contracted(field, rate)) for T in (1.0, -1.0))
     with torch.no_grad():
         distance = (back(there(x0)) - x0).norm(dim=1).max().item()
-    return distance, there.solver_error(x0, 1e-12).max().item()
+    return distance, there.solver_error(x0, tolerance=1e-12).max().item()
 
 
 errors = {
@@ -243,7 +244,7 @@ for k in range(settings["fields"]):
         nn.init.normal_(parameter)
     with torch.no_grad():
         bundles.append(
-            NeuralODE(one, Solver(rtol=1e-9, atol=1e-9))
+            NeuralODE(one, solver=Solver(rtol=1e-9, atol=1e-9))
             .trajectory(line, times)
             .x[..., 0]
         )

@@ -83,7 +83,8 @@ plt.show()
 # nothing depends on training. All steer every parameter of the same kind of field.
 
 # %%
-tight = Solver("dopri8", rtol=1e-11, atol=1e-11, horizon=2.0)
+T = 2.0
+tight = Solver("dopri8", rtol=1e-11, atol=1e-11)
 
 
 def build(loop, dim=1, seed=0, spread=1.5, solver=tight):
@@ -91,16 +92,18 @@ def build(loop, dim=1, seed=0, spread=1.5, solver=tight):
     torch.manual_seed(seed)
     field = MLP(dim, (16,))
     if loop == "node":
-        return NeuralODE(field, solver)
+        return NeuralODE(field, horizon=T, solver=solver)
     if loop == "open":
         return NCODE(
             field,
-            gamma=OpenLoop(dim, field.size(), (16,), spread=spread),
+            gamma=OpenLoop(dim, field.size(), hidden=(16,), spread=spread),
+            horizon=T,
             solver=solver,
         )
     return NCODE(
         field,
-        g=ClosedLoop(dim, field.size(), (16,), spread=2 * spread),
+        g=ClosedLoop(dim, field.size(), hidden=(16,), spread=2 * spread),
+        horizon=T,
         solver=solver,
     )
 
@@ -131,8 +134,8 @@ def build(loop, dim=1, seed=0, spread=1.5, solver=tight):
 
 # %%
 starts = torch.linspace(-1.5, 1.5, 13).unsqueeze(1)
-t = torch.linspace(0, tight.horizon, 101)
-other = Solver("rk4", steps=1000, horizon=tight.horizon)
+t = torch.linspace(0, T, 101)
+other = Solver("rk4", steps=1000)
 agreement = {}
 with torch.no_grad():
     paths = {
@@ -259,7 +262,7 @@ assert crossings(shared_path)[0] == 0 and moved > 0.1, moved
 # %%
 torch.manual_seed(0)
 dim, x0 = 3, torch.randn(page.settings["points"], 3)
-data = DataControlledODE(MLP(dim, (16,), inputs=dim), tight)
+data = DataControlledODE(MLP(dim, (16,), inputs=dim), solver=tight)
 
 with_slot = MLP(dim, (16,), inputs=dim)
 with_slot.load_state_dict(data.field.state_dict())

@@ -286,9 +286,7 @@ with torch.no_grad():
     starts = torch.full((len(last), 1), START)
     solver_error = {}
     for horizon in horizons:
-        model.solver = van_der_pol.Solver(
-            rtol=example.tolerance, atol=example.tolerance, horizon=horizon
-        )
+        model.horizon = horizon
         solver_error[horizon] = model.solver_error(starts).max().item()
 Markdown(
     "Worst start's global solver error: "

@@ -105,7 +105,7 @@ ORANGE, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
 # %%
 setting = theorem_1.Setting.build(seed=0)
 horizon = settings["horizon"]
-setting.model.solver = Solver(rtol=1e-3, atol=1e-3, horizon=horizon)
+setting.model.horizon, setting.model.solver = horizon, Solver()
 with torch.no_grad():
     worst = setting.model.solver_error(setting.x0).max().item()
 Markdown(
@@ -116,7 +116,7 @@ Markdown(
 # One call is all that a user needs; the same call serves every model and either kind of gradient.
 
 # %%
-setting.model.solver = Solver(horizon=horizon, gradients="adjoint")
+setting.model.solver = Solver(gradients="adjoint")
 out = path_cost(
     setting.model,
     setting.x0,
@@ -225,9 +225,9 @@ assert errors("plain@{}")[:, tight].max() < 1e-9
 # turned round, and compared with the library's gradient.
 
 # %%
-exact = setting.gradient(
-    Solver(rtol=1e-12, atol=1e-12, horizon=horizon, max_nfe=10**6)
-)["g"]
+exact = setting.gradient(horizon, Solver(rtol=1e-12, atol=1e-12, max_nfe=10**6))[
+    "g"
+]
 signs = {"as in the theorem": (1, 1), "+a ∂h/∂z": (-1, 1), "+∂ℓ/∂z": (1, -1)}
 flips = {
     name: distance(theorem_1.written_out(setting, horizon, state, running), exact)
@@ -304,21 +304,20 @@ tol, rates, counts = (
 common = {
     "rtol": tol,
     "atol": tol,
-    "horizon": 5.0,
     "gradients": "adjoint",
     "max_nfe": 10**6,
 }
 broken, cured, warned = {}, {}, {}
 for rate in rates:
     exact, _, _ = theorem_1.contractive(
-        rate, Solver("dopri8", 1e-11, 1e-11, horizon=5.0, max_nfe=10**6)
+        rate, 5.0, Solver("dopri8", rtol=1e-11, atol=1e-11, max_nfe=10**6)
     )
     for count in counts:
         plain = Solver(checkpoints=count, refine=False, **common)
-        found, nfe, warned[rate, count] = theorem_1.contractive(rate, plain)
+        found, nfe, warned[rate, count] = theorem_1.contractive(rate, 5.0, plain)
         broken[rate, count] = distance(found, exact), nfe
         found, nfe, _ = theorem_1.contractive(
-            rate, Solver(checkpoints=count, **common)
+            rate, 5.0, Solver(checkpoints=count, **common)
         )
         cured[rate, count] = distance(found, exact), nfe
 
@@ -403,7 +402,7 @@ def train(weight, seed=0):
     field = MLP(1, [16])
     model = NCODE(
         field,
-        gamma=OpenLoop(1, field.size(), [16]),
+        gamma=OpenLoop(1, field.size(), hidden=[16]),
         solver=Solver(gradients="adjoint"),
     )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)

@@ -103,8 +103,10 @@ def build(closed):
     torch.manual_seed(0)
     field = MLP(2, [8])
     m = field.size()
-    g = ClosedLoop(2, m, [16], spread=0.5) if closed else None
-    return NCODE(field, gamma=OpenLoop(2, m, [16], spread=1.0), g=g).double()
+    g = ClosedLoop(2, m, hidden=[16], spread=0.5) if closed else None
+    return NCODE(
+        field, gamma=OpenLoop(2, m, hidden=[16], spread=1.0), g=g
+    ).double()
 
 
 def gradient(end, model):

@@ -166,7 +166,7 @@ line = torch.linspace(-2, 2, 12).double().unsqueeze(1)
 t = torch.linspace(0, 1, 41)
 shades = plt.get_cmap("cividis")(np.linspace(0, 0.9, 12))
 flow, step = (
-    NeuralODE(analysis.wild_field(1, broken(1)), solver)
+    NeuralODE(analysis.wild_field(1, broken(1)), solver=solver)
     for solver in (analysis.ACCURATE, analysis.COARSE)
 )
 with torch.no_grad():
@@ -181,7 +181,7 @@ for panel, solver, title in zip(
     ("the flow", "one Euler step"),
     strict=True,
 ):
-    flow = NeuralODE(analysis.wild_field(2, broken(2)), solver)
+    flow = NeuralODE(analysis.wild_field(2, broken(2)), solver=solver)
     with torch.no_grad():
         for radius, shade in zip((0.4, 0.7, 1.0), shades[::5], strict=True):
             panel.plot(*flow(radius * circle).T, color=shade)

@@ -31,7 +31,7 @@ class ConvBlock(Field):
     (c, k, 1, 1), its biases ``reduce.bias`` and so on.
     """
 
-    def __init__(self, channels: int, size: int, filters: int = 50, inputs: int = 0, activation: str = "relu"):
+    def __init__(self, channels: int, size: int, *, filters: int = 50, inputs: int = 0, activation: str = "relu"):
         super().__init__((channels, size, size), {"u": (inputs, size, size)} if inputs else None)
         self.reduce = nn.Conv2d(channels + inputs, filters, 1)
         self.mix = nn.Conv2d(filters, filters, 3)

@@ -27,7 +27,7 @@ class MLP(Field):
     Its parameters are called ``layers.0.weight``, ``layers.0.bias``, ….
     """
 
-    def __init__(self, dim: int, hidden: Sequence[int] = (32,), activation: str = "tanh", inputs: int = 0):
+    def __init__(self, dim: int, hidden: Sequence[int] = (32,), *, activation: str = "tanh", inputs: int = 0):
         super().__init__(shape=(dim,), slots={"u": (inputs,)} if inputs else None)
         self.layers = layers(dim + inputs, hidden, dim)
         self.activation = activation_function(activation)
@@ -50,8 +50,8 @@ class TimedMLP(MLP):
         dim, hidden, activation: as for :class:`MLP`.
     """
 
-    def __init__(self, dim: int, hidden: Sequence[int] = (32,), activation: str = "tanh"):
-        super().__init__(dim, hidden, activation)
+    def __init__(self, dim: int, hidden: Sequence[int] = (32,), *, activation: str = "tanh"):
+        super().__init__(dim, hidden, activation=activation)
         self.layers = layers(dim + 1, hidden, dim)
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral, Real
 
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "adaptive_heun", "fehlberg2")
@@ -19,8 +19,10 @@ class Solver:
             (``euler``, ``midpoint``, ``heun3``, ``rk4``).
         rtol, atol: the *local* error that one adaptive step may make, relative and absolute. They bound no global
             error: see :meth:`~ncode.models.Flow.solver_error`.
-        horizon: T, where the flow ends; negative to run backward in time.
-        steps: number of fixed steps over the horizon; ignored by the adaptive methods.
+        steps: of a method with fixed steps: how many equal steps one solve takes from its first time to its last,
+            whatever lies between. 10 where neither this nor ``step_size`` is given.
+        step_size: of a method with fixed steps, instead of ``steps``: the length of a step, in units of time. A solve
+            takes as few equal steps as are no longer.
         gradients: ``"direct"``, backpropagation through the solver's steps, or ``"adjoint"``, a second solve
             backward in time whose memory does not grow with the number of steps.
         norm: ``"worst"`` accepts a step when the RMS error of the worst sample is within tolerance; ``"mean"``
@@ -35,14 +37,16 @@ class Solver:
             :class:`ncode.solvers.adjoint.theorem_1.ReconstructionWarning`, and a gradient that may be anything.
 
     Raises:
-        ValueError: naming the option that makes no sense.
+        ValueError: naming the option that makes no sense; where both ``steps`` and ``step_size`` are given, or either
+            with an adaptive method.
     """
 
     method: str = "dopri5"
+    _: KW_ONLY
     rtol: float = 1e-3
     atol: float = 1e-3
-    horizon: float = 1.0
-    steps: int = 10
+    steps: int | None = None
+    step_size: float | None = None
     gradients: str = "direct"
     norm: str = "worst"
     max_nfe: int = 10_000
@@ -56,23 +60,49 @@ class Solver:
             raise ValueError(f"gradients: {self.gradients!r} is neither 'direct' nor 'adjoint'")
         if self.norm not in ("worst", "mean"):
             raise ValueError(f"norm: {self.norm!r} is neither 'worst' nor 'mean'")
-        for name in ("rtol", "atol", "horizon"):
-            if not isinstance(getattr(self, name), Real):
-                raise ValueError(f"{name}: must be a number, not {getattr(self, name)!r}")
-        for name in ("rtol", "atol"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: must be positive and finite, not {getattr(self, name)}")
-        if not math.isfinite(self.horizon) or self.horizon == 0:
-            raise ValueError(f"horizon: must be finite and not zero, not {self.horizon}")
+        fixed = [name for name in ("steps", "step_size") if getattr(self, name) is not None]
+        for name in ("rtol", "atol", "step_size"):
+            if name in ("rtol", "atol", *fixed):
+                _positive(name, getattr(self, name))
         for name, least in (("steps", 1), ("max_nfe", 1), ("checkpoints", 0)):
-            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < least:
-                raise ValueError(f"{name}: must be an integer, at least {least}, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if (name != "steps" or name in fixed) and (not isinstance(value, Integral) or value < least):
+                raise ValueError(f"{name}: must be an integer, at least {least}, not {value!r}")
+        if len(fixed) == 2:
+            raise ValueError("steps, step_size: one says what the other would; give one of them")
+        if fixed and self.adaptive:
+            raise ValueError(f"{fixed[0]}: {self.method} chooses its own steps; fixed steps take {', '.join(FIXED)}")
         if self.refine not in (True, False):
             raise ValueError(f"refine: must be True or False, not {self.refine!r}")
 
     @property
     def adaptive(self) -> bool:
         return self.method in ADAPTIVE
+
+    def count(self, first: float, last: float, eps: float) -> int:
+        """The number of equal fixed steps that a solve takes from ``first`` to ``last``.
+
+        Args:
+            eps: the relative precision that the times were rounded to, which may be more than a millionth of a step.
+        """
+        if self.step_size is None:
+            return self.steps or 10
+        # No sliver of a step where the interval is no float multiple of the step.
+        slack = max(1e-6, 4 * eps * max(abs(first), abs(last)) / self.step_size)
+        return max(1, math.ceil(abs(last - first) / self.step_size - slack))
+
+    def for_stretches(self, duration: float) -> Solver:
+        """The same for solves of stretches of an interval of length ``duration``: with steps as long as there."""
+        if self.adaptive or self.step_size is not None:
+            return self
+        return replace(self, steps=None, step_size=abs(duration) / (self.steps or 10))
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, Real):
+        raise ValueError(f"{name}: must be a number, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}: must be positive and finite, not {value}")
 
 
 @dataclass

@@ -173,18 +173,12 @@ def _steps_onto(t: Tensor, solver: Solver) -> Tensor:
 
 
 def _grid(solver: Solver):
-    """Equal steps, as many as keep the step length horizon / steps, whatever interval is asked for.
-
-    torchdiffeq's own grid may add a sliver of a step where T is no float multiple of the step.
-    """
-    length = abs(solver.horizon) / solver.steps
+    """Equal steps: torchdiffeq's own grid may add a sliver of a step."""
 
     def grid(f, state, t):
         first, last = float(t[0]), float(t[-1])
-        # Times are rounded to the state's precision, which may be by more than a millionth of a step.
-        slack = max(1e-6, 4 * torch.finfo(state[0].dtype).eps * max(abs(first), abs(last)) / length)
-        count = max(1, math.ceil(abs(last - first) / length - slack))
-        points = torch.linspace(float(t[0]), float(t[-1]), count + 1, dtype=t.dtype, device=t.device)
+        count = solver.count(first, last, torch.finfo(state[0].dtype).eps)
+        points = torch.linspace(first, last, count + 1, dtype=t.dtype, device=t.device)
         points[0], points[-1] = t[0], t[-1]
         return points
 

@@ -122,6 +122,11 @@ def func_functional_call(model):
         torch.testing.assert_close(found[name], p.grad)
 
 
+def loose(solver, steps):
+    """The same method at the default tolerance, or in so many steps."""
+    return Solver(solver.method, gradients=solver.gradients, **({} if solver.adaptive else {"steps": steps}))
+
+
 def vmap(model):
     x, _ = states()
     torch.func.vmap(model)(x.expand(2, 3, 2))
@@ -130,7 +135,7 @@ def vmap(model):
 def autocast(model):
     """In float32, which autocast casts, and with a tolerance that bfloat16 can meet."""
     model = model.float()
-    model.solver = Solver(model.solver.method, steps=4, gradients=model.solver.gradients)
+    model.solver = loose(model.solver, steps=4)
     x = states()[0].float()
     expected = model(x).detach()
     model(x).square().sum().backward()
@@ -216,7 +221,7 @@ def more_graphs(model):
     made = []
     x, _ = states()
     for one in (build("node", Solver("rk4", steps=2)), model):
-        one.solver = Solver(one.solver.method, steps=2, gradients=one.solver.gradients)
+        one.solver = loose(one.solver, steps=2)
         torch.compiler.reset()
         torch._dynamo.utils.counters.clear()
         # Tracing only: how many graphs there are does not depend on what they are compiled to.

@@ -20,14 +20,14 @@ def relative(a, b):
 
 def open_loop(dim=2, spread=1.0, dtype=torch.float64):
     field = ncode.MLP(dim, [6])
-    gamma = ncode.OpenLoop(dim, field.size(), [5], spread=spread)
+    gamma = ncode.OpenLoop(dim, field.size(), hidden=[5], spread=spread)
     return ncode.NCODE(field, gamma=gamma).to(dtype)
 
 
 def closed_loop(dim=2, dtype=torch.float64):
     field = ncode.MLP(dim, [6])
     m = field.size()
-    g = ncode.ClosedLoop(dim, m, [5], spread=0.5)
+    g = ncode.ClosedLoop(dim, m, hidden=[5], spread=0.5)
     return ncode.NCODE(field, gamma=ncode.OpenLoop(dim, m, spread=1.0), g=g).to(dtype)
 
 

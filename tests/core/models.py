@@ -14,14 +14,14 @@ def build(kind: str, solver: Solver, dim: int = 2, hidden: int = 4, seed: int = 
     """The model called ``kind``; a ``spread`` of 1 makes its samples' fields differ much."""
     torch.manual_seed(seed)
     if kind == "node":
-        return NeuralODE(MLP(dim, (hidden,)), solver)
+        return NeuralODE(MLP(dim, (hidden,)), solver=solver)
     if kind == "anode":
         return AugmentedNeuralODE(MLP(dim + 1, (hidden,)), augment=1, solver=solver)
     if kind == "data":
-        return DataControlledODE(MLP(dim, (hidden,), inputs=dim), solver)
+        return DataControlledODE(MLP(dim, (hidden,), inputs=dim), solver=solver)
     field = MLP(dim, (hidden,))
     steer = "layers.0.bias" if kind == "some" else "*"
     m = field.size(steer)
-    gamma = OpenLoop(dim, m, (3,), spread=spread) if kind != "closed" else None
-    g = ClosedLoop(dim, m, (3,), spread=spread) if kind in ("closed", "both") else None
+    gamma = OpenLoop(dim, m, hidden=(3,), spread=spread) if kind != "closed" else None
+    g = ClosedLoop(dim, m, hidden=(3,), spread=spread) if kind in ("closed", "both") else None
     return NCODE(field, gamma=gamma, g=g, steer=steer, solver=solver)

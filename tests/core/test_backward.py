@@ -28,7 +28,7 @@ def _seed():
 
 
 def contractive_gradient(rate, **options):
-    model = ncode.NeuralODE(Contractive(rate), ncode.Solver(horizon=5.0, **options))
+    model = ncode.NeuralODE(Contractive(rate), horizon=5.0, solver=ncode.Solver(**options))
     x0 = torch.tensor([[1.0, -0.5], [0.2, 0.9]], dtype=torch.float64)
     cost = path_cost(model, x0, running=lambda p: p.x.square().sum(1)).cost.sum()
     return torch.autograd.grad(cost, model.field.weight), model.nfe
@@ -83,7 +83,7 @@ def test_attempt_that_runs_away_is_cut_short():
 
     gradients = []
     for options in ({"rtol": 1e-9, "atol": 1e-9}, {"rtol": 1e-6, "atol": 1e-6, "gradients": "adjoint"}):
-        model = ncode.NeuralODE(Oscillating(10.0), ncode.Solver(horizon=5.0, checkpoints=0, **options))
+        model = ncode.NeuralODE(Oscillating(10.0), horizon=5.0, solver=ncode.Solver(checkpoints=0, **options))
         cost = path_cost(model, torch.tensor([[1.0, -0.5]], dtype=torch.float64), running=kinetic).cost.sum()
         gradients.append(torch.autograd.grad(cost, model.field.weight))
     assert relative(gradients[1], gradients[0]) < 0.02
@@ -107,8 +107,8 @@ def test_fixed_steps_that_cannot_be_found_back_warn():
 
 
 def saved_bytes(horizon, gradients, tolerance=1e-6):
-    model = ncode.NeuralODE(Contractive(1.0), ncode.Solver("dopri5", tolerance, tolerance, horizon))
-    model.solver = ncode.Solver("dopri5", tolerance, tolerance, horizon, gradients=gradients, max_nfe=10**6)
+    solver = ncode.Solver("dopri5", rtol=tolerance, atol=tolerance, gradients=gradients, max_nfe=10**6)
+    model = ncode.NeuralODE(Contractive(1.0), horizon=horizon, solver=solver)
     x0, kept = torch.randn(4, 2, dtype=torch.float64), []
 
     def pack(tensor):

@@ -90,7 +90,7 @@ def test_an_open_loop_starts_at_the_fields_own_initialisation():
     torch.manual_seed(0)
     field = MLP(2, (4,))
     start = torch.cat([p.detach().reshape(-1) for p in field.parameters()])
-    model = NCODE(field, gamma=OpenLoop(2, field.size(), (3,), spread=0.0))
+    model = NCODE(field, gamma=OpenLoop(2, field.size(), hidden=(3,), spread=0.0))
     assert torch.equal(model.initial_control(torch.randn(6, 2)), start.expand(6, -1))
 
 
@@ -109,7 +109,7 @@ def test_data_control_flattens_what_it_is_given():
 
 def test_closed_loop_sees_state_and_control():
     torch.manual_seed(0)
-    g = ClosedLoop(2, 3, (5,), spread=1.0)
+    g = ClosedLoop(2, 3, hidden=(5,), spread=1.0)
     x, theta = torch.randn(4, 2), torch.randn(4, 3)
     velocity = g(T0, x, theta)
     assert velocity.shape == (4, 3)
@@ -170,7 +170,8 @@ def test_a_timed_field_sees_the_time_and_can_be_steered(float64):
         field.layers[0].bias.fill_(1.0)
         # x' = 2t + 1, so x(T) = x(0) + T² + T: exact for a method of order two or more.
         assert torch.allclose(
-            NeuralODE(field, Solver("midpoint", steps=2, horizon=2.0))(torch.zeros(3, 1)), torch.full((3, 1), 6.0)
+            NeuralODE(field, horizon=2.0, solver=Solver("midpoint", steps=2))(torch.zeros(3, 1)),
+            torch.full((3, 1), 6.0),
         )
         shifted = field(torch.tensor(0.5), torch.zeros(2, 1), {"layers.0.bias": torch.tensor([[0.0], [3.0]])})
     assert shifted[:, 0].tolist() == [1.0, 4.0]

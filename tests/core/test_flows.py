@@ -97,7 +97,7 @@ def test_one_matrix_for_all_is_the_matrix_exponential(float64, horizon):
     torch.manual_seed(0)
     field = Linear(3)
     nn.init.normal_(field.matrix)
-    model = NeuralODE(field, Solver("dopri8", rtol=1e-12, atol=1e-12, horizon=horizon))
+    model = NeuralODE(field, horizon=horizon, solver=Solver("dopri8", rtol=1e-12, atol=1e-12))
     x = torch.randn(5, 3)
     expected = x @ torch.linalg.matrix_exp(horizon * field.matrix.detach()).T
     torch.testing.assert_close(model(x), expected, atol=EXACT, rtol=EXACT)
@@ -114,7 +114,7 @@ def test_a_matrix_per_sample_is_its_own_exponential(float64):
 
 
 def test_time_reaches_the_field_unscaled_and_with_its_sign(x0):
-    model = NeuralODE(Swirl(), Solver("dopri8", rtol=1e-12, atol=1e-12))
+    model = NeuralODE(Swirl(), solver=Solver("dopri8", rtol=1e-12, atol=1e-12))
     path = model.trajectory(x0, [1.0, 2.0, 3.0])
     torch.testing.assert_close(path.x[-1], x0 * math.exp(4), rtol=EXACT, atol=EXACT)
     back = model.trajectory(x0, [1.0, -2.0])
@@ -168,7 +168,8 @@ def test_forward_then_backward_returns(float64, kind):
 
 def test_a_negative_horizon_undoes_a_positive_one(float64):
     forward = build("node", Solver("dopri8", rtol=1e-10, atol=1e-10))
-    backward = build("node", Solver("dopri8", rtol=1e-10, atol=1e-10, horizon=-1.0))
+    backward = build("node", Solver("dopri8", rtol=1e-10, atol=1e-10))
+    backward.horizon = -1.0
     x = torch.randn(5, 2)
     assert (forward(x) - x).abs().max() > 0.1
     torch.testing.assert_close(backward(forward(x)), x, atol=1e-8, rtol=0)
@@ -213,7 +214,7 @@ def test_batch_and_alone_really_differ():
 
 
 def test_solver_error_is_the_distance_to_the_exact_end(x0):
-    model = NCODE(Velocity(1), g=Restoring(), solver=Solver(rtol=1e-2, atol=1e-2, horizon=3.0))
+    model = NCODE(Velocity(1), g=Restoring(), horizon=3.0, solver=Solver(rtol=1e-2, atol=1e-2))
     exact = (model(x0) - x0 * math.cos(3.0)).norm(dim=1)
     assert exact.max() > 1e-5
     before = model.nfe
@@ -320,7 +321,7 @@ class Answers(Field):
 )
 def test_a_velocity_that_is_none_is_named(unchecked, answer, message, method, gradients):
     with pytest.raises(ValueError, match=message):
-        NeuralODE(Answers(answer), Solver(method, gradients=gradients))(torch.randn(5, 2, 3))
+        NeuralODE(Answers(answer), solver=Solver(method, gradients=gradients))(torch.randn(5, 2, 3))
 
 
 def test_what_g_gives_is_checked_as_well(unchecked):
@@ -337,7 +338,7 @@ def test_a_field_that_changes_its_state_in_place_is_refused(method):
     # The solver goes on from the state that the field has overwritten: another path, without a sign of it.
     field = Answers(nn.ReLU(inplace=True))
     with torch.no_grad(), pytest.raises(ValueError, match="field: must not change its inputs in place"):
-        NeuralODE(field, Solver(method))(torch.randn(5, 2, 3))
+        NeuralODE(field, solver=Solver(method))(torch.randn(5, 2, 3))
 
 
 def test_a_solve_may_run_in_inference_mode_and_under_autocast():
@@ -353,7 +354,12 @@ def test_a_solve_may_run_in_inference_mode_and_under_autocast():
 
 
 def test_a_module_that_is_no_field_is_named(unchecked):
-    for model in (NeuralODE, DataControlledODE, lambda f: AugmentedNeuralODE(f, 1), lambda f: NCODE(f, DataControl())):
+    for model in (
+        NeuralODE,
+        DataControlledODE,
+        lambda f: AugmentedNeuralODE(f, augment=1),
+        lambda f: NCODE(f, gamma=DataControl()),
+    ):
         with pytest.raises(ValueError, match=r"field: must be an ncode\.Field, not Linear"):
             model(nn.Linear(2, 2))
 
@@ -370,7 +376,7 @@ def test_controllers_may_be_functions(gradients):
 
 
 def test_a_failed_solve_leaves_the_model_usable():
-    model = NeuralODE(MLP(1, (4,)), Solver(max_nfe=3))
+    model = NeuralODE(MLP(1, (4,)), solver=Solver(max_nfe=3))
     x = torch.ones(2, 1)
     with pytest.raises(SolveError):
         model(x)
@@ -400,7 +406,7 @@ def test_a_controller_that_does_not_fit_leaves_the_field_as_it_was():
 
 
 def test_a_slot_that_nothing_fills_is_refused():
-    for model in (NeuralODE, lambda field: AugmentedNeuralODE(field, 1)):
+    for model in (NeuralODE, lambda field: AugmentedNeuralODE(field, augment=1)):
         with pytest.raises(ValueError, match="slot u"):
             model(MLP(2, inputs=2))
 
@@ -445,7 +451,7 @@ def test_a_failed_solve_leaves_its_own_count():
     with pytest.raises(SolveError) as failed:
         model(torch.full((1, 1), 5.0))
     assert model.nfe.forward == failed.value.nfe != before
-    fixed = NeuralODE(Explodes(), Solver("euler", steps=50))
+    fixed = NeuralODE(Explodes(), solver=Solver("euler", steps=50))
     with pytest.raises(SolveError) as failed:
         fixed(torch.full((1, 1), 100.0))
     assert fixed.nfe.forward == failed.value.nfe

@@ -16,6 +16,7 @@ from tests.core.models import KINDS, build
 TIGHT = {"method": "dopri8", "rtol": 1e-11, "atol": 1e-11}
 DIRECT = Solver(**TIGHT)
 ADJOINT = Solver(**TIGHT, gradients="adjoint")
+PRECISE = {"dopri5": {"rtol": 1e-8, "atol": 1e-8}, "rk4": {"steps": 300}}
 # The adjoint solves another equation than backpropagation differentiates: the two agree to the solver's error.
 AGREE = {"rtol": 1e-7, "atol": 1e-9}
 
@@ -137,7 +138,7 @@ def test_a_parameter_that_the_field_uses_only_later(gradients):
 
     # The step that ends at the switch sees the late rate in its last stage, with the weight 1/8: a gradient wrong by
     # 1/200 of its size.
-    model = NeuralODE(Switched(), Solver("rk4", steps=50, gradients=gradients))
+    model = NeuralODE(Switched(), solver=Solver("rk4", steps=50, gradients=gradients))
     x = torch.ones(2, 1)
     model(x).sum().backward()
     exact = torch.exp(torch.tensor([0.75]))
@@ -229,7 +230,7 @@ def test_a_field_that_does_not_depend_on_the_state(gradients):
         def forward(self, t, x, theta):
             return torch.zeros_like(theta)
 
-    model = NCODE(Velocity(2), g=Still(), solver=Solver(gradients=gradients, horizon=2.0))
+    model = NCODE(Velocity(2), g=Still(), horizon=2.0, solver=Solver(gradients=gradients))
     x = torch.randn(3, 2, requires_grad=True)
     model(x).sum().backward()
     torch.testing.assert_close(x.grad, torch.ones(3, 2))
@@ -276,7 +277,7 @@ def test_a_tensor_first_reached_later_gets_its_gradient_where_the_field_owns_it_
     gradients = []
     for kind in ("direct", "adjoint"):
         field.context = [encoder(x) for encoder in encoders]
-        model = NeuralODE(field, Solver(method, 1e-8, 1e-8, horizon=3.0, steps=300, gradients=kind))
+        model = NeuralODE(field, horizon=3.0, solver=Solver(method, **PRECISE[method], gradients=kind))
         loss = model(x).square().sum()
         if kind == "adjoint" and not owned:
             with pytest.raises(RuntimeError, match=r"shape \(2, 2\) at t = 3 .* would be lost"):
@@ -292,7 +293,7 @@ def test_a_tensor_first_reached_later_gets_its_gradient_where_the_field_owns_it_
 def test_a_field_whose_state_changed_between_forward_and_backward_is_refused(learned, method):
     torch.manual_seed(0)
     field, encoder, x = Context(), nn.Linear(3, 2).requires_grad_(learned), torch.randn(4, 2)
-    model = NeuralODE(field, Solver(method, steps=100, gradients="adjoint"))
+    model = NeuralODE(field, solver=Solver(method, **PRECISE[method], gradients="adjoint"))
     field.context = [encoder(torch.randn(4, 3))]
     first = model(x)
     field.context = [encoder(torch.randn(4, 3))]
@@ -309,12 +310,12 @@ def test_a_random_field_is_refused_by_the_adjoint_and_a_random_cost_is_not():
         def forward(self, t, x, theta):
             return -self.drop(x)
 
-    model = NeuralODE(Dropped(), Solver("rk4", gradients="adjoint"))
+    model = NeuralODE(Dropped(), solver=Solver("rk4", gradients="adjoint"))
     x = torch.randn(4, 2, requires_grad=True)
     with pytest.raises(RuntimeError, match="random"):
         model(x).sum().backward()
     model.eval()(x).sum().backward()
-    path_cost(model, x, lambda p: (torch.randn_like(p.x) * p.x).sum(1)).cost.sum().backward()
+    path_cost(model, x, running=lambda p: (torch.randn_like(p.x) * p.x).sum(1)).cost.sum().backward()
 
 
 def test_times_get_gradients_directly_and_are_refused_by_the_adjoint():
@@ -343,7 +344,7 @@ def test_a_field_with_state_of_more_dimensions():
     gradients = []
     for solver in (DIRECT, ADJOINT):
         torch.manual_seed(0)
-        model = NeuralODE(Channels(), solver)
+        model = NeuralODE(Channels(), solver=solver)
         x = torch.randn(2, 2, 3, 3, requires_grad=True)
         model(x).square().mean().backward()
         gradients.append((x.grad, model.field.kernel.grad))

@@ -65,7 +65,9 @@ def test_agrees_with_dopri5():
     entries, columns, x0 = sparse(6, 2, 10, 0.2, torch.float64)
     field = Linear(10).double()
     theta = linear.dense(entries, columns)
-    model = NCODE(field, gamma=Constant(theta.flatten(1)), solver=Solver("dopri5", 1e-10, 1e-10, horizon=10.0))
+    model = NCODE(
+        field, gamma=Constant(theta.flatten(1)), horizon=10.0, solver=Solver("dopri5", rtol=1e-10, atol=1e-10)
+    )
     start, upstream = x0.expand(6, 10), torch.randn(6, 10, dtype=torch.float64)
     theirs = model(start)
     (expected,) = torch.autograd.grad((theirs * upstream).sum(), model.gamma.theta)

@@ -32,7 +32,7 @@ def direct(x, theta, mu, duration, method, steps, leak=0.0, free=None):
         return dx if free is None else free * dx, mu * torch.einsum("bi,bj->bij", x, x)
 
     t = x.new_tensor([0.0, duration])
-    (xs, thetas), _ = solve(velocity, (x, theta), t, Solver(method, horizon=duration, steps=steps))
+    (xs, thetas), _ = solve(velocity, (x, theta), t, Solver(method, steps=steps))
     return xs[-1], thetas[-1]
 
 
@@ -107,7 +107,7 @@ def test_it_is_the_closed_loop_of_ncode():
         def forward(self, t, x, theta):
             return (mu * (x.unsqueeze(2) * x.unsqueeze(1))).flatten(1)
 
-    model = NCODE(Synapses(), g=Hebb(), solver=Solver("rk4", horizon=0.5, steps=2)).double()
+    model = NCODE(Synapses(), g=Hebb(), horizon=0.5, solver=Solver("rk4", steps=2)).double()
     theta0 = torch.zeros(3, N, N, dtype=torch.float64)
     torch.testing.assert_close(model(x), hebbian.flow(x, theta0, mu, 0.5, steps=2)[0], rtol=EXACT, atol=EXACT)
 

@@ -10,7 +10,7 @@ import re
 import pytest
 import torch
 
-from ncode import MLP, NeuralODE, SolveError, Solver, solve
+from ncode import MLP, NCODE, AugmentedNeuralODE, DataControlledODE, NeuralODE, OpenLoop, SolveError, Solver, solve
 from ncode.solvers.options import ADAPTIVE, FIXED
 from tests.core.models import build
 
@@ -70,7 +70,7 @@ STAGES = {"euler": 1, "midpoint": 2, "heun3": 3, "rk4": 4}
 
 @pytest.mark.parametrize("method", FIXED)
 def test_evaluations_of_fixed_steps_are_stages_times_steps(method):
-    model = NeuralODE(MLP(2, (4,)), Solver(method, steps=7))
+    model = NeuralODE(MLP(2, (4,)), solver=Solver(method, steps=7))
     x = torch.randn(3, 2)
     model(x)
     assert (model.nfe.forward, model.nfe.backward) == (7 * STAGES[method], 0)
@@ -107,7 +107,7 @@ def test_order_of_the_fixed_step_methods(float64, method, order):
 
 @pytest.mark.parametrize("horizon", [0.1, 1.0, 0.7, -0.3, 3.3])
 def test_a_grid_has_no_sliver_of_a_step(horizon):
-    model = NeuralODE(MLP(2, (4,)), Solver("euler", steps=10, horizon=horizon))
+    model = NeuralODE(MLP(2, (4,)), horizon=horizon, solver=Solver("euler", step_size=abs(horizon) / 10))
     model(torch.randn(3, 2))
     assert model.nfe.forward == 10
 
@@ -115,7 +115,7 @@ def test_a_grid_has_no_sliver_of_a_step(horizon):
 @pytest.mark.parametrize("method", FIXED)
 def test_fixed_steps_end_at_the_last_time_wherever_it_lies(float64, method):
     """x' = 2t up to a time between two steps: exact for order two and more, and Euler's is (n - 1)/n of it."""
-    solver = Solver(method, steps=10)
+    solver = Solver(method, step_size=0.1)
     end = 0.537
     (path,), nfe = solve(lambda t, z: (2 * t.expand(1, 1),), (torch.zeros(1, 1),), torch.tensor([0.0, end]), solver)
     steps = 6
@@ -245,13 +245,11 @@ def test_a_failure_survives_copy_and_pickle(again):
         ("rtol", -1e-3),
         ("atol", math.inf),
         ("atol", math.nan),
-        ("horizon", 0.0),
-        ("horizon", math.nan),
-        ("horizon", math.inf),
         ("steps", 0),
         ("max_nfe", 0),
         ("rtol", "a"),
-        ("horizon", "a"),
+        ("step_size", 0.0),
+        ("step_size", "a"),
         ("steps", 1.5),
         ("steps", "a"),
         ("checkpoints", 2.5),
@@ -283,10 +281,47 @@ def test_problems_that_make_no_sense_are_named(unchecked, state, t, message):
 @pytest.mark.parametrize("steps", [1, 7, 100, 1000])
 def test_fixed_steps_are_as_many_as_asked_for_over_any_horizon(dtype, steps):
     for horizon in (0.1, 0.3, 1.1, 2.2, 3.99):
-        solver = Solver("euler", steps=steps, horizon=horizon)
+        solver = Solver("euler", steps=steps)
         t = torch.tensor([0.0, horizon], dtype=dtype)
         _, nfe = solve(lambda t, z: (-z[0],), (torch.ones(1, 1, dtype=dtype),), t, solver)
         assert nfe.forward == steps, horizon
+
+
+def test_steps_are_counted_over_a_solve_and_a_step_size_in_time():
+    for t in ([0.0, 5.0], [1.0, 4.0], [2.0, -1.0]):
+        for solver, steps in (
+            (Solver("rk4", steps=10), 10),
+            (Solver("rk4", step_size=0.25), 4 * abs(t[-1] - t[0])),
+            (Solver("rk4", step_size=100.0), 1),
+            (Solver("rk4"), 10),
+        ):
+            _, nfe = solve(lambda t, z: (-z[0],), (torch.ones(1, 1),), torch.tensor(t), solver)
+            assert nfe.forward == 4 * steps
+
+
+@pytest.mark.parametrize("options", [{"steps": 10, "step_size": 0.1}, {"steps": None, "step_size": 0.1}, {"steps": 10}])
+def test_options_that_contradict_each_other_are_named(options):
+    method = "rk4" if len([value for value in options.values() if value]) == 2 else "dopri5"
+    with pytest.raises(ValueError, match=r"^steps(, step_size)?: |^step_size: "):
+        Solver(method, **options)
+
+
+@pytest.mark.parametrize("horizon", [0.0, math.nan, math.inf, "a"])
+def test_a_horizon_that_makes_no_sense_is_named(horizon, unchecked):
+    with pytest.raises(ValueError, match=r"^horizon: "):
+        NeuralODE(MLP(2), horizon=horizon)
+
+
+def test_everything_after_the_field_is_named():
+    with pytest.raises(TypeError):
+        AugmentedNeuralODE(MLP(3), 1, Solver(rtol=1e-7))
+    for model in (NeuralODE, DataControlledODE, NCODE):
+        with pytest.raises(TypeError):
+            model(MLP(2, inputs=2), Solver())
+    with pytest.raises(TypeError):
+        Solver("dopri5", 1e-3)
+    with pytest.raises(TypeError):
+        OpenLoop(2, 3, (16,))
 
 
 def test_a_fields_own_assertion_is_not_a_solvers_failure():

@@ -83,10 +83,13 @@ def wild(dim, seed):
 def test_a_flow_keeps_order_winding_number_and_degree(seed):
     tight = Solver(rtol=1e-6, atol=1e-6)
     line = torch.linspace(-2, 2, 101).double().unsqueeze(1)
-    plane, space = NeuralODE(wild(2, seed), tight), NeuralODE(wild(3, seed), tight)
+    plane, space = NeuralODE(wild(2, seed), solver=tight), NeuralODE(wild(3, seed), solver=tight)
     points, faces = icosphere(4)
     with torch.no_grad():
-        assert overtakings(NeuralODE(wild(1, seed), tight).trajectory(line, torch.linspace(0, 1, 11)).x[..., 0]) == 0
+        assert (
+            overtakings(NeuralODE(wild(1, seed), solver=tight).trajectory(line, torch.linspace(0, 1, 11)).x[..., 0])
+            == 0
+        )
         assert image_winding_number(plane, circle, plane(torch.zeros(1, 2).double())[0]) == 1
         assert degree(space(points), faces, space(torch.zeros(1, 3).double())[0]) == 1
 
@@ -97,8 +100,8 @@ def test_one_step_of_euler_breaks_the_order():
         field.layers[1].weight.mul_(10.0)
     line = torch.linspace(-2, 2, 101).double().unsqueeze(1)
     with torch.no_grad():
-        path = NeuralODE(field, Solver("euler", steps=1)).trajectory(line, [0.0, 1.0]).x[..., 0]
-        fine = NeuralODE(field, Solver(rtol=1e-8, atol=1e-8)).trajectory(line, [0.0, 1.0]).x[..., 0]
+        path = NeuralODE(field, solver=Solver("euler", steps=1)).trajectory(line, [0.0, 1.0]).x[..., 0]
+        fine = NeuralODE(field, solver=Solver(rtol=1e-8, atol=1e-8)).trajectory(line, [0.0, 1.0]).x[..., 0]
     assert overtakings(path) > 0
     assert overtakings(fine) == 0
 

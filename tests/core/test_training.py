@@ -13,7 +13,7 @@ from ncode.training import Batches, History, Plateaus, TrainingError, cosine, fi
 def _flow(seed=0):
     torch.manual_seed(seed)
     field = MLP(2, (8,))
-    return NCODE(field, gamma=OpenLoop(2, field.size(), (4,)))
+    return NCODE(field, gamma=OpenLoop(2, field.size(), hidden=(4,)))
 
 
 def _noisy_loss(model, batch):
@@ -145,7 +145,7 @@ def test_early_stop_and_evaluation():
 
 def test_nfe_is_counted_forward_and_backward():
     field = MLP(2, (4,))
-    model = NeuralODE(field, Solver(method="rk4", steps=5, gradients="adjoint"))
+    model = NeuralODE(field, solver=Solver(method="rk4", steps=5, gradients="adjoint"))
     history = _train(model, 2)
     assert history.nfe_forward == [20, 20]
     assert history.nfe_backward == [20, 20]

@@ -88,7 +88,7 @@ def test_one_step_of_euler_may_turn_the_plane_over():
             return x * torch.tensor([-2.0, 0.0])
 
     centre = torch.zeros(1, 2).double()
-    flows = {steps: NeuralODE(Mirror((2,)), Solver("euler", steps=steps)) for steps in (1, 10)}
+    flows = {steps: NeuralODE(Mirror((2,)), solver=Solver("euler", steps=steps)) for steps in (1, 10)}
     # x_1 (1 - 2/K)^K: mirrored in one step, not in ten.
     assert {steps: augmentation.surrounds(flow, 1.0, centre) for steps, flow in flows.items()} == {1: -1, 10: 1}
 

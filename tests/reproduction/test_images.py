@@ -102,8 +102,8 @@ def test_every_sample_gets_its_own_field():
     """A batch's flow is each image's flow under its own kernels."""
     torch.manual_seed(0)
     block = ConvBlock(3, 6, filters=4)
-    gamma = KernelController(block, "*.weight", channels=1, spread=3.0)
-    model = NCODE(block, gamma, steer="*.weight", solver=RK4)
+    gamma = KernelController(block, steer="*.weight", channels=1, spread=3.0)
+    model = NCODE(block, gamma=gamma, steer="*.weight", solver=RK4)
     x = augment(torch.randn(3, 1, 6, 6), 2)
     together = model(x)
     alone = torch.cat([model(image[None]) for image in x])
@@ -116,8 +116,8 @@ def test_training_starts_at_an_ordinary_convolution_plus_a_small_part_of_the_ker
     torch.manual_seed(0)
     block = ConvBlock(11, 14, filters=50)
     before = {name: value.detach().clone() for name, value in block.named_parameters()}
-    gamma = KernelController(block, "*.weight", channels=1, activation=None)
-    model = NCODE(block, gamma, steer="*.weight", solver=RK4)
+    gamma = KernelController(block, steer="*.weight", channels=1, activation=None)
+    model = NCODE(block, gamma=gamma, steer="*.weight", solver=RK4)
     with torch.no_grad():
         # Unit variance in every hidden unit, whatever the image: what the heads' spread is stated for.
         gamma.layers[0].weight.zero_()
@@ -160,7 +160,7 @@ def test_the_wide_node_is_recorded_beside_the_comparisons():
 
 def test_gamma_does_not_read_the_augmentation():
     block = ConvBlock(3, 4, filters=2)
-    gamma = KernelController(block, "mix.weight", channels=1)
+    gamma = KernelController(block, steer="mix.weight", channels=1)
     assert gamma.layers[0].in_features == 16
     x = torch.randn(2, 3, 4, 4)
     changed = torch.cat([x[:, :1], torch.zeros(2, 2, 4, 4)], dim=1)
@@ -171,10 +171,10 @@ def test_gamma_does_not_read_the_augmentation():
 def test_both_readings_of_gamma():
     block = ConvBlock(1, 4, filters=2)
     x = torch.randn(1, 1, 4, 4)
-    linear = KernelController(block, "*.weight", 1, activation=None)
+    linear = KernelController(block, steer="*.weight", channels=1, activation=None)
     zero = linear(torch.zeros(1, 1, 4, 4))
     torch.testing.assert_close(linear(2 * x) - zero, 2 * (linear(x) - zero), rtol=1e-4, atol=1e-5)
-    perceptron = KernelController(block, "*.weight", 1, activation="tanh")
+    perceptron = KernelController(block, steer="*.weight", channels=1, activation="tanh")
     zero = perceptron(torch.zeros(1, 1, 4, 4))
     assert not torch.allclose(perceptron(20 * x) - zero, 20 * (perceptron(x) - zero), rtol=0.1)
 
@@ -196,7 +196,7 @@ def test_the_resnet_is_eulers_steps():
     net = ResNet(2, 5, filters=3, depth=4)
     for block in net.blocks[1:]:
         block.load_state_dict(net.blocks[0].state_dict())
-    flow = NeuralODE(net.blocks[0], Solver("euler", horizon=4.0, steps=4))
+    flow = NeuralODE(net.blocks[0], horizon=4.0, solver=Solver("euler", steps=4))
     x = torch.randn(2, 2, 5, 5)
     torch.testing.assert_close(net(x), flow(x), rtol=1e-4, atol=1e-5)
 
@@ -213,7 +213,7 @@ def test_node_and_resnet_have_anodes_number_of_parameters():
 
 @pytest.mark.parametrize("filters", [1, 7, 50])
 def test_filters_for_inverts_the_count(filters):
-    block = ConvBlock(4, 5, filters, inputs=3)
+    block = ConvBlock(4, 5, filters=filters, inputs=3)
     assert filters_for(sum(p.numel() for p in block.parameters()), 4, inputs=3) == filters
 
 
@@ -223,7 +223,7 @@ def test_kinetic_energy_of_a_constant_velocity():
         for parameter in block.parameters():
             parameter.zero_()
         block.expand.bias.fill_(3.0)
-    flow = NeuralODE(block, Solver("rk4", horizon=2.0, steps=2))
+    flow = NeuralODE(block, horizon=2.0, solver=Solver("rk4", steps=2))
     out = path_cost(flow, torch.zeros(2, 1, 3, 3), running=kinetic)
     # x' = 3 over [0, 2] in 9 dimensions: x(T) = 6, ∫ 81 dt = 162.
     torch.testing.assert_close(out.x[-1], torch.full((2, 1, 3, 3), 6.0))
@@ -235,8 +235,8 @@ def test_kinetic_energy_of_a_constant_velocity():
 def test_kinetic_energy_reaches_the_controller(gradients):
     torch.manual_seed(0)
     block = ConvBlock(2, 4, filters=3)
-    gamma = KernelController(block, "*.weight", channels=1)
-    flow = NCODE(block, gamma, steer="*.weight", solver=Solver("rk4", steps=20, gradients=gradients))
+    gamma = KernelController(block, steer="*.weight", channels=1)
+    flow = NCODE(block, gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=20, gradients=gradients))
     x = augment(torch.randn(3, 1, 4, 4), 1)
     out = path_cost(flow, x, running=kinetic)
     torch.testing.assert_close(out.x[-1], flow(x))
@@ -301,7 +301,7 @@ def test_the_jacobians_cost_is_exact_for_a_linear_block():
             parameter.mul_(0.1)
         block.reduce.bias.fill_(10.0)
         block.mix.bias.fill_(10.0)
-    flow, x = NeuralODE(block, RK4), torch.randn(1, 2, 3, 3)
+    flow, x = NeuralODE(block, solver=RK4), torch.randn(1, 2, 3, 3)
     full = torch.autograd.functional.jacobian(lambda y: block(torch.tensor(0.0), y, {}), x).reshape(18, 18)
     rows = torch.eye(18).reshape(18, 2, 3, 3)
     # A linear field's Jacobian is the same along the path, so over [0, 1] the cost of eᵢ is row i's squared norm.

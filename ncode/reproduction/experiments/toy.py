@@ -16,7 +16,14 @@ FLOWS = ("node", "anode", "data", "open", "closed")
 
 
 def build(
-    model: str, dim: int, hidden: Sequence[int], control_hidden: Sequence[int], solver: Solver, steer: str = "*"
+    model: str,
+    dim: int,
+    hidden: Sequence[int],
+    control_hidden: Sequence[int],
+    solver: Solver,
+    *,
+    steer: str = "*",
+    horizon: float = 1.0,
 ) -> Flow:
     """One of :data:`FLOWS` in ``dim`` dimensions, on the same kind of field.
 
@@ -27,23 +34,25 @@ def build(
         control_hidden: widths of the controller's.
         solver: for all alike.
         steer: which of the field's parameters N-CODE controls.
+        horizon: T, where the flow ends.
 
     Raises:
         ValueError: when ``model`` is none of them.
     """
+    how = {"horizon": horizon, "solver": solver}
     if model == "node":
-        return NeuralODE(MLP(dim, hidden), solver)
+        return NeuralODE(MLP(dim, hidden), **how)
     if model == "anode":
-        return AugmentedNeuralODE(MLP(dim + 1, hidden), augment=1, solver=solver)
+        return AugmentedNeuralODE(MLP(dim + 1, hidden), augment=1, **how)
     if model == "data":
-        return DataControlledODE(MLP(dim, hidden, inputs=dim), solver)
+        return DataControlledODE(MLP(dim, hidden, inputs=dim), **how)
     field = MLP(dim, hidden)
     if model == "open":
-        gamma = OpenLoop(dim, field.size(steer), control_hidden)
-        return NCODE(field, gamma=gamma, steer=steer, solver=solver)
+        gamma = OpenLoop(dim, field.size(steer), hidden=control_hidden)
+        return NCODE(field, gamma=gamma, steer=steer, **how)
     if model == "closed":
-        g = ClosedLoop(dim, field.size(steer), control_hidden)
-        return NCODE(field, g=g, steer=steer, solver=solver)
+        g = ClosedLoop(dim, field.size(steer), hidden=control_hidden)
+        return NCODE(field, g=g, steer=steer, **how)
     raise ValueError(f"model: {model!r} is not one of {', '.join(FLOWS)}")
 
 
@@ -58,11 +67,11 @@ def paths(flow: Flow, x: Tensor, tolerance: float = 1e-10) -> dict[str, float]:
         ``path_length``, the mean length of their paths; ``detour``, its ratio to the mean distance between the paths'
         ends; ``solver_error``, the worst point's.
     """
-    path = flow.trajectory(x, torch.linspace(0, flow.solver.horizon, 51)).x
+    path = flow.trajectory(x, torch.linspace(0, flow.horizon, 51)).x
     length = path.diff(dim=0).norm(dim=2).sum(0).mean()
     distance = (path[-1] - path[0]).norm(dim=1).mean()
     return {
         "path_length": length.item(),
         "detour": (length / distance).item(),
-        "solver_error": flow.solver_error(x, tolerance).max().item(),
+        "solver_error": flow.solver_error(x, tolerance=tolerance).max().item(),
     }

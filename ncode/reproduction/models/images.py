@@ -30,7 +30,7 @@ class ResNet(nn.Module):
 
     def __init__(self, channels: int, size: int, filters: int, depth: int):
         super().__init__()
-        self.blocks = nn.ModuleList(ConvBlock(channels, size, filters) for _ in range(depth))
+        self.blocks = nn.ModuleList(ConvBlock(channels, size, filters=filters) for _ in range(depth))
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
         for layer, block in enumerate(self.blocks):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ncode.solvers import hebbian
 from ncode.solvers.dispatch import solve
-from ncode.solvers.options import Solver
+from ncode.solvers.options import FIXED, Solver
 
 Stimuli = Float[Tensor, "presentations batch n"]
 
@@ -134,7 +134,7 @@ class HebbianNCODE(nn.Module):
         super().__init__()
         n = task.bits
         self.task, self.leak, self.clamp = task, leak, clamp
-        self.solver = Solver(method, rtol=tolerance, atol=tolerance, horizon=task.duration, steps=steps)
+        self.solver = Solver(method, rtol=tolerance, atol=tolerance, steps=steps if method in FIXED else None)
         self.direct = direct or method not in hebbian.TABLEAUS
         self.mu = nn.Parameter(spread * torch.randn(n, n), requires_grad=learn_mu)
         self.theta0 = nn.Parameter(torch.zeros(n, n), requires_grad=learn_theta0)

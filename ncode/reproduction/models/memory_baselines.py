@@ -43,14 +43,15 @@ class ODERNNMemory(nn.Module):
     def __init__(self, task: Task, hidden: int, solver: Solver | None = None):
         super().__init__()
         self.cell = nn.GRUCell(task.bits, hidden)
+        self.duration = task.duration
         self.field = MLP(hidden, (hidden,))
         self.readout = nn.Linear(hidden, task.bits)
-        self.solver = solver or Solver("rk4", horizon=task.duration, steps=1)
+        self.solver = solver or Solver("rk4", steps=1)
 
     def forward(self, stimuli: Stimuli) -> Float[Tensor, "batch n"]:
         h = stimuli.new_zeros(stimuli.shape[1], self.cell.hidden_size)
         for stimulus in stimuli:
-            h = _flow(self.field, self.cell(stimulus, h), {}, self.solver)
+            h = _flow(self.field, self.cell(stimulus, h), {}, self.duration, self.solver)
         return self.readout(h)
 
 
@@ -68,13 +69,14 @@ class DataControlledMemory(nn.Module):
 
     def __init__(self, task: Task, hidden: int, solver: Solver | None = None):
         super().__init__()
+        self.duration = task.duration
         self.field = MLP(task.bits, (hidden,), inputs=task.bits)
-        self.solver = solver or Solver("rk4", horizon=task.duration, steps=1)
+        self.solver = solver or Solver("rk4", steps=1)
 
     def forward(self, stimuli: Stimuli) -> Float[Tensor, "batch n"]:
         x = torch.zeros_like(stimuli[0])
         for stimulus in stimuli:
-            x = _flow(self.field, x, {"u": stimulus}, self.solver)
+            x = _flow(self.field, x, {"u": stimulus}, self.duration, self.solver)
         return x
 
 
@@ -103,7 +105,7 @@ def _size(kind: str, task: Task, hidden: int) -> int:
         return parameters(BASELINES[kind](task, hidden))
 
 
-def _flow(field: Field, x: Tensor, theta: dict[str, Tensor], solver: Solver) -> Tensor:
-    t = x.new_tensor([0.0, solver.horizon])
+def _flow(field: Field, x: Tensor, theta: dict[str, Tensor], duration: float, solver: Solver) -> Tensor:
+    t = x.new_tensor([0.0, duration])
     (path,), _ = solve(lambda t, z: (field(t, z[0], theta),), (x,), t, solver)
     return path[-1]

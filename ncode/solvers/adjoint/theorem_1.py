@@ -138,7 +138,8 @@ class _Adjoint(torch.autograd.Function):
             if i == 0 or any(part.any() for part in gradient):
                 nodes.append(Node(ctx.t[i], tuple(part[i] for part in path), gradient))
         nodes.sort(key=lambda node: float(node.t), reverse=bool(ctx.t[-1] > ctx.t[0]))
-        solve = Backward(ctx.f, ctx.solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
+        solver = ctx.solver.for_stretches(float(ctx.t[-1] - ctx.t[0]))
+        solve = Backward(ctx.f, solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
         _must_be_the_same(ctx.f, ctx.t[0], tuple(part[0] for part in path), ctx.velocity)
         adjoint, quadratures = solve(nodes)
         if solve.evaluated and not ctx.reached <= solve.reached:

@@ -69,7 +69,7 @@ class GammaAlone(nn.Module):
 
     def __init__(self, hidden: tuple[int, ...], features: int):
         super().__init__()
-        self.gamma = OpenLoop(2, features, hidden, spread=1.0)
+        self.gamma = OpenLoop(2, features, hidden=hidden, spread=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gamma(x)
@@ -80,8 +80,10 @@ def build(config: Config) -> nn.Sequential:
     torch.manual_seed(config.seed)
     if config.model == "gamma":
         return nn.Sequential(GammaAlone(config.control_hidden, 2), nn.Linear(2, 1))
-    solver = Solver(rtol=config.tolerance, atol=config.tolerance, horizon=config.horizon)
-    flow = toy.build(config.model, 2, config.hidden, config.control_hidden, solver, config.steer)
+    solver = Solver(rtol=config.tolerance, atol=config.tolerance)
+    flow = toy.build(
+        config.model, 2, config.hidden, config.control_hidden, solver, steer=config.steer, horizon=config.horizon
+    )
     if config.model == "anode":
         # Its readout sees the added dimension, as in its paper: that is where it lifts the disk to.
         flow.project = False

@@ -93,7 +93,7 @@ def topology_kept(dim: int, fields: int, radius: float = 1.0) -> Kept:
     centre = torch.zeros(1, dim, dtype=torch.float64)
 
     def kept(seed: int, solver: Solver) -> int:
-        flow = NeuralODE(wild_field(dim, seed), solver)
+        flow = NeuralODE(wild_field(dim, seed), solver=solver)
         if dim == 1:
             # Between its steps a coarse method has no path worth looking at.
             t = torch.linspace(0, 1, 21) if solver.adaptive else torch.tensor([0.0, 1.0])

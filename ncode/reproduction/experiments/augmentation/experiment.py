@@ -110,9 +110,9 @@ def build(config: Config) -> Regressor:
     tolerance = config.tolerance
     solver = Solver(rtol=tolerance, atol=tolerance, norm=config.norm, max_nfe=config.max_nfe)
     if config.augment:
-        flow: Flow = AugmentedNeuralODE(field, config.augment, project=False, solver=solver)
+        flow: Flow = AugmentedNeuralODE(field, augment=config.augment, project=False, solver=solver)
     else:
-        flow = NeuralODE(field, solver)
+        flow = NeuralODE(field, solver=solver)
     return Regressor(flow, dim, readout=config.task != "flip")
 
 
@@ -129,7 +129,7 @@ def width(config: Config) -> int:
 
 def _field(config: Config, dim: int, hidden: int) -> MLP:
     kind = TimedMLP if config.timed else MLP
-    return kind(dim, (hidden, hidden), "relu")
+    return kind(dim, (hidden, hidden), activation="relu")
 
 
 def sample(config: Config, seed: int, factor: int = 1) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ from ncode.reproduction import profiles
 from ncode.reproduction.data import datasets
 from ncode.reproduction.models.images import ResNet, augment, filters_for
 from ncode.reproduction.runs.store import Result, fingerprint
-from ncode.solvers.options import Solver
+from ncode.solvers.options import FIXED, Solver
 from ncode.training import Batches, cosine, fit
 
 FLOWS = ("node", "anode", "data", "open", "mix")
@@ -165,28 +165,41 @@ def build(config: Config, classes: int = 10) -> Classifier:
     """
     channels, size = (1 if config.dataset in ("digits", "mnist") else 3), config.size
     state = channels + config.augment
-    solver = Solver(config.method, config.tolerance, config.tolerance, horizon=config.horizon, steps=config.steps)
+    fixed = {"steps": config.steps} if config.method in FIXED else {}
+    how = {
+        "horizon": config.horizon,
+        "solver": Solver(config.method, rtol=config.tolerance, atol=config.tolerance, **fixed),
+    }
     pixels = size * size
-    parameters = sum(p.numel() for p in ConvBlock(state, size, config.filters).parameters())
+    parameters = sum(p.numel() for p in ConvBlock(state, size, filters=config.filters).parameters())
     torch.manual_seed(config.seed)
     classifier = functools.partial(Classifier, classes=classes)
     if config.model in ("node", WIDE):
         larger = classes * config.augment * pixels if config.model == WIDE else 0
-        block = ConvBlock(channels, size, filters_for(parameters + larger, channels))
-        return classifier(NeuralODE(block, solver), channels * pixels)
+        block = ConvBlock(channels, size, filters=filters_for(parameters + larger, channels))
+        return classifier(NeuralODE(block, **how), channels * pixels)
     if config.model == "anode":
-        block = ConvBlock(state, size, config.filters)
-        return classifier(AugmentedNeuralODE(block, config.augment, project=False, solver=solver), state * pixels)
+        block = ConvBlock(state, size, filters=config.filters)
+        return classifier(AugmentedNeuralODE(block, augment=config.augment, project=False, **how), state * pixels)
     if config.model == "data":
-        block = ConvBlock(state, size, config.filters, inputs=channels)
-        flow = NCODE(block, ImageControl(channels), steer="u", solver=solver)
+        block = ConvBlock(state, size, filters=config.filters, inputs=channels)
+        flow = NCODE(block, gamma=ImageControl(channels), steer="u", **how)
         return classifier(flow, state * pixels, config.augment)
     if config.model in ("open", "mix"):
-        block, steer = ConvBlock(state, size, config.filters), "*.weight" if config.model == "open" else "mix.weight"
-        gamma = KernelController(
-            block, steer, channels, config.hidden, config.activation or None, config.spread, config.dropout
+        block, steer = (
+            ConvBlock(state, size, filters=config.filters),
+            "*.weight" if config.model == "open" else "mix.weight",
         )
-        return classifier(NCODE(block, gamma, steer=steer, solver=solver), state * pixels, config.augment)
+        gamma = KernelController(
+            block,
+            steer=steer,
+            channels=channels,
+            hidden=config.hidden,
+            activation=config.activation or None,
+            spread=config.spread,
+            dropout=config.dropout,
+        )
+        return classifier(NCODE(block, gamma=gamma, steer=steer, **how), state * pixels, config.augment)
     if config.model == "gamma":
         return classifier(HiddenUnits(channels * pixels, config.hidden, config.activation), config.hidden)
     if config.model == "resnet":
@@ -375,7 +388,7 @@ def _adaptive(model: Classifier, x: Tensor) -> dict[str, float]:
     if not isinstance(model.body, Flow):
         return {}
     flow = model.body
-    solver, flow.solver = flow.solver, Solver("dopri5", 1e-3, 1e-3, horizon=flow.solver.horizon)
+    solver, flow.solver = flow.solver, Solver("dopri5", rtol=1e-3, atol=1e-3)
     try:
         flow(model.start(x))
         return {"nfe_adaptive": float(flow.nfe.forward)}

@@ -50,8 +50,8 @@ class Config:
 def build(config: Config) -> Flow:
     """The model, initialised by the configuration's seed."""
     torch.manual_seed(config.seed)
-    solver = Solver(rtol=config.tolerance, atol=config.tolerance, horizon=config.horizon)
-    return toy.build(config.model, 1, config.hidden, config.control_hidden, solver)
+    solver = Solver(rtol=config.tolerance, atol=config.tolerance)
+    return toy.build(config.model, 1, config.hidden, config.control_hidden, solver, horizon=config.horizon)
 
 
 def grid(points: int = 201) -> Tensor:

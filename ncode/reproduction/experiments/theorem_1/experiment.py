@@ -54,14 +54,14 @@ class Setting:
             torch.manual_seed(seed)
             field = MLP(2, [width])
             m = field.size("layers.1.*")
-            gamma, g = OpenLoop(2, m, [5], spread=1.0), ClosedLoop(2, m, [5], spread=0.5)
+            gamma, g = OpenLoop(2, m, hidden=[5], spread=1.0), ClosedLoop(2, m, hidden=[5], spread=0.5)
             model = NCODE(field, gamma=gamma, g=g, steer="layers.1.*").double()
             return cls(model, Weighted(), torch.randn(batch, 2, dtype=torch.float64))
 
-    def gradient(self, solver: Solver) -> dict[str, list[Tensor]]:
+    def gradient(self, horizon: float, solver: Solver) -> dict[str, list[Tensor]]:
         """dl/d· for f, γ, g, ℓ and x(0), with l = ∫ℓ dt + φ(x(T)) summed over the samples."""
         x0 = self.x0.clone().requires_grad_()
-        self.model.solver = solver
+        self.model.horizon, self.model.solver = horizon, solver
         out = path_cost(self.model, x0, running=self.cost, terminal=lambda x, theta: x.sin().sum(1))
         groups = {
             "f": list(self.model.field.parameters()),
@@ -73,11 +73,11 @@ class Setting:
         found = iter(torch.autograd.grad(out.cost.sum(), [leaf for leaves in groups.values() for leaf in leaves]))
         return {name: [next(found) for _ in leaves] for name, leaves in groups.items()}
 
-    def chained(self, solver: Solver) -> list[Tensor]:
+    def chained(self, horizon: float, solver: Solver) -> list[Tensor]:
         """dl/d· for γ by Remark 1: ∂l/∂θ(0), from a solve that starts at θ(0) and knows no γ, times ∂γ/∂·."""
         start = self.model.gamma(self.x0)
         theta0, known = start.detach().requires_grad_(), self.model.gamma
-        self.model.solver, self.model.gamma = solver, None
+        self.model.horizon, self.model.solver, self.model.gamma = horizon, solver, None
         self.model.initial_control = lambda x0: theta0
         out = path_cost(self.model, self.x0, running=self.cost, terminal=lambda x, theta: x.sin().sum(1))
         (boundary,) = torch.autograd.grad(out.cost.sum(), theta0)
@@ -99,15 +99,15 @@ def run(config: Config, checkpoint: Path) -> Result:
     """Relative errors, as ``way@tolerance`` over all parameters and ``group:tolerance`` for the checkpointed way."""
     setting, metrics = Setting.build(config.seed), {}
     # Another method than the one that is tested, and gradients by another way.
-    exact = setting.gradient(Solver("dopri8", 1e-13, 1e-13, config.horizon, max_nfe=10**6))
+    exact = setting.gradient(config.horizon, Solver("dopri8", rtol=1e-13, atol=1e-13, max_nfe=10**6))
     for tolerance in config.tolerances:
         for way, options in WAYS.items():
-            solver = Solver("dopri5", tolerance, tolerance, config.horizon, max_nfe=10**6, **options)
-            found = _quietly(setting.gradient, solver)
+            solver = Solver("dopri5", rtol=tolerance, atol=tolerance, max_nfe=10**6, **options)
+            found = _quietly(setting.gradient, config.horizon, solver)
             metrics[f"{way}@{tolerance:g}"] = distance(_flat(found), _flat(exact))
             if way == "checkpointed":
                 metrics |= {f"{k}:{tolerance:g}": distance(found[k], exact[k]) for k in exact}
-                metrics[f"chain:{tolerance:g}"] = distance(setting.chained(solver), exact["γ"])
+                metrics[f"chain:{tolerance:g}"] = distance(setting.chained(config.horizon, solver), exact["γ"])
     return Result(metrics)
 
 
@@ -157,9 +157,9 @@ class Contractive(Field):
         return x @ self.weight.T + torch.tanh(x) - self.rate * x
 
 
-def contractive(rate: float, solver: Solver) -> tuple[list[Tensor], NFE, bool]:
+def contractive(rate: float, horizon: float, solver: Solver) -> tuple[list[Tensor], NFE, bool]:
     """The gradient of ∫‖x‖²dt with respect to W, the evaluations, and whether the library gave a warning."""
-    model = NeuralODE(Contractive(rate), solver)
+    model = NeuralODE(Contractive(rate), horizon=horizon, solver=solver)
     x0 = torch.tensor([[1.0, -0.5], [0.2, 0.9]], dtype=torch.float64)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -170,8 +170,8 @@ def contractive(rate: float, solver: Solver) -> tuple[list[Tensor], NFE, bool]:
 
 def saved_bytes(gradients: str, horizon: float, tolerance: float = 1e-6) -> tuple[int, int]:
     """What autograd keeps for the backward pass of a contractive path's cost, in bytes, and the forward NFE."""
-    solver = Solver("dopri5", tolerance, tolerance, horizon, gradients=gradients, max_nfe=10**6)
-    model, kept = NeuralODE(Contractive(1.0), solver), {}
+    solver = Solver("dopri5", rtol=tolerance, atol=tolerance, gradients=gradients, max_nfe=10**6)
+    model, kept = NeuralODE(Contractive(1.0), horizon=horizon, solver=solver), {}
     x0 = torch.tensor([[1.0, -0.5], [0.2, 0.9]], dtype=torch.float64)
 
     def pack(tensor: Tensor) -> Tensor:

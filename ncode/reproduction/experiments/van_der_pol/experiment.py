@@ -85,7 +85,7 @@ def build(config: Config) -> Flow:
     torch.manual_seed(config.seed)
     if config.model == "ncode":
         return oscillator(torch.logspace(np.log10(0.3), np.log10(5.0), config.starts), config.tolerance)
-    return NeuralODE(MLP(1, config.hidden), Solver(rtol=config.tolerance, atol=config.tolerance))
+    return NeuralODE(MLP(1, config.hidden), solver=Solver(rtol=config.tolerance, atol=config.tolerance))
 
 
 def path(mu: float, t: Tensor) -> Tensor:
