@@ -1,6 +1,10 @@
 # `make book` builds the book, `make test` runs the tests; each makes its own environment first. `make help` lists the rest.
 
+# Refused here, before anything is made, and before a shell sees it.
 PROFILE ?= cpu
+ifneq ($(words $(PROFILE)) $(filter smoke cpu paper,$(PROFILE)),1 $(strip $(PROFILE)))
+$(error PROFILE is '$(PROFILE)' but must be one of smoke, cpu and paper)
+endif
 CORES ?= all
 BIN := .venv/bin
 
@@ -13,7 +17,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 # One GPU runs one notebook at a time; without one, notebooks run side by side on all cores.
-GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo --resources gpu=1)
+GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo --gpus 1)
 
 .PHONY: help environment book test sync lint constraints clean distclean
 .DELETE_ON_ERROR:
@@ -33,12 +37,7 @@ $(ENVIRONMENT): | pyproject.toml constraints.txt
 	@touch $@
 
 book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line is the path of its first page
-	@rm -rf _build/$(PROFILE)/failed; mkdir -p _build/$(PROFILE); touch _build/started
-	@$(BIN)/snakemake --cores $(CORES) $(GPU) --config profile=$(PROFILE) \
-		--keep-going --rerun-incomplete --nocolor 2> _build/$(PROFILE)/snakemake.log \
-		|| { $(BIN)/python -m ncode.reproduction.publishing.failures $(PROFILE); exit 1; }
-	@test _build/$(PROFILE)/published -nt _build/started || echo "Nothing has changed since this book was built."
-	@echo $(CURDIR)/_build/$(PROFILE)/html/index.html
+	@$(BIN)/python -m ncode.reproduction.publishing.build $(PROFILE) --cores $(CORES) $(GPU)
 
 test: $(ENVIRONMENT) ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow and not browser"

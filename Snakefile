@@ -8,13 +8,18 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from ncode.reproduction.publishing import inputs
+from ncode.reproduction.publishing.sync import repository_url
+from ncode.reproduction.runs.sources import Sources
+
 PROFILE = config.get("profile", "cpu")
 BUILD = f"_build/{PROFILE}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.py"))
-LIBRARY = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
+SOURCES = Sources(Path.cwd())
 # Notebooks that evaluate another's runs come after it: side by side, both would train the same models.
 AFTER = dict.fromkeys(["12_image_generation", "13_latent_clustering", "14_latent_interpolation"], "11_autoencoding")
-# What notebooks show of longer runs.
+# The book shows the library's docstrings, the claims' texts and what recordings say of themselves.
+SHOWN = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
 RECORDED = sorted(str(path) for path in Path("results").glob("*.*"))
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
 
@@ -26,6 +31,11 @@ if not Path(BUILD, "html", "index.html").exists():
 def versions(*packages):
     """The installed versions, as a parameter: another version of what makes the numbers executes again."""
     return [f"{name} {metadata.version(name)}" for name in packages]
+
+
+def depends(kind):
+    """One kind of what a notebook depends on, as a parameter: an edit executes the notebooks that it can change."""
+    return lambda wildcards: inputs.fingerprints(SOURCES, wildcards.name, wildcards.profile)[kind]
 
 
 localrules: book
@@ -44,20 +54,25 @@ def before(wildcards):
 
 rule notebook:
     input:
-        before,
+        # Only its being there counts: that it is executed again changes nothing for those after it.
+        ancient(before),
         notebook="notebooks/{name}.py",
-        execution="book/execute.py",
-        library=LIBRARY,
-        recorded=RECORDED,
     output:
         "_build/{profile}/executed/{name}.ipynb"
     params:
         versions=versions("torch", "torchdiffeq", "numpy", "scikit-learn", "matplotlib"),
+        code=depends("code"),
+        data=depends("data"),
+        recordings=depends("recordings"),
+        settings=depends("settings"),
+        claims=depends("claims"),
+        execution=depends("execution"),
     # Binds only where Snakemake is told how many GPUs there are (the Makefile does).
     resources:
         gpu=1
     shell:
-        "{sys.executable} -m ncode.reproduction.publishing.execute {input.notebook} {output} --profile {wildcards.profile}"
+        "{sys.executable:q} -m ncode.reproduction.publishing.execute {input.notebook:q} {output:q}"
+        " --profile {wildcards.profile:q}"
 
 
 # The pages are not an output: Snakemake deletes a job's outputs before it runs the job, and the book that is
@@ -66,12 +81,13 @@ rule publish:
     input:
         notebooks=expand("_build/{{profile}}/executed/{name}.ipynb", name=NOTEBOOKS),
         pages=PAGES,
-        library=LIBRARY,
+        library=SHOWN,
         recorded=RECORDED,
         settings=["_config.yml", "pyproject.toml"],
     output:
         touch("_build/{profile}/published")
     params:
         versions=versions("jupyter-book", "myst-nb", "sphinx-book-theme"),
+        repository=repository_url(Path.cwd()),
     shell:
-        "{sys.executable} -m ncode.reproduction.publishing.publish {wildcards.profile} {input.notebooks}"
+        "{sys.executable:q} -m ncode.reproduction.publishing.publish {wildcards.profile:q} {input.notebooks:q}"

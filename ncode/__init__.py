@@ -14,6 +14,8 @@ from ncode.solvers.dispatch import solve
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
 
+__version__ = "0.1.0"
+
 __all__ = [
     "MLP",
     "NCODE",

@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Concentric annuli

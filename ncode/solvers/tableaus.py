@@ -21,7 +21,7 @@ class Tableau:
     """One explicit Runge-Kutta method.
 
     Attributes:
-        name: what :class:`~ncode.Solver` calls it.
+        name: what :class:`ncode.solvers.options.Solver` calls it.
         order: p, y's order: a step's error is O(h^(p+1)).
         c: every stage's node; the first is 0.
         a: every stage's weights of the stages before it.

@@ -225,7 +225,8 @@ def test_publishing_replaces_in_one_step_and_removes_what_was_there(tmp_path):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    root = tmp_path_factory.mktemp("repository")
+    # People keep their work in folders with such names.
+    root = tmp_path_factory.mktemp("a b é")
     for name in ("Makefile", "Snakefile", "_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
     for name in ("book", "ncode"):

@@ -12,6 +12,8 @@ import nbformat
 import pytest
 import yaml
 
+import ncode
+from ncode.reproduction import extras
 from ncode.reproduction.publishing import constraints, sync
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +33,51 @@ BY_CHOICE = ("features", "fid")
 
 
 def names(requirements) -> set[str]:
-    return {re.split(r"[\[<>=!~ ;]", entry)[0].lower().replace("_", "-") for entry in requirements}
+    asked = {re.split(r"[\[<>=!~ ;]", entry)[0].lower().replace("_", "-") for entry in requirements}
+    return asked - {extras.DISTRIBUTION}
+
+
+def test_the_library_itself_needs_three_packages():
+    assert names(PYPROJECT["project"]["dependencies"]) == {"torch", "torchdiffeq", "jaxtyping"}
+
+
+def test_what_is_asked_for_by_module_comes_with_the_extra():
+    brings = names(PYPROJECT["project"]["optional-dependencies"]["reproduction"])
+    called = {"PIL": "pillow", "sklearn": "scikit-learn"}
+    assert {called.get(module, module) for module in extras.REPRODUCTION} <= brings
+
+
+def test_a_missing_package_names_its_extra():
+    with pytest.raises(ImportError, match=r'nowhere_to_be_found: not installed; pip install "ncode-ode\[book\] @ git'):
+        extras.need("book", "json", "nowhere_to_be_found")
+
+
+def test_the_distributions_name_is_one():
+    assert PYPROJECT["project"]["name"] == extras.DISTRIBUTION
+
+
+def test_nobody_is_told_to_install_the_strangers_package():
+    """`ncode` on the public index is an unrelated package; whatever installs ours from there doesn't find it either."""
+    wrong = re.compile(
+        r"""(?:pip|uv|pipx)3? install[^\n`]*?["' ]ncode(?:[\["' ]|$)|["'`]ncode\[(?!\d)|ncode-ode(\[\w+\])?["'`]$"""
+    )
+    texts = {".py", ".md", ".yml", ".toml", ".cff", ".ipynb", ".txt", ""}
+    files = [
+        path for path in tracked() if path.suffix in texts and path != Path(__file__) and "mathjax" not in path.parts
+    ]
+    found = [
+        (path.name, line)
+        for path in files
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if wrong.search(line) and "install" in line
+    ]
+    assert found == []
+
+
+def test_every_package_is_listed_for_the_wheel():
+    """Only a package that is listed travels with the wheel, which is all that Colab has."""
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "ncode").rglob("__init__.py")}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found | {"ncode.reproduction.recorded"}
 
 
 def test_conda_installs_the_package_and_lists_nothing_twice():
@@ -39,7 +85,7 @@ def test_conda_installs_the_package_and_lists_nothing_twice():
     by_pip = next(entry["pip"] for entry in environment if isinstance(entry, dict))
     by_conda = [entry for entry in environment if isinstance(entry, str)]
     assert by_pip == ["--constraint constraints.txt", "--editable .[book,test]"]
-    assert {"book", "test", *BY_CHOICE} == set(PYPROJECT["project"]["optional-dependencies"])
+    assert {"reproduction", "book", "test", *BY_CHOICE} == set(PYPROJECT["project"]["optional-dependencies"])
     listed = names(PYPROJECT["project"]["dependencies"]).union(
         *map(names, PYPROJECT["project"]["optional-dependencies"].values())
     )
@@ -51,7 +97,9 @@ def test_conda_installs_the_package_and_lists_nothing_twice():
 def test_everything_that_we_ask_for_is_pinned():
     pinned = names(line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#"))
     extras = PYPROJECT["project"]["optional-dependencies"]
-    asked = names(PYPROJECT["project"]["dependencies"]).union(*(names(extras[name]) for name in ("book", "test")))
+    asked = names(PYPROJECT["project"]["dependencies"]).union(
+        *(names(extras[name]) for name in ("reproduction", "book", "features", "test"))
+    )
     assert asked - pinned == set()
 
 
@@ -65,21 +113,49 @@ def test_derived_files_are_in_step():
 
 
 def test_a_new_address_reaches_every_place(tmp_path):
-    files = ["pyproject.toml", "README.md", "CITATION.cff"]
-    for name in files:
+    for name in ("pyproject.toml", "README.md", "CITATION.cff", "ncode/reproduction/extras.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    old, new = sync.repository_url(), "https://github.com/somebody-else/renamed"
+    old, new = sync.declared_url(), "https://github.com/somebody-else/renamed"
     settings = tmp_path / "pyproject.toml"
     settings.write_text(settings.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     texts = sync.derived(tmp_path)
-    assert {path.name for path in texts} >= {"README.md", "CITATION.cff"}
+    assert {path.name for path in texts} >= {"README.md", "CITATION.cff", "extras.py"}
     owner = old.removeprefix("https://github.com/")
     assert [path.name for path, text in texts.items() if owner in text] == []
 
 
+ADDRESSES = {
+    "https://github.com/somebody/fork.git": "https://github.com/somebody/fork",
+    "git@github.com:somebody/fork.git": "https://github.com/somebody/fork",
+    "ssh://git@gitlab.example.org:22/somebody/fork": "https://gitlab.example.org/somebody/fork",
+    "https://name:secret@github.com/somebody/fork": "https://github.com/somebody/fork",
+    "/srv/git/ncode": None,
+    "../ncode": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("remote", ADDRESSES)
+def test_a_remote_is_where_a_browser_finds_it(remote):
+    assert sync.web_address(remote) == ADDRESSES[remote]
+
+
+def test_a_forks_book_opens_the_fork(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert sync.repository_url(tmp_path, {}) == sync.declared_url(), "neither workflow nor remote"
+    for command in (["init", "-q"], ["remote", "add", "origin", "git@github.com:somebody/fork.git"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    assert sync.repository_url(tmp_path, {}) == "https://github.com/somebody/fork"
+    workflow = {"GITHUB_REPOSITORY": "another/fork", "GITHUB_SERVER_URL": "https://github.com"}
+    assert sync.repository_url(tmp_path, workflow) == "https://github.com/another/fork"
+    sync.take_own_address(tmp_path)
+    assert sync.declared_url(tmp_path) == sync.repository_url(tmp_path)
+
+
 def test_the_address_is_the_same_everywhere():
-    ours = sync.repository_url().removeprefix("https://github.com/")
+    ours = sync.declared_url().removeprefix("https://github.com/")
     found = set()
     for path in tracked():
         if path.suffix in {".py", ".md", ".yml", ".toml", ".cff", ".ipynb"} and path.parent.name != "tests":
@@ -89,7 +165,7 @@ def test_the_address_is_the_same_everywhere():
 
 def test_the_citation_names_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert str(citation["version"]) == PYPROJECT["project"]["version"]
+    assert str(citation["version"]) == ncode.__version__
 
 
 def test_continuous_integration_runs_the_readme():
@@ -151,11 +227,11 @@ class TestNotebook:
         nbformat.validate(notebook)
         assert [cell.id for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")] == []
 
-    def test_installs_the_package_on_colab(self, path):
+    def test_begins_with_the_cell_that_installs_on_colab(self, path):
         first = next(cell for cell in jupytext.read(path).cells if cell.cell_type == "code")
         assert first.metadata["tags"] == ["remove-cell"]
-        assert 'find_spec("ncode") is None' in first.source
-        assert f"git+{sync.repository_url()}" in first.source
+        expected = sync.FIRST_CELL.format(distribution=extras.DISTRIBUTION, url=sync.declared_url())
+        assert first.source == expected.strip()
 
     def test_runs_the_cpu_profile_unless_told(self, path):
         tagged = [cell for cell in jupytext.read(path).cells if "parameters" in cell.metadata.get("tags", [])]

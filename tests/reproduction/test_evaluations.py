@@ -1,6 +1,7 @@
 """Evaluations of finished autoencoders: what they find, what they give, and that limits come out as they must."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -142,10 +143,11 @@ def test_a_variational_autoencoder_samples_from_its_prior():
 
 @pytest.mark.parametrize("model", ["pixels", "pca", "ncode"])
 def test_clustering_gives_an_accuracy_for_every_method(model):
-    config = clustering.Config(model, 0, **SMALL, points=400, starts=1, iterations=250)
+    config = clustering.Config(model, 0, **SMALL, points=400, starts=3, iterations=250)
     result = clustering.train(config)
     own = {"pixels": "spectral"}.get(model, "mixture")
-    assert set(result.metrics) == {"samples", "kmeans", "tsne_mixture", own}
+    named = {name for name in result.metrics if not name.endswith(("_mean", "_spread", "_by_labels", "_correlation"))}
+    assert named == {"samples", "kmeans", "tsne_mixture", own}
     assert all(0.15 < result.metrics[name] <= 1 for name in ("kmeans", "tsne_mixture", own))  # Chance is 0.1.
     assert result.arrays["tsne"].shape == (400, 2)
 
@@ -215,7 +217,9 @@ def test_control_and_state_lines_share_their_ends(lines):
 @pytest.mark.parametrize("task", [generation, clustering, interpolation, orbits])
 def test_recordings_evaluate_whole_seeds_first(task):
     for configs in (make() for make in task.recorded().values()):
-        assert configs == sorted(configs, key=lambda config: config.seed)
+        # What a plan asks first comes first; within that and behind it, seed by seed.
+        seeds = [config.seed for config in configs]
+        assert sum(a > b for a, b in itertools.pairwise(seeds)) <= 1
         assert {config.model for config in configs} <= set(task.MODELS)
         found = {latents.autoencoder_config(config) for config in configs if config.model in autoencoding.MODELS}
         every = [config for make in autoencoding.recorded().values() for config in make()]

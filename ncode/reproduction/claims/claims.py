@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -21,6 +22,8 @@ class Claim:
         where: where the paper makes it.
         home: the notebook that tests it, or will.
         questions: the primary questions that decide it.
+        says: the paper's own words.
+        reading: what they leave open or contradict, and which reading was taken.
     """
 
     id: str
@@ -29,6 +32,8 @@ class Claim:
     where: str
     home: str
     questions: tuple[Question, ...]
+    says: tuple[str, ...] = ()
+    reading: str = ""
 
     def __post_init__(self):
         if not self.questions:
@@ -42,10 +47,12 @@ class Claim:
 def load() -> dict[str, Claim]:
     """Every claim by its id, in the papers' order."""
     raw = tomllib.loads(resources.files(__package__).joinpath("claims.toml").read_text(encoding="utf-8"))
-    return {
-        id_: Claim(**{**entry, "id": id_, "questions": tuple(Question(**one) for one in entry.get("questions", ()))})
-        for id_, entry in raw.items()
-    }
+    return {id_: _claim(id_, **entry) for id_, entry in raw.items()}
+
+
+def _claim(id_: str, questions: Sequence[dict] = (), says: Sequence[str] = (), **entry: str) -> Claim:
+    asked = tuple(Question(**one) for one in questions)
+    return Claim(id=id_, questions=asked, says=tuple(says), **entry)
 
 
 def get(id_: str) -> Claim:

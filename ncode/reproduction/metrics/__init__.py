@@ -1,7 +1,7 @@
 """Metrics of generated images, embeddings and latent paths, and intervals over seeds."""
 
 from ncode.reproduction.metrics.clustering import clustering_accuracy
-from ncode.reproduction.metrics.densities import draw, kernel_density, mixture, nearest, neighbours
+from ncode.reproduction.metrics.densities import draw, kernel_density, mixture, mixtures, nearest, neighbours
 from ncode.reproduction.metrics.frechet import Reference, frechet_distance, moments
 from ncode.reproduction.metrics.paths import linear, perceptual_path
 
@@ -13,6 +13,7 @@ __all__ = [
     "kernel_density",
     "linear",
     "mixture",
+    "mixtures",
     "moments",
     "nearest",
     "neighbours",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.spatial import KDTree
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
@@ -15,6 +17,10 @@ from ncode.reproduction.metrics.points import Labels, Points
 
 REGULARISATION = 1e-6
 """What is added to a mixture's variances, as in scikit-learn."""
+
+TOLERANCE, ITERATIONS = 1e-3, 100
+"""Expectation-maximisation ends when the mean log-likelihood gains less than this, or after so many iterations
+(C.6)."""
 
 
 def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> GaussianMixture | KernelDensity:
@@ -31,7 +37,23 @@ def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> Gauss
     if components == len(z):
         return kernel_density(z, REGULARISATION)
     # Independent of any score: what is drawn from a mixture must not choose it.
-    return GaussianMixture(components, n_init=starts, random_state=seed, reg_covar=REGULARISATION, max_iter=200).fit(z)
+    return max(mixtures(z, components, seed, starts), key=lambda fitted: fitted.lower_bound_)
+
+
+def mixtures(z: Points, components: int, seed: int = 0, starts: int = 1) -> list[GaussianMixture]:
+    """A Gaussian mixture with full covariances from each of several k-means starts.
+
+    A mixture that has not converged after :data:`ITERATIONS` counts as it is, as in C.6.
+    """
+    seeds = np.random.SeedSequence(seed).generate_state(starts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return [
+            GaussianMixture(
+                components, random_state=int(one), reg_covar=REGULARISATION, tol=TOLERANCE, max_iter=ITERATIONS
+            ).fit(z)
+            for one in seeds
+        ]
 
 
 def kernel_density(z: Points, variance: float) -> KernelDensity:

