@@ -1,5 +1,6 @@
 """Verdicts as pages show them: the numbers are the evidence's, the word is the decision's."""
 
+import json
 import re
 
 import numpy as np
@@ -99,3 +100,12 @@ def test_two_lines_at_the_top():
     text = verdicts.in_short([Verdict("N11", [accuracy()], {}, "cpu").content()])
     assert "**N11** open loop most accurate, then data control, then ANODE: **does not hold** (reduced)" in text
     assert decide(verdicts.claims.get("N11").questions, []).word == "not tested"
+
+
+def test_what_is_undefined_survives_as_well():
+    lost = Evidence("a", "s", "paper", 3, float("inf"), (float("nan"), float("nan")))
+    content = Verdict("N11", [lost]).content()
+    assert "NaN" not in json.dumps(content)
+    (read,) = Verdict.read(json.loads(json.dumps(content))).evidence
+    assert np.isnan(read.interval).all() and read.estimate == float("inf")
+    assert forest(Answer(Question("a", "above", "points", above=0.0), [read])) == ""

@@ -51,11 +51,16 @@ def accuracies(
     return replace(made, total=(made.estimate - wide, made.estimate + wide))
 
 
+def case(one: Evidence, of: str) -> Evidence:
+    """The same evidence as one of several cases that a question is about."""
+    return replace(one, of=of)
+
+
 def exact(part: str, setting: str, nearness: str, holds: bool, seeds: int = 0, runs: Sequence = ()) -> Evidence:
     """A proof, or a check that has no interval."""
-    return Evidence(part, setting, nearness, seeds, exact=bool(holds), runs=[run.id for run in runs])
+    return Evidence(part, setting, nearness, seeds, exact=bool(holds), runs=tuple(run.id for run in runs))
 
 
 def _measured(part, setting, nearness, values: np.ndarray, bounds: tuple[float, float], runs: Sequence) -> Evidence:
-    ids = [run.id for run in runs]
+    ids = tuple(run.id for run in runs)
     return Evidence(part, setting, nearness, len(values), float(values.mean()), bounds, runs=ids)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -180,8 +181,9 @@ class Verdict(_Shown):
         return decide(claims.get(self.claim).questions, self.evidence)
 
     def content(self) -> dict:
-        # Pairs, for a notebook file sorts the keys of what it stores.
-        return {**asdict(self), "context": list(self.context.items())}
+        # Pairs, for a notebook file sorts the keys of what it stores; and JSON has neither infinity nor NaN.
+        kept = [{name: _plain(value) for name, value in asdict(one).items()} for one in self.evidence]
+        return {**asdict(self), "evidence": kept, "context": list(self.context.items())}
 
     @classmethod
     def read(cls, content: Mapping) -> Verdict:
@@ -206,9 +208,18 @@ class Verdict(_Shown):
         )
 
 
+def _plain(value):
+    """A value of evidence as JSON keeps it."""
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _pairs(one: Mapping) -> dict:
-    """The intervals of stored evidence, which JSON keeps as lists."""
-    return {name: tuple(one[name]) for name in ("interval", "total") if one.get(name)}
+    """The numbers of stored evidence, as :func:`_plain` kept them."""
+    read = {name: tuple(map(float, one[name])) for name in ("interval", "total") if one.get(name)}
+    read |= {"runs": tuple(one["runs"])}
+    return read | ({} if one["estimate"] is None else {"estimate": float(one["estimate"])})
 
 
 def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool | None]]]]:

@@ -42,6 +42,11 @@ def ranked(evidence: Sequence[Evidence]) -> list[Evidence]:
     return sorted(evidence, key=lambda one: (-NEARNESS.index(one.nearness), -one.seeds))
 
 
+def named(one: Evidence) -> str:
+    """A setting, and which case of it."""
+    return f"{one.setting}: {one.of}" if one.of else one.setting
+
+
 def printed(published: str) -> float | None:
     """The number that the paper printed, where it is one number."""
     found = re.fullmatch(r"[-−+]?\d+(\.\d+)?", published.strip())
@@ -80,11 +85,11 @@ def _row(
     if published is not None:
         x = float(at(published))
         drawn += f'<path class="paper" d="M{x - 1.2:.2f} 5L{x:.2f} 1L{x + 1.2:.2f} 5L{x:.2f} 9Z"/>'
-    weight = " ncode-decides" if one is answer.deciding else ""
+    weight = " ncode-decides" if one in answer.deciding else ""
     seeds = f"{one.seeds} seed{'' if one.seeds == 1 else 's'}"
     numbers = f"{number(middle, 3)} {interval(one.total or one.interval)}"
     return (
-        f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{html.escape(one.setting)}'
+        f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{html.escape(named(one))}'
         f"<small>{SETTINGS[one.nearness]}, {seeds}</small></th>"
         f'<td><svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
         f'aria-label="{html.escape(numbers)}">{drawn}</svg></td>'

@@ -15,6 +15,7 @@ from ncode.reproduction.claims.questions import (
     UNTESTED,
     WORDS,
     Answer,
+    Evidence,
     expected_by_chance,
 )
 from ncode.reproduction.publishing.display import Verdict, grouped
@@ -61,7 +62,7 @@ def _sentence(answer: Answer) -> str:
 
 def found(answer: Answer) -> str:
     """The deciding evidence in one sentence."""
-    one = answer.deciding
+    one = answer.deciding[0]
     seeds = f", {one.seeds} seed{'' if one.seeds == 1 else 's'}" if one.seeds else ""
     where = f"{one.setting} ({SETTINGS[one.nearness]}{seeds})"
     if one.interval is None:
@@ -72,7 +73,10 @@ def found(answer: Answer) -> str:
 
 
 def _numbers(answer: Answer) -> str:
-    one = answer.deciding
+    return "; ".join((f"{one.of} " if one.of else "") + _estimate(one) for one in answer.measured)
+
+
+def _estimate(one: Evidence) -> str:
     low, high = one.total or one.interval
     middle = sum(one.interval) / 2 if one.estimate is None else one.estimate
     return f"{number(middle, 3)} {interval((low, high))}"
@@ -108,8 +112,7 @@ def in_short(verdicts: list[Mapping]) -> str:
         verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
         where = f" ({SETTINGS[verdict.nearness]})" if verdict.nearness else ""
         parts = "; ".join(
-            f"{_part(verdict, answer)}{answer.word}"
-            + (f", {_numbers(answer)}" if answer.deciding and answer.deciding.interval else "")
+            f"{_part(verdict, answer)}{answer.word}" + (f", {_numbers(answer)}" if answer.measured else "")
             for answer in verdict.decision.counted
         )
         more = f" — {parts}" if len(verdict.decision.counted) > 1 or "[" in parts else ""
@@ -138,7 +141,7 @@ def _filter(name: str, words) -> str:
 
 
 def _result(claim: claims.Claim, verdict: Verdict, notebook: str) -> str:
-    measured = [answer for answer in verdict.decision.counted if answer.deciding and answer.deciding.interval]
+    measured = [answer for answer in verdict.decision.counted if answer.measured]
     published = [answer.question.published for answer in verdict.decision.counted if answer.question.published]
     ours = "<br>".join(f"{html.escape(_part(verdict, answer))}{_numbers(answer)}" for answer in measured[:2])
     if len(measured) > 2:
@@ -157,11 +160,7 @@ def by_chance(executed) -> str:
     """How many of the questions would hold by chance alone, in one sentence."""
     decisions = {id_: Verdict.read(shown).decision for id_, shown in executed.verdicts.items()}
     expected = expected_by_chance(decisions)
-    asked = sum(
-        answer.deciding is not None and answer.deciding.interval is not None
-        for decision in decisions.values()
-        for answer in decision.counted
-    )
+    asked = sum(bool(answer.measured) for decision in decisions.values() for answer in decision.counted)
     return (
         f"Intervals are not corrected for their number: of the {asked} questions that an interval answers, "
         f"{number(expected)} would hold by chance if there were no differences at all.\n"
