@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real, words
 from ncode.fields.conv import ConvBlock
-from ncode.fields.mlp import activation_function, layers
+from ncode.fields.mlp import ACTIVATIONS, activation_function, layers
 
 
 class OpenLoop(nn.Module):
@@ -33,6 +34,13 @@ class OpenLoop(nn.Module):
             input of unit variance.
     """
 
+    @arguments(
+        inputs=integer(1),
+        outputs=integer(1),
+        hidden=integers(1),
+        activation=one_of(ACTIVATIONS),
+        spread=real(least=0),
+    )
     def __init__(
         self,
         inputs: int,
@@ -88,6 +96,13 @@ class ClosedLoop(nn.Module):
         spread: as in :class:`OpenLoop`.
     """
 
+    @arguments(
+        state=integer(1),
+        control=integer(1),
+        hidden=integers(1),
+        activation=one_of(ACTIVATIONS),
+        spread=real(least=0),
+    )
     def __init__(
         self,
         state: int,
@@ -141,6 +156,15 @@ class KernelController(OpenLoop):
         scales: 1/√(fan-in) of every control variable (see :meth:`ConvBlock.scales`).
     """
 
+    @arguments(
+        field=instance(ConvBlock),
+        steer=words,
+        channels=integer(1),
+        hidden=integer(1),
+        activation=optional(one_of(ACTIVATIONS)),
+        spread=real(least=0),
+        dropout=real(least=0, below=1),
+    )
     def __init__(
         self,
         field: ConvBlock,
@@ -152,6 +176,8 @@ class KernelController(OpenLoop):
         spread: float = 1.0,
         dropout: float = 0.0,
     ):
+        if channels > field.shape[0]:
+            raise ValueError(f"channels: must be at most the state's {field.shape[0]}, not {channels}")
         scales = field.scales(steer)
         super().__init__(channels * math.prod(field.shape[1:]), len(scales), hidden=(hidden,), spread=1.0)
         self.channels = channels
@@ -173,6 +199,7 @@ class ImageControl(nn.Module):
         channels: of the image: the first channels of x(0).
     """
 
+    @arguments(channels=integer(1))
     def __init__(self, channels: int):
         super().__init__()
         self.channels = channels

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ncode.arguments import arguments, function, instance, optional, tensor
+
 if TYPE_CHECKING:
     from ncode.models import Flow
 
@@ -59,6 +61,7 @@ class PathCost(NamedTuple):
     theta: Tensor | None
 
 
+@arguments(x0=instance(Tensor), running=optional(function), terminal=optional(function), discrete=optional(function))
 def path_cost(
     model: Flow,
     x0: Float[Tensor, "batch *state"],
@@ -90,7 +93,8 @@ def path_cost(
     """
     model._check(x0)
     problem = model.problem(x0)
-    times = torch.as_tensor([0.0, model.horizon] if t is None else t, dtype=x0.dtype, device=x0.device)
+    given = [0.0, model.horizon] if t is None else t
+    times = torch.as_tensor(given, dtype=x0.dtype, device=x0.device)
     start = problem.state[0]
 
     def with_cost(time, z):
@@ -103,7 +107,7 @@ def path_cost(
         return (*velocity, _one_each(running(point), x, "running"))
 
     state = (*problem.state, start.new_zeros(len(start)))
-    *path, c = model.solve(with_cost, state, times, (*problem.captured, *captured), costs=1)
+    *path, c = model.solve(with_cost, state, given, (*problem.captured, *captured), costs=1)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]
     cost = c[-1]
     if terminal is not None:
@@ -119,6 +123,7 @@ def kinetic(point: Point) -> Float[Tensor, " batch"]:
     return point.velocity.flatten(1).square().sum(1)
 
 
+@arguments(direction=tensor(least=1))
 def jacobian(direction: Float[Tensor, "batch *state"]) -> Running:
     """The running cost ‖εᵀ ∂f/∂x‖² (Finlay et al. 2020), an unbiased estimate of the Jacobian's squared norm.
 
@@ -146,12 +151,16 @@ def control_effort(point: Point) -> Float[Tensor, " batch"]:
     return point.theta.square().sum(1)
 
 
+@arguments(scales=tensor(None, least=1))
 def control_deviation(scales: Float[Tensor, " m"]) -> Terminal:
     """The terminal cost mean_i ((θ_i - mean θ_i)/s_i)²: how far a sample's control lies from the batch's mean control.
 
     Args:
         scales: s, the size of each control variable.
     """
+
+    if not (scales > 0).all():
+        raise ValueError("scales: must be positive")
 
     def terminal(x: Tensor, theta: Tensor | None) -> Tensor:
         if theta is None:

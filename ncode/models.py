@@ -23,12 +23,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, flag, function, instance, integer, optional, words
 from ncode.controllers import OpenLoop
 from ncode.fields.base import Field, Reads
 from ncode.solvers.dispatch import solve
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.times import Times
 
 
 class Trajectory(NamedTuple):
@@ -63,6 +65,7 @@ class Flow(nn.Module):
         nfe: evaluations of the last call, forward and backward; of a failed one those before it failed.
     """
 
+    @arguments(solver=optional(instance(Solver)))
     def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
         super().__init__()
         if not isinstance(field, Field):
@@ -99,7 +102,7 @@ class Flow(nn.Module):
         path, _ = self._path(x0, [0.0, self.horizon])
         return path[0][-1]
 
-    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Tensor | Sequence[float]) -> Trajectory:
+    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Times) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
 
         With dopri5 the times before the last are interpolated within its steps; any other adaptive method ends a step
@@ -109,8 +112,8 @@ class Flow(nn.Module):
             SolveError, ValueError: as :meth:`forward`.
         """
         path, problem = self._path(x0, t)
-        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        return Trajectory(times, path[0], self._control(path, problem))
+        times = t if isinstance(t, Tensor) else torch.tensor([float(time) for time in t], dtype=x0.dtype)
+        return Trajectory(times.to(x0.device), path[0], self._control(path, problem))
 
     def solver_error(self, x0: Float[Tensor, "batch *state"], *, tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
         """Every sample's global error at T: the distance to a tight reference solve in float64.
@@ -133,7 +136,7 @@ class Flow(nn.Module):
                 module.training = True
         return error.flatten(1).norm(dim=1)
 
-    def solve(self, f: RightHandSide, state: State, t: Tensor, captured: Sequence[Tensor], costs: int = 0) -> State:
+    def solve(self, f: RightHandSide, state: State, t: Times, captured: Sequence[Tensor], costs: int = 0) -> State:
         """One solve with this model's solver, of its own problem or of one built on it; sets :attr:`nfe`.
 
         Arguments as of :func:`ncode.solvers.dispatch.solve`; the field's parameters are captured besides.
@@ -153,11 +156,10 @@ class Flow(nn.Module):
             raise
         return path
 
-    def _path(self, x0: Tensor, t: Tensor | Sequence[float]) -> tuple[State, Problem]:
+    def _path(self, x0: Tensor, t: Times) -> tuple[State, Problem]:
         self._check(x0)
         problem = self.problem(x0)
-        times = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-        return self.solve(problem.f, problem.state, times, problem.captured), problem
+        return self.solve(problem.f, problem.state, t, problem.captured), problem
 
     def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
@@ -207,6 +209,7 @@ class AugmentedNeuralODE(Flow):
         ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
     """
 
+    @arguments(augment=integer(), project=flag)
     def __init__(
         self,
         field: Field,
@@ -280,6 +283,7 @@ class NCODE(Flow):
             a parameter that is steered.
     """
 
+    @arguments(gamma=optional(function), g=optional(function), steer=words)
     def __init__(
         self,
         field: Field,

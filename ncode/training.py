@@ -6,22 +6,27 @@ seed and the iteration alone, and a checkpoint holds the weights, the optimiser,
 
 from __future__ import annotations
 
-import json
+import copy
+import inspect
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from os import PathLike
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from ncode import checkpoint as checkpoints
+from ncode.arguments import arguments, function, instance, integer, optional, real
+from ncode.batches import Batches, Source, numbered
 from ncode.models import find_flows
-from ncode.reproduction.runs.files import load_tensors, save_tensors
 from ncode.solvers.errors import SolveError
+
+__all__ = ["Batches", "History", "Loss", "Plateaus", "Schedule", "Source", "TrainingError", "cosine", "fit"]
 
 Loss = Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, Mapping[str, float]]]
 """From the model and a batch to the loss and any metrics to keep beside it."""
@@ -36,53 +41,6 @@ A function of these alone, so that nothing of it needs resuming.
 
 class TrainingError(RuntimeError):
     """Training that cannot go on: too many steps failed in a row."""
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Where batches come from: number k is a function of k alone, so that a run can resume anywhere."""
-
-    def __getitem__(self, k: int) -> tuple[Tensor, ...]: ...
-
-
-class Batches:
-    """Shuffled batches of some tensors: batch k is a function of ``(seed, k)`` alone, so a run can resume anywhere.
-
-    Args:
-        tensors: all with the samples as their first dimension.
-        size: of a batch; ``None`` for all samples, unshuffled. The last, smaller batch of an epoch is dropped.
-        seed: of the shuffling.
-
-    Raises:
-        ValueError: on tensors of different lengths, or a batch larger than the data.
-    """
-
-    def __init__(self, *tensors: Tensor, size: int | None = None, seed: int = 0):
-        lengths = {len(tensor) for tensor in tensors}
-        if len(lengths) != 1:
-            raise ValueError(f"tensors: have different lengths {sorted(lengths)}")
-        (self.samples,) = lengths
-        if size is not None and not 0 < size <= self.samples:
-            raise ValueError(f"size: must lie between 1 and {self.samples}, not {size}")
-        self.tensors, self.size, self.seed = tensors, size, seed
-        self._epoch: tuple[int, Tensor] | None = None
-
-    @property
-    def per_epoch(self) -> int:
-        """Batches in one epoch."""
-        return 1 if self.size is None else self.samples // self.size
-
-    def __getitem__(self, k: int) -> tuple[Tensor, ...]:
-        """Batch number ``k``, counted over all epochs."""
-        if self.size is None:
-            return self.tensors
-        epoch, position = divmod(k, self.per_epoch)
-        if self._epoch is None or self._epoch[0] != epoch:
-            # Seeded by the pair: neighbouring seeds and epochs must not share their shuffles.
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.samples)
-            self._epoch = epoch, torch.from_numpy(order)
-        rows = self._epoch[1][position * self.size : (position + 1) * self.size]
-        return tuple(tensor[rows.to(tensor.device)] for tensor in self.tensors)
 
 
 @dataclass
@@ -113,10 +71,25 @@ class History:
         return len(self.loss)
 
 
+@arguments(
+    model=instance(nn.Module),
+    loss=function,
+    iterations=integer(0),
+    optimiser=instance(torch.optim.Optimizer),
+    clip=optional(real(above=0, infinite=True)),
+    schedule=optional(function),
+    evaluate=optional(function),
+    evaluate_every=integer(1),
+    until=optional(function),
+    patience=integer(1),
+    checkpoint=optional(instance(str, PathLike)),
+    checkpoint_every=integer(1),
+    label=instance(str),
+)
 def fit(
     model: nn.Module,
     loss: Loss,
-    batches: Source,
+    batches: Source | Iterable[Any],
     iterations: int,
     optimiser: torch.optim.Optimizer,
     *,
@@ -126,7 +99,7 @@ def fit(
     evaluate_every: int = 100,
     until: Callable[[History], bool] | None = None,
     patience: int = 20,
-    checkpoint: Path | None = None,
+    checkpoint: str | PathLike[str] | None = None,
     checkpoint_every: int = 200,
     label: str = "",
 ) -> History:
@@ -137,66 +110,68 @@ def fit(
     results are NaN.
 
     Args:
-        model: any module; the evaluations of the flows inside it are counted.
+        model: any module; the evaluations of the flows inside it are counted, those of the last call in each step.
         loss: see :data:`Loss`; its metrics are kept every iteration.
-        batches: what is trained on.
+        batches: what is trained on: :class:`~ncode.batches.Batches`, anything that gives batch k as ``batches[k]``, or
+            an iterable with a length, such as a ``DataLoader``, which is begun again every epoch.
         iterations: how many steps in all, those before the checkpoint included.
-        optimiser: over the model's parameters.
+        optimiser: over the model's parameters. One whose step asks for the loss again, such as L-BFGS, is given it; the
+            loss and the metrics that are kept are those of its first question.
         clip: largest norm of the gradient, where it is clipped.
         schedule: of the learning rate, such as :func:`cosine` or :class:`Plateaus`; see :data:`Schedule`.
         evaluate: called without gradients every ``evaluate_every`` iterations and after the last.
         until: stop early when this is true of the history.
         patience: how many steps in a row may fail before training gives up.
-        checkpoint: a file to keep what a continuation needs; a finished run's stays until somebody removes it.
-        label: what the progress bar says.
+        checkpoint: a file to keep what a continuation needs; a finished run's stays until somebody removes it. A
+            damaged one is set aside with a warning, and training starts again.
+        label: what the progress bar says, where ``tqdm`` is installed.
 
     Raises:
-        TrainingError: when ``patience`` steps in a row failed, or the checkpoint belongs to another model.
+        TrainingError: when ``patience`` steps in a row failed, or the checkpoint belongs to another model or optimiser.
+        TypeError, ValueError: before the first step, naming the argument that makes no sense; at the first step, when
+            the loss gives something else than one number that depends on the parameters, and a mapping.
     """
+    moved = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in moved for parameter in model.parameters()):
+        raise ValueError("optimiser: moves none of the model's parameters")
+    file = None if checkpoint is None else Path(checkpoint)
     history = History()
-    if checkpoint is not None and checkpoint.exists():
-        history = _resume(checkpoint, model, optimiser)
+    if file is not None:
+        history = _resume(file, model, optimiser)
         if until is not None and history.iterations and until(history):
             return history
-    flows = find_flows(model)
+    source, flows = numbered(batches, iterations), find_flows(model)
     failed_in_a_row = _failed_in_a_row(history)
     for k in _progress(history.iterations, iterations, label):
         start = time.perf_counter()
         if schedule is not None:
-            for group in optimiser.param_groups:
-                # Kept in the group, and so in the checkpoint: a resumed group's "lr" is the last scheduled one.
-                group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(k / iterations, history)
+            _scale_rates(optimiser, schedule(k / iterations, history))
         try:
-            value, metrics = _step(model, loss, batches[k], optimiser, clip)
+            value, metrics = _step(model, loss, source[k], optimiser, clip)
             failed_in_a_row = 0
         except (SolveError, FloatingPointError) as error:
             value, metrics = math.nan, {}
             history.failures.append(_describe(k, error))
             failed_in_a_row += 1
-            if failed_in_a_row == patience:
-                raise TrainingError(f"{patience} steps in a row failed; the last: {error}") from error
+            if failed_in_a_row >= patience:
+                raise TrainingError(f"{failed_in_a_row} steps in a row failed; the last: {error}") from error
         history.loss.append(value)
-        for name in {**history.metrics, **metrics}:
-            # A failed step has no metrics: NaN keeps every list one entry an iteration.
-            history.metrics.setdefault(name, [math.nan] * k).append(metrics.get(name, math.nan))
+        _append(history.metrics, metrics, k)
         history.nfe_forward.append(sum(flow.nfe.forward for flow in flows))
         history.nfe_backward.append(sum(flow.nfe.backward for flow in flows))
         done = k + 1 == iterations
         if evaluate is not None and (done or (k + 1) % evaluate_every == 0):
-            try:
-                _evaluate(model, evaluate, history)
-            except SolveError as error:
-                history.failures.append({**_describe(k, error), "evaluation": True})
-                _add_evaluation(history, dict.fromkeys(history.evaluations, math.nan))
+            _evaluate(model, evaluate, history)
         history.seconds.append(time.perf_counter() - start)
         stop = until is not None and until(history)
-        if checkpoint is not None and (done or stop or (k + 1) % checkpoint_every == 0):
-            _save(checkpoint, model, optimiser, history)
+        if file is not None and (done or stop or (k + 1) % checkpoint_every == 0):
+            checkpoints.save(file, model, optimiser, asdict(history))
         if stop:
             break
     return history
 
 
+@arguments(progress=real())
 def cosine(progress: float, history: History | None = None) -> float:
     """From 1 to 0 along half a cosine."""
     return 0.5 * (1 + math.cos(math.pi * progress))
@@ -219,6 +194,10 @@ class Plateaus:
     patience: int
     threshold: float = 1e-4
 
+    def __post_init__(self):
+        integer(1)("patience", self.patience)
+        real(least=0)("threshold", self.threshold)
+
     def __call__(self, progress: float, history: History) -> float:
         best, waited, halvings = math.inf, 0, 0
         for loss in history.evaluations.get(self.name, ()):
@@ -232,24 +211,89 @@ class Plateaus:
         return 0.5**halvings
 
 
+def _scale_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    if not 0 <= factor < math.inf:
+        raise ValueError(f"schedule: must give factors that are finite and not negative, not {factor}")
+    for group in optimiser.param_groups:
+        rate = group["lr"]
+        # Kept in the group, and so in the checkpoint: a resumed group's "lr" is the last scheduled one.
+        first = group.setdefault("initial_lr", rate.clone() if isinstance(rate, Tensor) else rate)
+        if isinstance(rate, Tensor):
+            # In place: a captured or compiled step reads this tensor.
+            rate.copy_(first * factor)
+        else:
+            group["lr"] = first * factor
+
+
 def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, float]]:
     model.train()
-    optimiser.zero_grad(set_to_none=True)
-    value, metrics = loss(model, batch)
-    if not torch.isfinite(value):
-        raise FloatingPointError("non-finite loss")
-    value.backward()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    if clip is not None:
-        nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
-    if not torch.isfinite(norm):
-        raise FloatingPointError("non-finite gradient")
-    optimiser.step()
-    return value.item(), {name: float(number) for name, number in metrics.items()}
+    kept: list[tuple[float, Mapping[str, float]]] = []
+
+    def evaluated() -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
+        value, metrics = _checked(loss(model, batch))
+        if not torch.isfinite(value):
+            raise FloatingPointError("non-finite loss")
+        value.backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if clip is not None:
+            nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError("non-finite gradient")
+        kept.append((value.item(), {name: _number(f"loss: {name}", number) for name, number in metrics.items()}))
+        return value
+
+    if _asks_again(optimiser):
+        with _undone_on_failure(optimiser):
+            optimiser.step(evaluated)
+    else:
+        evaluated()
+        optimiser.step()
+    return kept[0]
 
 
-def _describe(k: int, error: Exception) -> dict:
+def _checked(given: Any) -> tuple[Tensor, Mapping[str, Any]]:
+    if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], Mapping):
+        raise TypeError(f"loss: must give the loss and a mapping of metrics, not {type(given).__name__}")
+    value, metrics = given
+    if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
+        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"loss: must be one real number, not {what}")
+    if not value.requires_grad:
+        raise ValueError("loss: depends on no parameter that is trained")
+    return value, metrics
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: must be one number, not {value!r:.60}") from error
+
+
+def _asks_again(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether a step evaluates the loss by itself, once or several times."""
+    closure = inspect.signature(optimiser.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+@contextmanager
+def _undone_on_failure(optimiser: torch.optim.Optimizer) -> Iterator[None]:
+    """Put parameters and optimiser back where a step began that fails on its way."""
+    moved = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    values, state = [parameter.detach().clone() for parameter in moved], copy.deepcopy(optimiser.state_dict())
+    try:
+        yield
+    except (SolveError, FloatingPointError):
+        with torch.no_grad():
+            for parameter, value in zip(moved, values, strict=True):
+                parameter.copy_(value)
+        optimiser.load_state_dict(state)
+        raise
+
+
+def _describe(k: int, error: Exception) -> dict[str, Any]:
     if isinstance(error, SolveError):
         return {"iteration": k, "reason": error.reason, "sample": error.sample, "t": error.t}
     return {"iteration": k, "reason": str(error), "sample": None, "t": None}
@@ -264,56 +308,40 @@ def _failed_in_a_row(history: History) -> int:
     return count
 
 
-def _evaluate(model: nn.Module, evaluate, history: History) -> None:
+def _append(columns: dict[str, list[float]], row: Mapping[str, float], before: int) -> None:
+    """One entry in every column: NaN where the row has none, and above a column that begins now."""
+    for name in {**columns, **row}:
+        columns.setdefault(name, [math.nan] * before).append(row.get(name, math.nan))
+
+
+def _evaluate(model: nn.Module, evaluate: Callable[[nn.Module], Mapping[str, float]], history: History) -> None:
     model.eval()
-    with torch.no_grad():
-        results = evaluate(model)
-    _add_evaluation(history, results)
-
-
-def _add_evaluation(history: History, results: Mapping[str, float]) -> None:
-    history.evaluated.append(history.iterations)
-    for name, number in results.items():
-        history.evaluations.setdefault(name, []).append(float(number))
-
-
-def _progress(start: int, stop: int, label: str) -> Iterator[int]:
-    # Where nobody watches, TQDM_DISABLE=1 silences it.
-    return iter(tqdm(range(start, stop), desc=label, initial=start, total=stop, leave=False, mininterval=0.5))
-
-
-def _save(checkpoint: Path, model: nn.Module, optimiser: torch.optim.Optimizer, history: History) -> None:
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors["random"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    state = optimiser.state_dict()
-    scalars: dict[str, dict] = {}
-    for index, entries in state["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimiser.{index}.{name}"] = value
-            else:
-                scalars.setdefault(str(index), {})[name] = value
-    text = {"history": asdict(history), "groups": state["param_groups"], "scalars": scalars}
-    save_tensors(checkpoint, tensors, json.dumps(text))
-
-
-def _resume(checkpoint: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> History:
-    tensors, text = load_tensors(checkpoint)
-    saved = json.loads(text)
-    weights = {name[len("model.") :]: value for name, value in tensors.items() if name.startswith("model.")}
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise TrainingError(f"{checkpoint} belongs to another model: {error}") from error
-    state: dict[int, dict] = {int(index): dict(entries) for index, entries in saved["scalars"].items()}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, entry = name.split(".", 2)
-            state.setdefault(int(index), {})[entry] = value
-    optimiser.load_state_dict({"state": state, "param_groups": saved["groups"]})
-    torch.set_rng_state(tensors["random"])
-    if torch.cuda.is_available() and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    return History(**saved["history"])
+        with torch.no_grad():
+            results = evaluate(model)
+        if not isinstance(results, Mapping):
+            raise TypeError(f"evaluate: must give a mapping from names to numbers, not {type(results).__name__}")
+    except SolveError as error:
+        history.failures.append({**_describe(history.iterations - 1, error), "evaluation": True})
+        results = {}
+    numbers = {name: _number(f"evaluate: {name}", number) for name, number in results.items()}
+    _append(history.evaluations, numbers, len(history.evaluated))
+    history.evaluated.append(history.iterations)
+
+
+def _progress(start: int, stop: int, label: str) -> Iterable[int]:
+    steps = range(start, stop)
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return steps
+    # Where nobody watches, TQDM_DISABLE=1 silences it.
+    return tqdm(steps, desc=label, initial=start, total=stop, leave=False, mininterval=0.5)
+
+
+def _resume(file: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> History:
+    try:
+        saved = checkpoints.load(file, model, optimiser)
+    except checkpoints.OtherRun as error:
+        raise TrainingError(str(error)) from error
+    return History() if saved is None else History(**saved)

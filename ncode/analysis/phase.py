@@ -6,6 +6,7 @@ hyperbolic equilibria it shows as a change in how many there are of each type.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ncode.arguments import arguments, instance, integer, real, tensor
 from ncode.fields.base import Field
 
 
@@ -32,6 +34,14 @@ class Equilibria(NamedTuple):
         return tuple(sorted(Counter(self.kinds).items()))
 
 
+@arguments(
+    field=instance(Field),
+    theta=tensor(None, None, least=1),
+    box=real(above=0),
+    starts=integer(2, 1000),
+    iterations=integer(1, 10_000),
+    tolerance=real(above=0),
+)
 def equilibria(
     field: Field,
     theta: Float[Tensor, "samples m"],
@@ -54,6 +64,10 @@ def equilibria(
         tolerance: largest residual speed of what counts as an equilibrium, relative to the largest speed on
             the grid.
     """
+    if field.shape != (2,):
+        raise ValueError(f"field: must be planar, of shape (2,), not {field.shape}")
+    if theta.shape[1] != (m := sum(math.prod(shape) for shape in field.steered.values())):
+        raise ValueError(f"theta: must have the {m} control variables that are steered, not {theta.shape[1]}")
     samples, (dtype, device) = len(theta), (theta.dtype, theta.device)
     side = torch.linspace(-box, box, starts, dtype=dtype, device=device)
     grid = torch.cartesian_prod(side, side)

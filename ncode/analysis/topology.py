@@ -16,12 +16,18 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from ncode.arguments import arguments, function, instance, integer, real, tensor
+
+LARGEST = 1 << 24
+"""Points that a curve is cut into, or a sphere is searched with, at most."""
+
 Map = Callable[[Float[Tensor, "n d"]], Tensor]
 
 # The golden ratio: an icosahedron's corners are the cyclic permutations of (0, ±1, ±φ).
 _GOLDEN = (1 + math.sqrt(5)) / 2
 
 
+@arguments(x=tensor(None, None, least=1, finite=False))
 def overtakings(x: Float[Tensor, "time n"]) -> int:
     """How many pairs of neighbours on the line ever lose their order.
 
@@ -38,6 +44,7 @@ def overtakings(x: Float[Tensor, "time n"]) -> int:
     return int((~(gaps > 0)).any(0).sum())
 
 
+@arguments(curve=tensor(None, 2, least=1), point=tensor(2))
 def winding_number(curve: Float[Tensor, "n 2"], point: Float[Tensor, " 2"]) -> int:
     """How often the closed polygon ``curve`` goes around ``point``, anticlockwise.
 
@@ -47,6 +54,14 @@ def winding_number(curve: Float[Tensor, "n 2"], point: Float[Tensor, " 2"]) -> i
     return round(float(_angles(curve - point).sum()) / (2 * math.pi))
 
 
+@arguments(
+    f=function,
+    curve=function,
+    point=tensor(2),
+    start=integer(1, LARGEST),
+    largest=real(above=0, most=math.pi),
+    rounds=integer(0),
+)
 def image_winding_number(
     f: Map,
     curve: Callable[[Float[Tensor, " n"]], Float[Tensor, "n 2"]],
@@ -68,7 +83,8 @@ def image_winding_number(
         rounds: how often pieces are halved at most.
 
     Raises:
-        ValueError: when the last round still leaves a larger turn.
+        ValueError: when the last round still leaves a larger turn, it takes more than :data:`LARGEST` pieces, or the
+            image is not finite.
     """
     s = torch.arange(start, dtype=torch.float64) / start
     image = f(curve(s))
@@ -77,14 +93,18 @@ def image_winding_number(
         wide = turns.abs() >= largest
         if not wide.any():
             return round(float(turns.sum()) / (2 * math.pi))
+        if len(s) + int(wide.sum()) > LARGEST:
+            break
         middle = ((s + torch.cat([s[1:], s.new_ones(1)])) / 2)[wide]
         s, order = torch.cat([s, middle]).sort()
         image = torch.cat([image, f(curve(middle))])[order]
-    raise ValueError(f"curve: its image turns by more than {largest:.2g} over a piece after {rounds} halvings")
+    raise ValueError(f"curve: its image turns by more than {largest:.2g} over one of {len(s)} pieces, after halvings")
 
 
 def _angles(v: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
     """The signed angle from each vector to the next, cyclically."""
+    if not torch.isfinite(v).all():
+        raise ValueError("f, curve: give points that are not finite")
     if (v.norm(dim=1) == 0).any():
         raise ValueError("curve: goes through the point")
     w = v.roll(-1, 0)
@@ -92,6 +112,7 @@ def _angles(v: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
     return torch.atan2(cross, (v * w).sum(1))
 
 
+@arguments(level=integer(0, 9))
 def icosphere(level: int = 3) -> tuple[Float[Tensor, "n 3"], Int64[Tensor, "m 3"]]:
     """The unit sphere as a mesh: an icosahedron whose triangles are cut into four ``level`` times.
 
@@ -122,6 +143,7 @@ def _cut(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     return points, torch.cat([torch.stack(corners, 1) for corners in cut])
 
 
+@arguments(points=tensor(None, 3, least=1), faces=instance(Tensor), point=tensor(3))
 def degree(points: Float[Tensor, "n 3"], faces: Int64[Tensor, "m 3"], point: Float[Tensor, " 3"]) -> int:
     """How often a closed surface of triangles surrounds ``point``: the sum of their solid angles over 4π.
 
@@ -131,6 +153,10 @@ def degree(points: Float[Tensor, "n 3"], faces: Int64[Tensor, "m 3"], point: Flo
     Raises:
         ValueError: when a corner lies in the point.
     """
+    if faces.dtype != torch.int64 or faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0:
+        raise ValueError(f"faces: must be int64 of shape (m, 3), not {faces.dtype} of {tuple(faces.shape)}")
+    if not 0 <= int(faces.min()) <= int(faces.max()) < len(points):
+        raise ValueError(f"faces: must be indices of the {len(points)} points")
     a, b, c = (points[faces[:, k]] - point for k in range(3))
     la, lb, lc = a.norm(dim=1), b.norm(dim=1), c.norm(dim=1)
     if min(la.min(), lb.min(), lc.min()) == 0:
@@ -140,6 +166,14 @@ def degree(points: Float[Tensor, "n 3"], faces: Int64[Tensor, "m 3"], point: Flo
     return round(float(2 * torch.atan2(volume, rest).sum()) / (4 * math.pi))
 
 
+@arguments(
+    h=function,
+    dim=integer(1),
+    radius=real(above=0),
+    points=integer(8, LARGEST),
+    rounds=integer(0, 1000),
+    seed=integer(),
+)
 def lowest_on_sphere(
     h: Callable[[Float[Tensor, "n d"]], Float[Tensor, " n"]],
     dim: int,
@@ -171,4 +205,6 @@ def lowest_on_sphere(
         x = torch.cat([best[None], draw(points // 8, best / radius, spread)])
         spread /= 2
     values = h(x)
+    if not torch.isfinite(values).all():
+        raise ValueError("h: gives values that are not finite")
     return float(values.min()), x[values.argmin()]

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, instance, integers, optional
+
 Theta = Mapping[str, Tensor]
 """Steered parameters by name; each tensor has the batch as its first dimension."""
 
@@ -49,6 +51,7 @@ class Field(nn.Module):
         ...         return -self.value("rate", theta) * x
     """
 
+    @arguments(shape=integers(1), slots=optional(instance(Mapping)))
     def __init__(self, shape: Sequence[int], slots: Mapping[str, Sequence[int]] | None = None):
         super().__init__()
         self.shape = tuple(shape)
@@ -70,6 +73,8 @@ class Field(nn.Module):
             ValueError: when a pattern matches none.
         """
         patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        if not patterns:
+            raise ValueError("steer: names nothing")
         known = [*self.steered, *(name for name, _ in self.named_parameters()), *self.slots]
         known = list(dict.fromkeys(known))
         for pattern in patterns:

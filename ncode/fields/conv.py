@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, integer, one_of
 from ncode.fields import per_sample
 from ncode.fields.base import Field, Theta
-from ncode.fields.mlp import activation_function
+from ncode.fields.mlp import ACTIVATIONS, activation_function
 
 KERNELS = ("reduce", "mix", "expand")
 """The block's convolutions by name, in order: 1×1, 3×3, 1×1."""
@@ -31,6 +32,9 @@ class ConvBlock(Field):
     (c, k, 1, 1), its biases ``reduce.bias`` and so on.
     """
 
+    @arguments(
+        channels=integer(1), size=integer(1), filters=integer(1), inputs=integer(0), activation=one_of(ACTIVATIONS)
+    )
     def __init__(self, channels: int, size: int, *, filters: int = 50, inputs: int = 0, activation: str = "relu"):
         super().__init__((channels, size, size), {"u": (inputs, size, size)} if inputs else None)
         self.reduce = nn.Conv2d(channels + inputs, filters, 1)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, integer
 from ncode.fields import per_sample
 from ncode.fields.base import Field, Theta
 
@@ -17,6 +18,7 @@ class Linear(Field):
         dim: dimension of the state; θ is dim × dim, and starts at zero.
     """
 
+    @arguments(dim=integer(1))
     def __init__(self, dim: int):
         super().__init__(shape=(dim,))
         self.matrix = nn.Parameter(torch.zeros(dim, dim))
@@ -32,6 +34,7 @@ class Velocity(Field):
         dim: dimension of the state.
     """
 
+    @arguments(dim=integer(1))
     def __init__(self, dim: int):
         super().__init__(shape=(dim,))
         self.velocity = nn.Parameter(torch.zeros(dim))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, integer, integers, one_of
 from ncode.fields import per_sample
 from ncode.fields.base import Field, Theta
 
@@ -27,6 +28,7 @@ class MLP(Field):
     Its parameters are called ``layers.0.weight``, ``layers.0.bias``, ….
     """
 
+    @arguments(dim=integer(1), hidden=integers(1), activation=one_of(ACTIVATIONS), inputs=integer(0))
     def __init__(self, dim: int, hidden: Sequence[int] = (32,), *, activation: str = "tanh", inputs: int = 0):
         super().__init__(shape=(dim,), slots={"u": (inputs,)} if inputs else None)
         self.layers = layers(dim + inputs, hidden, dim)
@@ -58,6 +60,7 @@ class TimedMLP(MLP):
         return self._perceptron(torch.cat([x, t.expand(len(x), 1)], dim=1), theta)
 
 
+@arguments(inputs=integer(1), hidden=integers(1), outputs=integer(1))
 def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
     """The linear layers of a multilayer perceptron, with PyTorch's initialisation."""
     sizes = [inputs, *hidden, outputs]

@@ -1,26 +1,23 @@
-"""The one door to solvers: every solve of the library goes through :func:`solve`.
-
-A second backend would stand beside :mod:`ncode.solvers.torchdiffeq` and be chosen here.
-"""
+"""The one door to solvers: every solve of the library goes through :func:`solve`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from ncode.solvers import engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
-from ncode.solvers.torchdiffeq import integrate
+from ncode.solvers.times import Times, begin_at, end_at, read
 
 
 def solve(
     f: RightHandSide,
     state: State,
-    t: Float[Tensor, " time"],
+    t: Times,
     solver: Solver,
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
@@ -32,7 +29,8 @@ def solve(
         f: the right-hand side.
         state: the parts of z(t[0]), each with the batch as its first dimension. Mixed states go in as parts and are
             not concatenated: the error norm takes the largest part's error, so a small part is not diluted.
-        t: times, strictly increasing or decreasing; the first is where ``state`` holds.
+        t: times, increasing or decreasing, which may be repeated; the first is where ``state`` holds. Tensors that
+            need a gradient get it, in a vector or in a list.
         solver: how.
         parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
             without being named. Name what f reaches only later, and what has a history of its own, such as a control
@@ -51,24 +49,22 @@ def solve(
         ValueError: on a state or times that make no sense, or when the first evaluation of f gives something else
             than parts of z's shapes and dtypes, or changes z in place.
     """
-    _check(state, t)
+    times, wanted = read(t)
+    _check(state)
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE()
-    if solver.gradients == "adjoint" and torch.is_grad_enabled():
-        return integrate_with_adjoint(f, state, t, solver, nfe, parameters, costs), nfe
-    return integrate(f, state, t, solver, nfe), nfe
+    state = begin_at(f, wanted[0], state)
+    if solver.backend == "torchdiffeq":
+        path = torchdiffeq.integrate(f, state, times, solver, nfe)
+    elif solver.gradients == "adjoint" and torch.is_grad_enabled():
+        path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)
+    else:
+        path = engine.integrate(f, state, times, solver, nfe)
+    return end_at(f, wanted, path), nfe
 
 
-def _check(state: State, t: Tensor) -> None:
-    x = state[0]
-    if t.dim() != 1 or len(t) < 2:
-        raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
-    if not torch.isfinite(t).all():
-        raise ValueError("t: times must be finite")
-    gaps = t[1:] - t[:-1]
-    if not ((gaps > 0).all() or (gaps < 0).all()):
-        raise ValueError("t: times must be strictly increasing or strictly decreasing")
-    if len(x) == 0:
+def _check(state: State) -> None:
+    if len(state[0]) == 0:
         raise ValueError("x0: the batch is empty")
     for part in state:
         if not torch.isfinite(part).all():

@@ -7,7 +7,8 @@ times are Python's floats, so float64, whatever the state's dtype.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from ncode.solvers.norms import worst
 from ncode.solvers.step import Norm, Step, Taken, Tolerances, Weights
 from ncode.solvers.stepsize import Integral
 
+RECENT = 64
+"""Steps back that are looked at to say which sample needs so many."""
+
 
 class Stopped(Exception):
     """A solve that cannot go on: the loop's own report, which its caller turns into a ``SolveError``.
@@ -25,7 +29,8 @@ class Stopped(Exception):
     Attributes:
         reason: as of ``SolveError``.
         t, x: how far it got.
-        errors: of the last step that was tried, by sample; ``None`` before the first.
+        errors: which sample is to blame: those of the last step that was tried, or summed over the last ones;
+            ``None`` before the first.
     """
 
     def __init__(self, reason: str, t: float, x: Any, errors: Tensor | None):
@@ -39,9 +44,11 @@ class Count:
     def __init__(self, limit: int, spent: int = 0):
         self.limit, self.spent = limit, spent
 
-    def spend(self, evaluations: int, t: float, x: Any, errors: Tensor | None = None) -> None:
+    def spend(self, evaluations: int, t: float, x: Any, recent: Iterable[Tensor] = ()) -> None:
         if self.spent + evaluations > self.limit:
-            raise Stopped("too many evaluations", t, x, errors)
+            # Who made most of the last steps short, whoever has the last word.
+            blame = [torch.nan_to_num(errors, nan=1.0).clamp(max=1.0) for errors in recent]
+            raise Stopped("too many evaluations", t, x, sum(blame) if blame else None)
         self.spent += evaluations
 
 
@@ -97,7 +104,7 @@ def adaptive_steps(
     if length is None:
         count.spend(1, t, x)
         length = step.guess(t, x, k1, sign, how.tol, how.norm, w)
-    errors = None
+    errors, recent = None, deque(maxlen=RECENT)
     for stop, after in stops:
         while t != stop:
             length = min(max(length, how.least), how.most)
@@ -105,8 +112,9 @@ def adaptive_steps(
             if t + h == t:
                 reason = "step size underflow" if errors is None or _finite(errors) else "non-finite values"
                 raise Stopped(reason, t, x, errors)
-            count.spend(step.evaluations, t, x, errors)
+            count.spend(step.evaluations, t, x, recent)
             y, k_last, errors, stages = step(t, x, k1, h, how.tol, w)
+            recent.append(errors)
             error = how.norm(errors)
             if error > 1 and length <= how.least:
                 raise Stopped("step size underflow" if math.isfinite(error) else "non-finite values", t, x, errors)
@@ -114,17 +122,17 @@ def adaptive_steps(
             if error > 1:
                 length = proposed
                 continue
+            taken = Taken(t, h, end, x, k1, y, k_last, stages, length)
             # A step cut to end somewhere says little of how long the next may be.
             length = max(proposed, length) if abs(h) < length else proposed
-            taken = Taken(t, h, end, x, k1, y, k_last, stages)
             yield taken
             t, x, k1 = end, y, taken.k_last
             if k_last is None and (k1 is not None or t != last):
-                count.spend(1, t, x, errors)
+                count.spend(1, t, x, recent)
                 k1 = step.start(t, x, w) if k1 is None else k1
         if after is not None:
             t = after
-            count.spend(1, t, x, errors)
+            count.spend(1, t, x, recent)
             k1 = step.start(t, x, w)
 
 

@@ -29,7 +29,7 @@ def ratios(
     errors: Sequence[Tensor], sizes: Sequence[Tensor], rtol: Tolerance, atol: Tolerance
 ) -> Float[Tensor, "parts batch"]:
     """Every part's and sample's error over what is allowed, atol + rtol size for an entry, as RMS over the entries."""
-    allowed = [size * _of(rtol, i) + _of(atol, i) for i, size in enumerate(sizes)]
+    allowed = [size * of(rtol, i) + of(atol, i) for i, size in enumerate(sizes)]
     return torch.stack([rms(error / most) for error, most in zip(errors, allowed, strict=True)])
 
 
@@ -56,5 +56,6 @@ def _finite(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _of(tolerance: Tolerance, part: int) -> float:
-    return tolerance if isinstance(tolerance, int | float) else tolerance[part]
+def of(tolerance: Tolerance, part: int) -> float:
+    """A part's tolerance; parts beyond those named, such as running costs, have the last's."""
+    return tolerance if isinstance(tolerance, int | float) else tolerance[min(part, len(tolerance) - 1)]

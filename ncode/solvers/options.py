@@ -6,8 +6,16 @@ import math
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral, Real
 
-ADAPTIVE = ("dopri5", "dopri8", "bosh3", "adaptive_heun", "fehlberg2")
-FIXED = ("euler", "midpoint", "heun3", "rk4")
+from ncode.solvers.norms import NORMS
+from ncode.solvers.stepsize import CONTROLLERS
+from ncode.solvers.tableaus import TABLEAUS
+
+ADAPTIVE = tuple(name for name, method in TABLEAUS.items() if method.adaptive)
+FIXED = tuple(name for name, method in TABLEAUS.items() if not method.adaptive)
+
+
+OWN = ("first_step", "min_step", "max_step", "jumps", "controller")
+"""Options that only the library's own engine has."""
 
 
 @dataclass(frozen=True)
@@ -15,26 +23,36 @@ class Solver:
     """How an initial value problem is solved.
 
     Args:
-        method: adaptive (``dopri5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``) or with fixed steps
-            (``euler``, ``midpoint``, ``heun3``, ``rk4``).
-        rtol, atol: the *local* error that one adaptive step may make, relative and absolute. They bound no global
-            error: see :meth:`~ncode.models.Flow.solver_error`.
+        method: adaptive (``dopri5``, ``tsit5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``) or with
+            fixed steps (``euler``, ``midpoint``, ``heun``, ``heun3``, ``rk4``): see :mod:`ncode.solvers.tableaus`.
+        rtol, atol: the *local* error that one adaptive step may make, relative and absolute; a tuple gives one for
+            every part of the state. They bound no global error: see :meth:`~ncode.models.Flow.solver_error`.
         steps: of a method with fixed steps: how many equal steps one solve takes from its first time to its last,
             whatever lies between. 10 where neither this nor ``step_size`` is given.
         step_size: of a method with fixed steps, instead of ``steps``: the length of a step, in units of time. A solve
             takes as few equal steps as are no longer.
-        gradients: ``"direct"``, backpropagation through the solver's steps, or ``"adjoint"``, a second solve
-            backward in time whose memory does not grow with the number of steps.
+        gradients: ``"direct"``, backpropagation through the steps that were taken; ``"checkpointed"``, the same
+            gradient, in memory that grows as the steps' square root: steps are taken again, backward; or
+            ``"adjoint"``, a second solve backward in time whose memory does not grow with the number of steps.
         norm: ``"worst"`` accepts a step when the RMS error of the worst sample is within tolerance; ``"mean"``
             averages over the batch too, as torchdiffeq does by itself, and lets single samples go wrong.
-        max_nfe: the step limit, in evaluations of the right-hand side; a solve that needs more fails, and so does
-            the adjoint's backward pass.
+        max_nfe: the step limit, in evaluations of the right-hand side; a solve that needs more fails before it
+            spends them, and so does the adjoint's backward pass.
         checkpoints: with the adjoint, how many states of the forward solve are kept at most, evenly over its steps.
             The backward solve restarts from each. More cost memory and save evaluations where the state cannot be
             found back over a long stretch.
         refine: with the adjoint, what happens where the state found backward misses a checkpoint: ``True`` solves
             that stretch again with more checkpoints, until it does not; ``False`` goes on with a
             :class:`ncode.solvers.adjoint.theorem_1.ReconstructionWarning`, and a gradient that may be anything.
+        first_step: length of the first adaptive step to try; found from the field where none is given.
+        min_step: the shortest adaptive step; a solve that would need a shorter one fails.
+        max_step: the longest adaptive step, so that none passes over what happens in between.
+        jumps: times at which the right-hand side jumps. An adaptive step ends at each, and the next begins with an
+            evaluation of its own.
+        controller: ``"I"``, where a step's error alone decides the next length, or ``"PI"``, where the last one's
+            does as well: fewer rejected steps where stability limits them.
+        backend: ``"ncode"``, or ``"torchdiffeq"`` to have that library take the steps: the tests' reference. It
+            has direct gradients only, and no step options.
 
     Raises:
         ValueError: naming the option that makes no sense; where both ``steps`` and ``step_size`` are given, or either
@@ -43,8 +61,8 @@ class Solver:
 
     method: str = "dopri5"
     _: KW_ONLY
-    rtol: float = 1e-3
-    atol: float = 1e-3
+    rtol: float | tuple[float, ...] = 1e-3
+    atol: float | tuple[float, ...] = 1e-3
     steps: int | None = None
     step_size: float | None = None
     gradients: str = "direct"
@@ -52,18 +70,30 @@ class Solver:
     max_nfe: int = 10_000
     checkpoints: int = 16
     refine: bool = True
+    first_step: float | None = None
+    min_step: float = 0.0
+    max_step: float = math.inf
+    jumps: tuple[float, ...] = ()
+    controller: str = "I"
+    backend: str = "ncode"
 
     def __post_init__(self):
-        if self.method not in ADAPTIVE + FIXED:
-            raise ValueError(f"method: {self.method!r} is not one of {', '.join(ADAPTIVE + FIXED)}")
-        if self.gradients not in ("direct", "adjoint"):
-            raise ValueError(f"gradients: {self.gradients!r} is neither 'direct' nor 'adjoint'")
-        if self.norm not in ("worst", "mean"):
-            raise ValueError(f"norm: {self.norm!r} is neither 'worst' nor 'mean'")
+        for name, known in {
+            "method": ADAPTIVE + FIXED,
+            "gradients": ("direct", "checkpointed", "adjoint"),
+            "norm": tuple(NORMS),
+            "controller": tuple(CONTROLLERS),
+            "backend": ("ncode", "torchdiffeq"),
+        }.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(known)}")
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            for part in value if isinstance(value, tuple) and value else (value,):
+                _must_lie(name, part, 0.0)
         fixed = [name for name in ("steps", "step_size") if getattr(self, name) is not None]
-        for name in ("rtol", "atol", "step_size"):
-            if name in ("rtol", "atol", *fixed):
-                _positive(name, getattr(self, name))
+        if "step_size" in fixed:
+            _must_lie("step_size", self.step_size, 0.0)
         for name, least in (("steps", 1), ("max_nfe", 1), ("checkpoints", 0)):
             value = getattr(self, name)
             if (name != "steps" or name in fixed) and (not isinstance(value, Integral) or value < least):
@@ -74,21 +104,37 @@ class Solver:
             raise ValueError(f"{fixed[0]}: {self.method} chooses its own steps; fixed steps take {', '.join(FIXED)}")
         if self.refine not in (True, False):
             raise ValueError(f"refine: must be True or False, not {self.refine!r}")
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        if self.first_step is not None:
+            _must_lie("first_step", self.first_step, 0.0)
+        if self.min_step != 0:
+            _must_lie("min_step", self.min_step, 0.0)
+        if self.max_step != math.inf:
+            _must_lie("max_step", self.max_step, 0.0)
+        if self.min_step > self.max_step:
+            raise ValueError(f"min_step: is {self.min_step}, longer than max_step, {self.max_step}")
+        for jump in self.jumps:
+            _must_lie("jumps", jump, -math.inf)
+        if self.backend == "torchdiffeq":
+            own = [name for name in OWN if getattr(self, name) != getattr(type(self), name)]
+            if self.gradients != "direct" or self.method == "tsit5" or own:
+                raise ValueError(
+                    "backend: torchdiffeq has direct gradients and no tsit5, one tolerance for all parts, and none of "
+                    f"{', '.join(OWN)}"
+                )
 
     @property
     def adaptive(self) -> bool:
         return self.method in ADAPTIVE
 
-    def count(self, first: float, last: float, eps: float) -> int:
-        """The number of equal fixed steps that a solve takes from ``first`` to ``last``.
-
-        Args:
-            eps: the relative precision that the times were rounded to, which may be more than a millionth of a step.
-        """
+    def count(self, first: float, last: float) -> int:
+        """The number of equal fixed steps that a solve takes from ``first`` to ``last``."""
         if self.step_size is None:
             return self.steps or 10
-        # No sliver of a step where the interval is no float multiple of the step.
-        slack = max(1e-6, 4 * eps * max(abs(first), abs(last)) / self.step_size)
+        # No sliver of a step where the interval is no float multiple of the step, in float32 as in float64.
+        slack = max(1e-6, 5e-7 * max(abs(first), abs(last)) / self.step_size)
         return max(1, math.ceil(abs(last - first) / self.step_size - slack))
 
     def for_stretches(self, duration: float) -> Solver:
@@ -98,18 +144,19 @@ class Solver:
         return replace(self, steps=None, step_size=abs(duration) / (self.steps or 10))
 
 
-def _positive(name: str, value: object) -> None:
-    if not isinstance(value, Real):
+def _must_lie(name: str, value: object, low: float, high: float = math.inf) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise ValueError(f"{name}: must be a number, not {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name}: must be positive and finite, not {value}")
+    if not low < value < high:
+        raise ValueError(f"{name}: must be {'positive and finite' if low == 0 else 'finite'}, not {value}")
 
 
 @dataclass
 class NFE:
     """Number of function evaluations of one solve.
 
-    ``backward`` is what the adjoint's solve took, once it has run; direct gradients evaluate no right-hand side.
+    ``backward`` is what a gradient took once it has run, where it evaluates the right-hand side: the adjoint's solve,
+    the steps that are taken again for checkpointed gradients. Direct gradients evaluate nothing.
     """
 
     forward: int = 0

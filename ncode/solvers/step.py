@@ -17,13 +17,9 @@ import torch
 from torch import Tensor
 
 from ncode.solvers.norms import Tolerance, larger, ratios
+from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.tableaus import Tableau, hermite
 
-State = tuple[Tensor, ...]
-"""The parts of z, each with the batch as its first dimension."""
-RightHandSide = Callable[[Tensor, State], State]
-"""f(t, z): the parts of z'. t has the state's (real) dtype and no dimension, or, where every sample has a time of its
-own, the batch as its first and ones for the others."""
 Tolerances = tuple[Tolerance, Tolerance]
 """(rtol, atol)."""
 Norm = Callable[[Tensor], float]
@@ -43,6 +39,7 @@ class Taken:
         k_last: the slope at (end, y) where the method has it. Who needs it and finds ``None`` fills it in, and the
             next step begins from it; the loop counts the evaluation.
         stages: whatever the step kept to go backward and to interpolate: all slopes, or the stages' inputs.
+        length: what was proposed before the step was cut to end where one must; positive.
     """
 
     t: float
@@ -53,6 +50,7 @@ class Taken:
     y: Any
     k_last: Any
     stages: Any
+    length: float = 0.0
 
 
 @runtime_checkable

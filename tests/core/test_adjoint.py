@@ -203,8 +203,8 @@ def test_every_method_has_its_own_quadrature(method):
         return torch.autograd.grad(path_cost(model, x0, running=kinetic).cost.sum(), list(model.parameters()))
 
     exact = gradient(rtol=1e-11, atol=1e-11)
-    # Orders one and two are slow: only Euler, midpoint and the low adaptive pairs get three digits or fewer.
-    close = {"euler": 0.1, "midpoint": 2e-3, "adaptive_heun": 1e-3, "fehlberg2": 1e-3}.get(method, 1e-4)
+    # Orders one and two are slow: only Euler, midpoint, Heun and the low adaptive pairs get three digits or fewer.
+    close = {"euler": 0.1, "midpoint": 2e-3, "heun": 2e-3, "adaptive_heun": 1e-3, "fehlberg2": 1e-3}.get(method, 1e-4)
     steps = {"steps": 40} if method in FIXED else {}
     assert relative(gradient(method=method, rtol=1e-5, atol=1e-5, gradients="adjoint", **steps), exact) < close
 

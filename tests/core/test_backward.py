@@ -1,6 +1,5 @@
 """The adjoint's backward solve: checkpoints, what happens where a state cannot be found back, memory and price."""
 
-import math
 import warnings
 
 import pytest
@@ -11,10 +10,9 @@ from torchdiffeq import odeint, odeint_adjoint
 import ncode
 from ncode.costs import kinetic, path_cost
 from ncode.reproduction.experiments.theorem_1.experiment import Contractive
-from ncode.solvers.adjoint.backward import Checkpoints, stage_weights
+from ncode.solvers.adjoint.backward import Checkpoints
 from ncode.solvers.adjoint.theorem_1 import ReconstructionWarning
-from ncode.solvers.options import ADAPTIVE, FIXED
-from ncode.solvers.torchdiffeq import integrate
+from ncode.solvers.step import Taken
 
 # Contractive dynamics: the state cannot be found backward without checkpoints.
 from tests.core.adjoint_cases import open_loop, relative
@@ -135,8 +133,7 @@ def test_memory_grows_neither_with_the_horizon_nor_with_the_steps():
 def test_checkpoints_are_thinned_evenly(limit):
     kept = Checkpoints(limit)
     for i in range(1000):
-        kept.begin(torch.tensor(1.0))
-        kept.accept(torch.tensor(float(i)), (torch.full((1, 1), float(i)),), torch.tensor(1.0))
+        kept.look(Taken(float(i), 1.0, i + 1.0, (torch.full((1, 1), float(i)),), None, None, None, None))
         assert len(kept.times) <= limit
     assert len(kept.times) >= limit // 2
     gaps = {round(float(b - a)) for a, b in zip(kept.times, kept.times[1:], strict=False)}
@@ -161,29 +158,3 @@ def test_output_time_without_a_gradient_costs_nothing():
         model.trajectory(x0, t).x[-1].sum().backward()
         backward.append(model.nfe.backward)
     assert backward[1] == backward[0]
-
-
-@pytest.mark.parametrize("method", ADAPTIVE + FIXED)
-def test_stage_weights_reproduce_the_solver(method):
-    # A quadrature summed from the stages is the solver's own: z' = e^t over one step.
-    weights, times = stage_weights(method), []
-
-    def f(t, z):
-        times.append(float(t))
-        return (torch.exp(t).reshape(1, 1),)
-
-    options = {"first_step": 1.0} if method in ADAPTIVE else {}
-    t = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    start = (torch.zeros(1, 1, dtype=torch.float64),)
-    end = odeint(f, start, t, method=method, rtol=1e6, atol=1e6, options=options)[0][-1]
-    summed = sum(b * math.exp(time) for b, time in zip(weights, times, strict=True))
-    assert summed == pytest.approx(float(end), abs=1e-13)
-    assert sum(weights) == pytest.approx(1.0, abs=1e-12)
-
-
-def test_solve_lands_on_its_last_time():
-    # Stepping over it and interpolating back costs dopri8 six digits: z' = z cos t.
-    t = torch.tensor([0.0, 0.7, 2.0], dtype=torch.float64)
-    solver, start = ncode.Solver("dopri8", rtol=1e-10, atol=1e-10), (torch.ones(1, 1, dtype=torch.float64),)
-    (path,) = integrate(lambda t, z: (z[0] * torch.cos(t),), start, t, solver, ncode.NFE())
-    assert torch.allclose(path.reshape(-1), torch.sin(t).exp(), atol=1e-8)

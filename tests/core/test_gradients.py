@@ -318,16 +318,39 @@ def test_a_random_field_is_refused_by_the_adjoint_and_a_random_cost_is_not():
     path_cost(model, x, running=lambda p: (torch.randn_like(p.x) * p.x).sum(1)).cost.sum().backward()
 
 
-def test_times_get_gradients_directly_and_are_refused_by_the_adjoint():
-    x = torch.tensor([[2.0]])
+@pytest.mark.parametrize("solver", [DIRECT, ADJOINT, Solver("rk4", steps=200)], ids=["direct", "adjoint", "rk4"])
+@pytest.mark.parametrize("given", ["vector", "list"])
+def test_every_time_gets_its_gradient(solver, given):
+    """x' = t x from t0: x(t) = 2 exp((t² - t0²)/2)."""
+    times = [torch.tensor(time, requires_grad=True) for time in (0.3, 0.9, 0.9, 1.5)]
+    t = torch.stack(times) if given == "vector" else times
+    (path,), _ = solve(lambda t, z: (t * z[0],), (torch.tensor([[2.0]]),), t, solver)
+    weights = torch.tensor([7.0, 1.0, 10.0, 100.0])
+    found = torch.autograd.grad(path.flatten() @ weights, times)
+    exact = 2 * torch.exp((torch.stack(times) ** 2 - times[0] ** 2) / 2) @ weights
+    expected = torch.autograd.grad(exact, times)
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=1e-6, atol=1e-8)
+
+
+def test_the_gradient_of_a_time_in_a_model_and_its_second_derivative():
+    model = NeuralODE(Minus(), solver=DIRECT)
     end = torch.tensor(1.5, requires_grad=True)
-    t = torch.stack([torch.tensor(0.0), end])
-    (path,), _ = solve(lambda t, z: (-z[0],), (x,), t, DIRECT)
-    path[-1].sum().backward()
-    # d/dT 2 exp(-T)
-    torch.testing.assert_close(end.grad, -2 * torch.exp(-end.detach()), **AGREE)
-    with pytest.raises(ValueError, match="t: the adjoint gives no gradient"):
-        solve(lambda t, z: (-z[0],), (x,), t.detach().requires_grad_(), ADJOINT)
+    x = model.trajectory(torch.full((1, 1), 2.0), [0.0, end]).x[-1].sum()
+    (first,) = torch.autograd.grad(x, end, create_graph=True)
+    (second,) = torch.autograd.grad(first, end)
+    # 2 exp(-T)
+    assert first.item() == pytest.approx(-2 * math.exp(-1.5), rel=1e-8)
+    assert second.item() == pytest.approx(2 * math.exp(-1.5), rel=1e-8)
+
+
+class Minus(Field):
+    """x' = -x."""
+
+    def __init__(self):
+        super().__init__(shape=(1,))
+
+    def forward(self, t, x, theta):
+        return -x
 
 
 def test_a_field_with_state_of_more_dimensions():

@@ -65,7 +65,7 @@ def test_parts_are_not_diluted_by_one_another():
 # Counts, grids, orders
 
 
-STAGES = {"euler": 1, "midpoint": 2, "heun3": 3, "rk4": 4}
+STAGES = {"euler": 1, "midpoint": 2, "heun": 2, "heun3": 3, "rk4": 4}
 
 
 @pytest.mark.parametrize("method", FIXED)
@@ -92,7 +92,7 @@ def test_counts_are_the_calls_of_the_right_hand_side(method):
     assert nfe.forward == calls > 0
 
 
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("heun3", 3), ("rk4", 4)])
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2), ("heun3", 3), ("rk4", 4)])
 def test_order_of_the_fixed_step_methods(float64, method, order):
     x = torch.tensor([[1.0, 0.0]])
     exact = torch.tensor([math.cos(1.0), -math.sin(1.0)])
@@ -166,7 +166,8 @@ def test_too_many_evaluations():
         solve(lambda t, z: (-stiff * z[0],), (x,), UNIT, Solver(max_nfe=100))
     assert caught.value.reason == "too many evaluations"
     assert caught.value.sample == 2
-    assert caught.value.nfe == 101
+    # A step takes six: they are counted before they are spent.
+    assert 94 < caught.value.nfe <= 100
     assert 0 < caught.value.t < 0.1
 
 
@@ -205,7 +206,7 @@ def test_a_failure_in_the_backward_solve_is_a_solve_error_too():
         path[-1].sum().backward()
     assert caught.value.sample == 1
     assert 0 <= caught.value.t <= 1
-    assert nfe.backward == nfe.forward
+    assert nfe.forward - 6 <= nfe.backward <= nfe.forward
 
 
 def test_a_gradient_that_is_not_finite_names_its_sample():
@@ -268,7 +269,7 @@ def test_options_that_make_no_sense_are_named(option, value, unchecked):
         ((torch.tensor([[0.0], [math.nan]]),), UNIT, "x0: sample 1 is not finite"),
         ((torch.zeros(2, 1), torch.tensor([[math.inf], [0.0]])), UNIT, "x0: sample 0 is not finite"),
         ((torch.zeros(2, 1),), torch.zeros(2, 2), "t: must be a vector"),
-        ((torch.zeros(2, 1),), torch.zeros(2), "t: times must be strictly"),
+        ((torch.zeros(2, 1),), torch.tensor([0.0, 1.0, 0.5]), "t: times must not turn"),
         ((torch.zeros(2, 1),), torch.tensor([0.0, math.inf]), "t: times must be finite"),
     ],
 )

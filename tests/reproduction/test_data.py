@@ -2,7 +2,6 @@
 
 import errno
 import gzip
-import struct
 import tarfile
 import zipfile
 
@@ -16,7 +15,7 @@ from ncode.reproduction.data import datasets, formats
 from ncode.reproduction.data.downloads import DataError, checksum
 from ncode.reproduction.experiments.image_classification import experiment as task
 from tests.reproduction import synthetic
-from tests.reproduction.synthetic import encoded, pixels
+from tests.reproduction.synthetic import encoded, idx_bytes, labels, pixels
 
 TRAIN, TEST, HELD_OUT = 30, 10, 5
 
@@ -37,14 +36,6 @@ def no_network(monkeypatch):
         raise OSError("no network in tests")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
-
-
-def labels(n):
-    return np.arange(n, dtype=np.uint8) % 10
-
-
-def idx_bytes(array):
-    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @pytest.fixture
@@ -210,7 +201,9 @@ def test_load_knows_the_names():
         datasets.load("imagenet")
 
 
-# What is wrong with a file, what its error says. Every error names the file and a remedy.
+# What is wrong with a file, what its error says. Every error names the file and a remedy. Without a variant's name, a
+# file that can be expanded is compared with the official one before it is looked into.
+NOT_OFFICIAL = "not the official release's"
 
 
 @pytest.mark.parametrize(
@@ -227,20 +220,20 @@ def test_load_knows_the_names():
 def test_damaged_mnist(mnist, tmp_path, damage, message, variant):
     file = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=message if variant else f"{message}|{NOT_OFFICIAL}") as caught:
         datasets.mnist(variant)
     assert str(file) in str(caught.value)
     assert "Delete it" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"), [(lambda b: b[:-1], "no whole number"), (lambda b: b"\x0b" + b[1:], "label 11")]
+    ("damage", "message"), [(lambda b: b[:-1], "are not 6 records"), (lambda b: b"\x0b" + b[1:], "label 11")]
 )
 @pytest.mark.parametrize("variant", ["", "a copy"])
 def test_damaged_cifar10(cifar, tmp_path, damage, message, variant):
     file = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DataError, match=message if variant else NOT_OFFICIAL) as caught:
         datasets.cifar10(variant)
     assert str(file) in str(caught.value)
 
@@ -250,7 +243,8 @@ def test_damaged_cifar10(cifar, tmp_path, damage, message, variant):
 def test_damaged_svhn(svhn, tmp_path, damage, variant):
     file = tmp_path / "svhn" / "train_32x32.mat"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DataError, match="truncated or corrupt") as caught:
+    # Cut in its second half, a file still has whole headers, and only one of them.
+    with pytest.raises(DataError, match="truncated or corrupt|not X of" if variant else NOT_OFFICIAL) as caught:
         datasets.svhn(variant)
     assert str(file) in str(caught.value)
 
@@ -258,7 +252,7 @@ def test_damaged_svhn(svhn, tmp_path, damage, variant):
 def test_svhn_of_another_shape(svhn, tmp_path):
     file = tmp_path / "svhn" / "test_32x32.mat"
     savemat(file, {"X": pixels(TEST, 16, 16, 3).transpose(1, 2, 3, 0), "y": np.ones((TEST, 1))})
-    with pytest.raises(DataError, match=r"test_32x32.*of shape \(16, 16, 3"):
+    with pytest.raises(DataError, match=r"test_32x32.*holds .*\(16, 16, 3"):
         datasets.svhn("small")
 
 
@@ -278,7 +272,7 @@ def test_other_content_needs_a_name_and_keeps_it(cifar, tmp_path):
 def test_a_file_of_whole_records_that_is_too_short(cifar, tmp_path):
     file = tmp_path / "cifar-10-batches-bin" / "data_batch_5.bin"
     file.write_bytes(file.read_bytes()[: -formats.CIFAR_RECORD])
-    with pytest.raises(DataError, match=r"holds 29 \+ 10 images, not 30 \+ 10"):
+    with pytest.raises(DataError, match=r"data_batch_5.*are not 6 records"):
         datasets.cifar10("a copy")
 
 
@@ -291,7 +285,7 @@ def test_a_missing_file_beside_the_others(cifar, tmp_path):
 def test_images_and_labels_must_belong_together(mnist, tmp_path):
     name = datasets.MNIST["test y"][0]
     (tmp_path / "mnist" / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(labels(TEST - 1))))
-    with pytest.raises(DataError, match="10 images with 9 labels"):
+    with pytest.raises(DataError, match=r"t10k-labels.*says \(9,\), but it must be \(10,\)"):
         datasets.mnist("a copy")
 
 
@@ -312,7 +306,7 @@ def test_damaged_celeba(celeba):
     damaged = bytearray(whole)
     damaged[200:3000] = bytes(2800)
     archive.write_bytes(damaged)
-    with pytest.raises(DataError, match=r"truncated, corrupt|no whole picture"):
+    with pytest.raises(DataError, match=r"truncated or corrupt|no whole picture"):
         datasets.celeba("a copy")
     archive.write_bytes(whole)
     (celeba / "list_eval_partition.txt").write_text("000001.jpg 2\n000002.jpg 0\n")

@@ -29,19 +29,46 @@ class DataError(RuntimeError):
 
 def folder() -> Path:
     """The folder of all data: ``$NCODE_DATA`` where it is set."""
-    return Path(os.environ.get("NCODE_DATA") or platformdirs.user_cache_path("ncode") / "data")
+    return Path(os.environ.get("NCODE_DATA") or platformdirs.user_cache_path("ncode") / "data").expanduser()
 
 
 def checksum(content: bytes | Path, kind: str = "md5") -> str:
-    """The hash of a file, or of bytes: what tells the official release from anything else."""
+    """The hash of a file, or of bytes: what tells the official release from anything else.
+
+    Raises:
+        DataError: when the file cannot be read.
+    """
     digest = hashlib.new(kind, usedforsecurity=False)
     if isinstance(content, bytes):
         digest.update(content)
     else:
-        with content.open("rb") as file:
+        with reading(content), content.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     return digest.hexdigest()
+
+
+REPLACE = "Delete it, so that it is downloaded anew, or put a whole one there."
+
+
+@contextmanager
+def reading(file: Path | str, remedy: str = REPLACE) -> Iterator[None]:
+    """Turn whatever a reader raises over a file's bytes into one error that names ``file`` and the remedy.
+
+    Libraries raise what the damaged bytes happen to lead them to, from ``struct.error`` to ``MemoryError``.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: is missing. {remedy}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{file}: is a folder, where a file must be. {remedy}") from error
+    except PermissionError as error:
+        raise DataError(f"{file}: may not be read by this user. {remedy}") from error
+    except Exception as error:
+        raise DataError(f"{file}: is truncated or corrupt ({type(error).__name__}: {error}). {remedy}") from error
 
 
 def fetch(url: str, file: Path, md5: str) -> Path:

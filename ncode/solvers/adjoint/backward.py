@@ -19,18 +19,21 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
-from ncode.solvers.adjoint.graph import edges, walk
+from ncode.solvers.adjoint.graph import edges
+from ncode.solvers.adjoint.system import AdjointStep, System
+from ncode.solvers.engine import end_of, finite, steps
 from ncode.solvers.errors import SolveError
+from ncode.solvers.norms import Tolerance, of, per_sample
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
-from ncode.solvers.torchdiffeq import finite, integrate, per_sample
+from ncode.solvers.step import RungeKutta, Taken
+from ncode.solvers.tableaus import TABLEAUS
 
 DEEPEST = 20
 """How often a stretch may be halved before the adjoint gives up."""
@@ -43,7 +46,7 @@ class ReconstructionWarning(UserWarning):
 class Node(NamedTuple):
     """A state on the forward path at time ``t``, and the loss's gradient there where it has one."""
 
-    t: Tensor
+    t: float
     state: State
     gradient: State | None = None
 
@@ -58,17 +61,16 @@ class Checkpoints:
 
     def __init__(self, limit: int):
         self.limit, self.stride, self.count = limit, 1, 0
-        self.times: list[Tensor] = []
+        self.times: list[float] = []
         self.states: list[State] = []
         self.dt: float | None = None
 
-    def begin(self, dt: Tensor) -> None:
-        self.dt = float(dt)
-
-    def accept(self, t: Tensor, state: State, dt: Tensor) -> None:
+    def look(self, taken: Taken) -> None:
+        """Keep the state where a step that was taken began, or not."""
+        self.dt = taken.length or None
         if self.count and self.limit and self.count % self.stride == 0:
-            self.times.append(t)
-            self.states.append(state)
+            self.times.append(taken.t)
+            self.states.append(taken.x)
             if len(self.times) > self.limit:
                 self.stride *= 2
                 self.times, self.states = self.times[1::2], self.states[1::2]
@@ -98,9 +100,12 @@ class Backward:
         parts: int,
         first_step: float | None,
     ):
-        self.f, self.solver, self.nfe, self.parts = f, solver, nfe, parts
+        self.f, self.nfe, self.parts = f, nfe, parts
+        # The adjoint's parts after the state's.
+        self.solver = replace(solver, rtol=_twice(solver.rtol, parts), atol=_twice(solver.atol, parts))
         self.parameters, self.first_step = tuple(parameters), first_step
         self.known = edges(parameters)
+        self.tableau = TABLEAUS[solver.method]
         self.quadratures = [torch.zeros_like(p) for p in parameters]
         self.missed: list[tuple[float, int, float]] = []
         self.reached: set[int] = set()
@@ -128,12 +133,13 @@ class Backward:
             failure = error
             if not refine or self.nfe.backward >= self.solver.max_nfe:
                 raise
-            miss = torch.full((len(end.state[0]),), math.inf)
+            miss = torch.zeros(len(end.state[0]))
+            miss[error.sample or 0] = math.inf
         miss = torch.nan_to_num(miss, nan=math.inf)
         found = bool((miss <= 1).all())
         if found or not refine:
             if not found:
-                self.missed.append((float(miss.max()), int(miss.argmax()), float(end.t)))
+                self.missed.append((float(miss.max()), int(miss.argmax()), end.t))
             self.first_step = step
             for total, part in zip(self.quadratures, quadratures, strict=True):
                 total += part
@@ -143,155 +149,51 @@ class Backward:
         if depth == DEEPEST:
             sample = int(miss.argmax())
             size = float(per_sample(end.state[: self.parts])[sample])
-            raise SolveError("state not reconstructed", sample, float(end.t), self.nfe.backward, size)
-        middle = self._between(end, start)
+            raise SolveError("state not reconstructed", sample, end.t, self.nfe.backward, size)
+        middle = self._between(end, start, miss)
         adjoint = self._stretch(start, middle, adjoint, depth + 1)
         return self._stretch(middle, end, adjoint, depth + 1)
 
-    def _between(self, start: Node, end: Node) -> Node:
+    def _between(self, start: Node, end: Node, miss: Tensor) -> Node:
         """A checkpoint halfway, from the forward solve again."""
         t = (start.t + end.t) / 2
         with torch.no_grad():
-            path = integrate(self.f, start.state, torch.stack([start.t, t]), self.solver, self.nfe, backward=True)
-        return Node(t, tuple(part[-1] for part in path))
+            step, times = RungeKutta(self.tableau, self.f), [start.t, t]
+            again = steps(step, start.state, times, self.solver, self.nfe, "backward", blame=miss)
+            return Node(t, end_of(again, start.state))
 
     def _solve(self, start: Node, end: Node, adjoint: list[Tensor]):
         """State, adjoint and quadratures at ``end``, and the length of the last step that was proposed."""
         n = self.parts
         self.evaluated = True
-        system = _System(self.f, self.parameters, self.known, self.reached, self.solver, start, end, adjoint, n)
-        initial = (*start.state[:n], *(a / s for a, s in zip(adjoint, system.scale, strict=False)))
+        system = System(self.f, self.parameters, self.known, self.reached, start.state[n:], adjoint[n:])
+        velocity, growth, products = system.look(start.t, start.state[:n], adjoint[:n])
+        scale = _scale(adjoint[:n], growth, abs(end.t - start.t))
+        system.scale = scale
+        step = AdjointStep(self.tableau, system)
+        step.known = system.slope(velocity, growth), products
+        initial = (*start.state[:n], *(a / s for a, s in zip(adjoint, scale, strict=False)))
         # A state that runs away makes the field ever steeper: such an attempt is cut short.
         limit = self.nfe.backward + 4 * self.nfe.forward + 200 if self.solver.refine else None
-        path = integrate(
-            system,
-            initial,
-            torch.stack([start.t, end.t]),
-            self.solver,
-            self.nfe,
-            backward=True,
-            steps=system,
-            first_step=self.first_step,
-            limit=limit,
-        )
-        if not finite(system.quadratures):
+        quadratures, last, length = [torch.zeros_like(p) for p in self.parameters], initial, self.first_step
+        with torch.no_grad():
+            for taken in steps(
+                step, initial, [start.t, end.t], self.solver, self.nfe, "backward", limit, self.first_step
+            ):
+                # Backward in the forward solve's time, and so with the other sign.
+                for total, part in zip(quadratures, taken.stages, strict=True):
+                    total.sub_(part)
+                last, length = taken.y, taken.length or None
+        if not finite(quadratures):
             # A sum over the whole batch: no single sample stands out.
             size = float(per_sample(end.state[:n]).max())
-            raise SolveError("non-finite values", None, float(end.t), self.nfe.backward, size)
-        last = [part[-1] for part in path]
-        carried = [a * s for a, s in zip(last[n:], system.scale, strict=True)]
-        return last[:n], [*carried, *adjoint[n:]], system.quadratures, system.dt
+            raise SolveError("non-finite values", None, end.t, self.nfe.backward, size)
+        carried = [a * s for a, s in zip(last[n:], scale, strict=True)]
+        return last[:n], [*carried, *adjoint[n:]], quadratures, length
 
 
-class _System:
-    """The right-hand side (z, a/s)' = (f, -(a ∂f/∂z + ∂ℓ/∂z)/s), with s each sample's scale.
-
-    It looks on as the solver takes its steps, and sums ∫(a ∂f/∂μ + ∂ℓ/∂μ)dt from their stages.
-    """
-
-    def __init__(self, f, parameters, known, reached: set[int], solver, start: Node, end: Node, adjoint, parts: int):
-        self.f, self.parameters, self.known, self.parts = f, parameters, known, parts
-        self.costs, self.rest = adjoint[parts:], start.state[parts:]
-        self.weights, self.adaptive = stage_weights(solver.method), solver.adaptive
-        self.quadratures = [torch.zeros_like(p) for p in parameters]
-        self.pending: list[Tensor] = []
-        self.reached = reached
-        self.stage = 0
-        self.dt = 0.0
-        # ∫ runs with the forward solve, steps have positive lengths.
-        self.sign = 1.0 if start.t > end.t else -1.0
-        # Once a stretch: a walk through the graph takes as long as a small field.
-        self.look = True
-        self.first = self.evaluate(start.t.to(start.state[0].dtype), start.state[:parts], adjoint[:parts], True)
-        self.look = False
-        self.start_product = self.product
-        self.scale = _scale(adjoint[:parts], self.first[1], float((end.t - start.t).abs()))
-
-    def evaluate(self, t: Tensor, state: State, adjoint: Sequence[Tensor], with_parameters: bool):
-        """f, a ∂f/∂z + ∂ℓ/∂z, and where wanted a ∂f/∂μ + ∂ℓ/∂μ, which is kept as ``product``."""
-        inputs = self.parameters if with_parameters else ()
-        with torch.enable_grad():
-            z = tuple(part.detach().requires_grad_() for part in state)
-            velocity = self.f(t, (*z, *self.rest))
-            if self.look:
-                self._must_be_known(velocity, z, t)
-            pairs = [(v, a) for v, a in zip(velocity, (*adjoint, *self.costs), strict=True) if v.requires_grad]
-            # The graph of what was declared with a history is shared by all evaluations: keep it.
-            products = [None] * len((*z, *inputs))
-            if pairs:
-                velocities, weights = zip(*pairs, strict=True)
-                products = torch.autograd.grad(velocities, (*z, *inputs), weights, allow_unused=True, retain_graph=True)
-        n = self.parts
-        if with_parameters:
-            self.product = list(products[n:])
-            self.reached.update(i for i, product in enumerate(self.product) if product is not None)
-        zeros = [torch.zeros_like(x) if p is None else p for x, p in zip(z, products[:n], strict=True)]
-        return [v.detach() for v in velocity[:n]], zeros
-
-    def _must_be_known(self, velocity: State, z: State, t: Tensor) -> None:
-        """Raise a ``RuntimeError`` where f reaches a leaf that no gradient is asked of."""
-        leaves, _ = walk(edges(velocity), self.known | edges(z))
-        if leaves:
-            raise RuntimeError(
-                f"f reaches a tensor of shape {tuple(leaves[0].shape)} at t = {float(t):.6g} that it does not reach at "
-                "the first time, and that needs a gradient, which would be lost: make it a parameter of the field, "
-                "name it (solve's parameters, path_cost's captured), or use gradients='direct'"
-            )
-
-    def __call__(self, t: Tensor, state: State) -> State:
-        if self.first is not None:
-            # The solver's first evaluation is the one that the scale came from.
-            (velocity, product), self.first = self.first, None
-            if not self.adaptive:
-                self._count(self.product)
-        else:
-            self.stage += 1
-            weight = self.weights[self.stage]
-            adjoint = [a * s for a, s in zip(state[self.parts :], self.scale, strict=True)]
-            # The last stage of an adaptive method is the next step's first.
-            wanted = weight != 0 or (self.adaptive and self.stage == len(self.weights) - 1)
-            velocity, product = self.evaluate(t, state[: self.parts], adjoint, wanted)
-            self._count(self.product)
-        return (*velocity, *(-p / s for p, s in zip(product, self.scale, strict=True)))
-
-    def _count(self, product: Sequence[Tensor | None]) -> None:
-        weight = self.weights[self.stage]
-        for total, part in zip(self.pending, product, strict=True) if weight else ():
-            if part is not None:
-                total.add_(part, alpha=weight)
-
-    def begin(self, dt: Tensor) -> None:
-        self.dt = float(dt)
-        self.pending = [torch.zeros_like(p) for p in self.parameters]
-        # An adaptive method knows a step's first stage from the step before; a fixed one evaluates it in the step.
-        self.stage = 0 if self.adaptive or self.first is not None else -1
-        if self.adaptive:
-            self._count(self.start_product)
-
-    def accept(self, t: Tensor, state: State, dt: Tensor) -> None:
-        self.start_product = self.product
-        for total, part in zip(self.quadratures, self.pending, strict=True):
-            total.add_(part, alpha=self.sign * float(dt))
-
-
-@cache
-def stage_weights(method: str) -> tuple[float, ...]:
-    """The weights b of the method's stages, z(t + h) = z(t) + h Σ b_k f_k, in the order of its evaluations.
-
-    Found by one step of the solver on z' = e_k, the k-th unit vector at its k-th evaluation.
-    """
-    most, calls = 32, 0
-
-    def unit(t: Tensor, z: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        return torch.eye(most, dtype=torch.float64)[calls - 1]
-
-    start, t = torch.zeros(most, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
-    # A tolerance that accepts any step.
-    options = {"first_step": 1.0} if Solver(method).adaptive else {}
-    end = odeint(unit, start, t, method=method, rtol=1e6, atol=1e6, options=options)[-1]
-    return tuple(float(b) if abs(b) > 1e-12 else 0.0 for b in end[:calls])
+def _twice(tolerance: Tolerance, parts: int) -> Tolerance:
+    return tolerance if isinstance(tolerance, int | float) else 2 * tuple(of(tolerance, i) for i in range(parts))
 
 
 def _scale(adjoint: Sequence[Tensor], product: Sequence[Tensor], length: float) -> list[Tensor]:
@@ -312,8 +214,8 @@ def _miss(found: Sequence[Tensor], kept: Sequence[Tensor], solver: Solver) -> Te
     asks for where that is stricter. Fixed steps have no tolerance: three per cent.
     """
     ratios = []
-    for a, b in zip(found, kept, strict=True):
-        tolerances = (solver.atol, solver.rtol) if solver.adaptive else (1e-3, 1e-3)
+    for i, (a, b) in enumerate(zip(found, kept, strict=True)):
+        tolerances = (of(solver.atol, i), of(solver.rtol, i)) if solver.adaptive else (1e-3, 1e-3)
         atol, rtol = (max(tolerance, 10 * torch.finfo(b.dtype).eps) for tolerance in tolerances)
         allowed = min(100 * atol, atol**0.5) + min(100 * rtol, rtol**0.5) * per_sample([b])
         ratios.append(per_sample([a - b]) / allowed)

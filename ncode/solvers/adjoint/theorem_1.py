@@ -24,124 +24,89 @@ import torch
 from torch import Tensor
 
 from ncode.solvers.adjoint.backward import Backward, Checkpoints, Node, ReconstructionWarning
-from ncode.solvers.adjoint.graph import edge, edges, walk
+from ncode.solvers.captured import MEANWHILE, Captured, known_at_first, must_be_alike
+from ncode.solvers.engine import integrate
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
-from ncode.solvers.torchdiffeq import integrate
+from ncode.solvers.step import clock
 
 __all__ = ["ReconstructionWarning", "integrate_with_adjoint"]
-
-MEANWHILE = (
-    "what it reads was set anew meanwhile (a state of the field, or parameters, as by torch.func.functional_call), or "
-    "it is random, as dropout makes it. The adjoint evaluates f again: use gradients='direct'"
-)
 
 
 def integrate_with_adjoint(
     f: RightHandSide,
     state: State,
-    t: Tensor,
+    times: Sequence[float],
     solver: Solver,
     nfe: NFE,
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
 ) -> State:
-    """Like :func:`ncode.solvers.torchdiffeq.integrate`, with gradients by the adjoint.
+    """Like :func:`ncode.solvers.engine.integrate`, with gradients by the adjoint.
 
     Args:
         parameters: captured tensors at which the adjoint stops (see :func:`ncode.solvers.dispatch.solve`).
         costs: how many of the last parts of the state feed back into nothing, f's velocity of them being ℓ.
 
     Raises:
-        ValueError: when ``t`` needs a gradient: only direct gradients reach the times.
         SolveError: when a solve fails, forward or backward.
     """
-    if t.requires_grad:
-        raise ValueError("t: the adjoint gives no gradient with respect to times; use gradients='direct'")
-    # By identity: a tensor declared twice would get its gradient twice.
-    declared = list({id(p): p for p in parameters if p.requires_grad}.values())
-    tensors, reached, velocity = _captured(f, state, t, declared)
-    # A random ℓ is no error: its gradient has the right mean, whichever draw it is of.
-    kept = velocity[: len(state) - costs]
-    return _Adjoint.apply(f, t, solver, nfe, len(state), costs, reached, kept, *state, *tensors)
-
-
-def _captured(
-    f: RightHandSide, state: State, t: Tensor, declared: list[Tensor]
-) -> tuple[list[Tensor], frozenset[int], list[Tensor]]:
-    """What needs a gradient besides the state, which of it f reaches at t[0], by position, and what f gives there.
-
-    That is what was declared, and the other leaves that f reaches, found in the graph of one evaluation. Without
-    this a tensor merely captured by f would silently get no gradient. The evaluation is not counted: it belongs to
-    no solve.
-    """
-    with torch.enable_grad():
-        inputs = tuple(part.detach().requires_grad_() for part in state)
-        outputs = f(t[0].to(state[0].dtype), inputs)
-    # Where the walk stops: at the state's leaves and at what was declared, with or without a history of its own.
-    cuts, stops, starts = edges(declared), edges(inputs), edges(outputs)
-    leaves, reached = walk(starts, stops | cuts)
-    histories = [behind for node, _ in cuts for behind in node.next_functions]
-    upstream, passed = walk(histories, set())
-    if passed & cuts or not {id(leaf) for leaf in leaves}.isdisjoint(id(leaf) for leaf in upstream):
-        # Autograd does not stop at a tensor whose gradient it is asked for: what lies behind a declared tensor and is
-        # reached on another way too would count twice. Leaves alone are right, if slower.
-        tensors, reached = walk([*starts, *cuts], stops)
-    else:
-        tensors = [*declared, *leaves]
-    positions = frozenset(i for i, tensor in enumerate(tensors) if edge(tensor) in reached)
-    return tensors, positions, [output.detach() for output in outputs]
-
-
-def _must_be_the_same(f: RightHandSide, t: Tensor, state: State, kept: Sequence[Tensor] | None) -> None:
-    """Raise a ``RuntimeError`` where f gives another velocity than ``kept``, by more than a GPU rounds differently."""
-    if kept is None:
-        return
-    with torch.no_grad():
-        found = f(t.to(state[0].dtype), state)
-    for a, b in zip(found, kept, strict=False):
-        allowed = max(1e-3, 10 * torch.finfo(b.dtype).eps) * b.abs().amax()
-        if not bool((a - b).abs().amax() <= allowed):
-            raise RuntimeError(f"f no longer gives the velocity that it gave in the forward pass: {MEANWHILE}")
+    found = Captured(f, state, times[0], parameters)
+    return _Adjoint.apply(f, times, solver, nfe, len(state), costs, found, *state, *found.tensors)
 
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, f, t, solver, nfe, parts, costs, reached, velocity, *tensors):
-        ctx.f, ctx.solver, ctx.nfe, ctx.parts, ctx.costs, ctx.reached = f, solver, nfe, parts, costs, reached
-        # Autocast has ended when the backward pass evaluates f again.
-        ctx.velocity = None if torch.is_autocast_enabled(tensors[0].device.type) else velocity
-        # Checkpoints lie between the output times: in float32 neighbours could not be told apart.
-        t = t.double()
+    def forward(ctx, f, times, solver, nfe, parts, costs, found, *tensors):
+        ctx.f, ctx.times, ctx.solver, ctx.nfe, ctx.parts, ctx.costs = f, times, solver, nfe, parts, costs
+        ctx.reached = found.reached
+        # A random ℓ is no error: its gradient has the right mean, whichever draw it is of. And autocast has ended
+        # when the backward pass evaluates f again.
+        autocast = torch.is_autocast_enabled(tensors[0].device.type)
+        ctx.velocity = None if autocast else found.velocity[: parts - costs]
         kept = Checkpoints(solver.checkpoints)
-        with torch.no_grad():
-            path = integrate(f, tensors[:parts], t, solver, nfe, steps=kept)
-        ctx.t, ctx.times, ctx.first_step = t, kept.times, kept.dt
-        ctx.save_for_backward(*path, *(part for state in kept.states for part in state), *tensors[parts:])
+        state = tuple(part.detach() for part in tensors[:parts])
+        path = integrate(known_at_first(f, found.velocity), state, times, solver, nfe, kept.look)
+        # What the caller gets may be changed in place.
+        own = [part.clone() for part in path]
+        ctx.kept, ctx.first_step = kept.times, kept.dt
+        ctx.save_for_backward(*own, *(part for state in kept.states for part in state), *tensors[parts:])
         return path
 
     @staticmethod
     def backward(ctx, *gradients):
         if torch.is_grad_enabled():
             # Left to autograd, a second derivative would lack what goes through this gradient, without a sign.
-            raise RuntimeError("the adjoint's gradient has no derivative (create_graph=True): use gradients='direct'")
-        n, saved = ctx.parts, ctx.saved_tensors
-        end = n * (1 + len(ctx.times))
+            raise RuntimeError(
+                "the adjoint's gradient has no derivative (create_graph=True): use gradients='direct' or 'checkpointed'"
+            )
+        n, saved, times = ctx.parts, ctx.saved_tensors, ctx.times
+        end = n * (1 + len(ctx.kept))
         path, states, parameters = saved[:n], saved[n:end], saved[end:]
         ctx.nfe.backward = 0
+        nodes = _nodes(times, path, gradients)
         # A step may have ended at an output time, whose own state is the same.
-        between = [i for i, time in enumerate(ctx.times) if not torch.isclose(ctx.t, time, rtol=1e-9, atol=0).any()]
-        nodes = [Node(ctx.times[i], states[n * i : n * (i + 1)]) for i in between]
-        for i in range(len(ctx.t)):
-            gradient = tuple(part[i] for part in gradients)
-            # An output time without a gradient is no jump of the adjoint: nothing restarts there.
-            if i == 0 or any(part.any() for part in gradient):
-                nodes.append(Node(ctx.t[i], tuple(part[i] for part in path), gradient))
-        nodes.sort(key=lambda node: float(node.t), reverse=bool(ctx.t[-1] > ctx.t[0]))
-        solver = ctx.solver.for_stretches(float(ctx.t[-1] - ctx.t[0]))
+        nodes += [Node(time, states[n * i : n * (i + 1)]) for i, time in enumerate(ctx.kept) if time not in times]
+        nodes.sort(key=lambda node: node.t, reverse=times[-1] > times[0])
+        solver = ctx.solver.for_stretches(times[-1] - times[0])
         solve = Backward(ctx.f, solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
-        _must_be_the_same(ctx.f, ctx.t[0], tuple(part[0] for part in path), ctx.velocity)
+        start = tuple(part[0] for part in path)
+        if ctx.velocity is not None:
+            must_be_alike(ctx.f(clock(times[0], start), start), ctx.velocity)
         adjoint, quadratures = solve(nodes)
         if solve.evaluated and not ctx.reached <= solve.reached:
             raise RuntimeError(f"f no longer reaches a tensor that it reached in the forward pass: {MEANWHILE}")
-        return None, None, None, None, None, None, None, None, *adjoint, *quadratures
+        return None, None, None, None, None, None, None, *adjoint, *quadratures
+
+
+def _nodes(times: Sequence[float], path: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Node]:
+    """The first time, and those with a gradient: where there is none, the adjoint does not jump."""
+    at: dict[float, Node] = {}
+    for i, time in enumerate(times):
+        gradient = tuple(part[i] for part in gradients)
+        if time in at:
+            # Repeated: one state, both gradients.
+            gradient = tuple(a + b for a, b in zip(gradient, at[time].gradient, strict=True))
+        if time == times[0] or any(part.any() for part in gradient):
+            at[time] = Node(time, tuple(part[i] for part in path), gradient)
+    return list(at.values())
