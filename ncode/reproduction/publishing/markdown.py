@@ -15,7 +15,7 @@ from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import sync, verdicts
+from ncode.reproduction.publishing import front, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.runs import recordings
 
@@ -294,6 +294,13 @@ def _modules(package: str) -> list[str]:
 FILLS = {
     "claims": claim_list,
     "results": verdicts.results_table,
+    "sentences": front.sentences,
+    "open_questions": front.open_questions,
+    "scope": front.scope,
+    "report_results": front.report_results,
+    "report_costs": front.report_costs,
+    "cite": front.cite,
+    "changelog": front.changelog,
     "by_chance": verdicts.by_chance,
     "picture": verdicts.picture,
     "published": published_table,

@@ -43,7 +43,7 @@ def _episodes(trained: Sequence, nearness: str) -> list[Evidence]:
 
 
 def settled(run, slack: float = 0.01) -> float:
-    """The episodes after which the training error, smoothed over a tenth of the run, is within ``slack`` of its last."""
+    """Episodes until the training error, smoothed over a tenth of the run, stays within ``slack`` of its last."""
     seen, (errors,) = analysis.curve([run])
     window = max(1, len(errors) // 10)
     smooth = np.convolve(errors, np.ones(window) / window, mode="valid")
