@@ -16,6 +16,35 @@ import ncode
 from ncode.reproduction import extras
 from ncode.reproduction.publishing import constraints, sync
 
+# Notebooks whose figures and tables stand beside their experiment.
+CONVERTED = ("05_reflection", "06_annuli")
+
+# What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
+NO_RESULT = re.compile(
+    r"\$[^$]*\$|`[^`]*`|(Figs?\.|Table|Eqs?\.|Section|and|,) ?[A-C]?\.?\d+(\.\d+)?|[a-zA-Zθ]\(0\)|\b[tTpλ] = -?\d+|"
+    r"95 %|\d×\d|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|rk4|dopri\d|CIFAR-10|p\d"
+)
+
+
+def calls(source: str, method: str) -> list[ast.Call]:
+    """The calls ``page.method(...)`` in a cell's source."""
+    return [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == method
+        and getattr(node.func.value, "id", "") == "page"
+    ]
+
+
+def written(node: ast.expr) -> str:
+    """The text that stands typed in a string or an f-string."""
+    return "".join(
+        part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    )
+
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/[0-9]*.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -238,17 +267,39 @@ class TestNotebook:
         assert len(tagged) == 1
         assert re.search(r'^profile = "cpu"', tagged[0].source, re.M)
 
-    def test_every_figure_has_caption_name_and_alternative_text(self, path):
-        settings = [cell.metadata["mystnb"] for cell in jupytext.read(path).cells if "mystnb" in cell.metadata]
-        figures = [entry for entry in settings if "figure" in entry]
-        lacking = [
-            entry
-            for entry in figures
-            if not (
-                entry["figure"].get("caption") and entry["figure"].get("name") and entry.get("image", {}).get("alt")
-            )
+    def test_every_figure_is_a_call_of_the_page(self, path):
+        """A caption in a cell's metadata cannot take a number from a run, and nobody reads it with the code."""
+        cells = jupytext.read(path).cells
+        assert [cell.source for cell in cells if "mystnb" in cell.metadata and path.stem in CONVERTED] == []
+        figures = [call for cell in cells if cell.cell_type == "code" for call in calls(cell.source, "figure")]
+        for call in figures:
+            assert {"name", "caption", "alt"} <= {keyword.arg for keyword in call.keywords}
+
+    def test_captions_take_their_numbers_from_the_data(self, path):
+        """No digit is typed into a caption, except in a reference, in a formula or where it defines what is drawn."""
+        typed = []
+        for cell in jupytext.read(path).cells:
+            if cell.cell_type != "code" or path.stem not in CONVERTED:
+                continue
+            captions = [
+                keyword.value
+                for kind in ("figure", "live", "table")
+                for call in calls(cell.source, kind)
+                for keyword in call.keywords
+                if keyword.arg == "caption"
+            ]
+            captions += [call.args[1] for call in calls(cell.source, "table") if len(call.args) > 1]
+            typed += [text for caption in captions if re.search(r"\d", text := NO_RESULT.sub("", written(caption)))]
+        assert typed == []
+
+    def test_cells_are_short(self, path):
+        code = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+        shown = [
+            source
+            for source in code
+            if path.stem in CONVERTED and not re.search(r"^(import|from) |^page\.", source, re.M)
         ]
-        assert lacking == []
+        assert [source for source in shown if len(source.splitlines()) > 15] == []
 
     def test_names_no_folder_of_the_repository(self, path):
         """On Colab there is only the installed package."""

@@ -94,22 +94,29 @@ def share(value: float | int, digits: int = 2) -> str:
 
 
 def interval(bounds: tuple[float | int, float | int], digits: int = 2) -> str:
-    """An interval, such as ``[230, 1000]`` or ``[0.3, 1.2] × 10⁻⁴``; a dash where it is not defined."""
+    """An interval, such as ``[230, 1000]`` or ``[0.30, 1.20] × 10⁻⁴``; a dash where it is not defined.
+
+    Args:
+        digits: each bound's significant digits, at least; it has more where the bounds would look alike.
+    """
     low, high = bounds
     if math.isnan(low) or math.isnan(high):
         return UNDEFINED
-    power = _power(max(abs(low), abs(high)), digits) if low or high else 0
-    if _SMALLEST <= power < _LARGEST or not math.isfinite(low + high):
-        return f"[{_within(low, high, digits)}, {_within(high, low, digits)}]"
+    low, high = float(low), float(high)
+    powers = [_power(bound, digits) for bound in (low, high) if bound and math.isfinite(bound)]
+    power = max(powers, default=0)
+    # Bounds that both need a power of ten, and nearly the same one, share it.
+    if not (powers and not _SMALLEST <= power < _LARGEST and min(powers) >= power - 2) or not math.isfinite(low + high):
+        return f"[{_bound(low, high - low, digits)}, {_bound(high, high - low, digits)}]"
     low, high = low / 10.0**power, high / 10.0**power
-    return f"[{_within(low, high, digits)}, {_within(high, low, digits)}]{_times(power)}"
+    return f"[{_bound(low, high - low, digits)}, {_bound(high, high - low, digits)}]{_times(power)}"
 
 
-def _within(value: float, other: float, digits: int) -> str:
-    """A bound, written plainly where it is small beside the other one."""
-    if value and abs(value) < 10.0**_SMALLEST <= abs(other):
-        return _plain(value, digits - 1 - _power(other, digits))
-    return number(float(value), digits)
+def _bound(value: float, width: float, digits: int) -> str:
+    """A bound with so many significant digits, or as many as the interval's width needs to be seen."""
+    if value and math.isfinite(width) and width > _ROUNDING * abs(value):
+        digits = min(max(digits, 1 + _power(value, digits) - _last_place(width)), _MOST_DIGITS)
+    return number(value, digits)
 
 
 def _whole_or(value: float, digits: int) -> str:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ncode.reproduction.experiments.annuli import steering
 from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.metrics.intervals import ratio_interval
+from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
+
+STEERED_COLUMNS = (
+    "steered",
+    "seeds",
+    "rays differ %",
+    "in the gap %",
+    "gap above its share",
+    "open: all right",
+    "closed: all right",
+    "open: solver error",
+    "closed: solver error",
+)
 
 
 def steered(recorded: Sequence) -> list[list[str]]:
@@ -34,3 +48,43 @@ def steered(recorded: Sequence) -> list[list[str]]:
             ]
         )
     return made
+
+
+COLUMNS = (
+    "model",
+    "parameters",
+    "accuracy %",
+    "cross-entropy",
+    "NODE's / this one's",
+    "grid error %",
+    "NFE",
+    "detour",
+    "solver error",
+)
+
+
+def models(records: Mapping[str, Sequence]) -> list[list[str]]:
+    """Every model's accuracy, cross-entropy beside NODE's, grid error and, of a flow, evaluations, detour and error."""
+
+    def row(model: str, runs: Sequence) -> list[str]:
+        flow = (
+            [
+                numbers.spread(metric(runs, "nfe")),
+                numbers.spread(metric(runs, "detour")),
+                numbers.number(max(metric(runs, "solver_error"))),
+            ]
+            if model != "gamma"
+            else ["–"] * 3
+        )
+        ratio = ratio_interval(metric(records["node"], "cross_entropy"), metric(runs, "cross_entropy"))
+        return [
+            style.LABELS[model],
+            numbers.number(int(runs[0].metrics["parameters"])),
+            numbers.percent(metric(runs, "accuracy")),
+            numbers.spread(metric(runs, "cross_entropy")),
+            "1" if model == "node" else numbers.interval(ratio),
+            numbers.percent(metric(runs, "grid_error")),
+            *flow,
+        ]
+
+    return [row(model, runs) for model, runs in records.items()]
