@@ -43,6 +43,7 @@ import torch
 from IPython.display import Markdown
 
 from ncode.reproduction.experiments.van_der_pol import experiment as van_der_pol
+from ncode.reproduction.experiments.van_der_pol import verdict
 from ncode.reproduction.experiments.van_der_pol.experiment import (
     START,
     TRUE_MU,
@@ -330,11 +331,14 @@ checks = {
 # %%
 page.verdict(
     "N7",
+    verdict.n7(fits[short, "plain"], nodes, page.near("paper")),
     checks,
-    records,
-    note=f"Plain descent at T = {long:g} recovers μ from {recovered[long, 'plain'][0]} of {example.starts} starts: that it "
-    "can be fitted depends on the horizon and on how it is reached. N-CODE is given the oscillator's form and fits one "
-    "number; NODE is a generic network. The comparison shows what a moving θ makes representable, not which learns better.",
+    runs=records,
+    note=(
+        f"Plain descent at T = {long:g} recovers μ from {recovered[long, 'plain'][0]} of {example.starts} starts: that it "
+        "can be fitted depends on the horizon and on how it is reached. N-CODE is given the oscillator's form and fits one "
+        "number; NODE is a generic network. The comparison shows what a moving θ makes representable, not which learns better."
+    ),
 )
 
 # %% [markdown]

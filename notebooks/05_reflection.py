@@ -40,7 +40,12 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-from ncode.reproduction.experiments.reflection import analysis, figures, tables
+from ncode.reproduction.experiments.reflection import (
+    analysis,
+    figures,
+    tables,
+    verdict,
+)
 from ncode.reproduction.experiments.reflection import experiment as reflection
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
@@ -180,11 +185,14 @@ for record in records["node"]:
 others = [style.LABELS[model] for model in analysis.also_reach(records)]
 page.verdict(
     "N8",
+    verdict.n8(records, page.near("paper")),
     analysis.checks(records),
-    every_record,
-    note=f"Other models that reach 10⁻³ as well: {', '.join(others) or 'none'}. The "
-    "barrier is the order of points on the line, and any way around it will do. The "
-    "function itself is linear: no flow is needed for it.",
+    runs=every_record,
+    note=(
+        f"Other models that reach 10⁻³ as well: {', '.join(others) or 'none'}. The "
+        "barrier is the order of points on the line, and any way around it will do. The "
+        "function itself is linear: no flow is needed for it."
+    ),
 )
 
 # %% tags=["hide-input"]

@@ -46,6 +46,7 @@ from ncode.reproduction.experiments.annuli import (
     figures,
     steering,
     tables,
+    verdict,
 )
 from ncode.reproduction.experiments.annuli import experiment as annuli
 from ncode.reproduction.metrics.comparison import metric
@@ -241,11 +242,14 @@ sizes = ", ".join(
 )
 page.verdict(
     "N9",
+    verdict.n9(records, page.near("paper")),
     analysis.separates(records),
-    every_record,
-    note="Every check is asked of every seed. Other models that get every test point right on every seed: "
-    f"{', '.join(others) or 'none'}. Parameters are not matched ({sizes}). What γ alone can do, with a linear readout and "
-    "no flow, does not show that a controlled flow is needed.",
+    runs=every_record,
+    note=(
+        "Every check is asked of every seed. Other models that get every test point right on every seed: "
+        f"{', '.join(others) or 'none'}. Parameters are not matched ({sizes}). What γ alone can do, with a linear readout and "
+        "no flow, does not show that a controlled flow is needed."
+    ),
 )
 
 # %%
@@ -253,12 +257,17 @@ differs = ", ".join(numbers.share(seed["differs"]) for seed in found)
 in_gap = ", ".join(numbers.share(seed["in_gap"]) for seed in found)
 page.verdict(
     "N10",
+    verdict.n10(
+        recordings.find("annuli_steering") or records["open"], page.near("paper")
+    ),
     analysis.bifurcates(found),
-    records["open"],
-    note=f"Share of rays whose ends have different portraits, by seed: {differs}. Share of the changes that lie in the "
-    f"gap, by seed: {in_gap}; the gap is {numbers.share(steering.GAP_SHARE)} of the radius. Where nothing bifurcates, the "
-    "fields of both classes have the same equilibria, and separate the points by where these lie. Equilibria are "
-    "those that Newton's method finds from a grid in a box of side 16.",
+    runs=records["open"],
+    note=(
+        f"Share of rays whose ends have different portraits, by seed: {differs}. Share of the changes that lie in the "
+        f"gap, by seed: {in_gap}; the gap is {numbers.share(steering.GAP_SHARE)} of the radius. Where nothing bifurcates, the "
+        "fields of both classes have the same equilibria, and separate the points by where these lie. Equilibria are "
+        "those that Newton's method finds from a grid in a box of side 16."
+    ),
 )
 
 # %% tags=["hide-input"]

@@ -44,6 +44,7 @@ from ncode.reproduction.claims import published
 from ncode.reproduction.experiments.autoencoding import evaluation
 from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
 from ncode.reproduction.experiments.latent_clustering import experiment as task
+from ncode.reproduction.experiments.latent_clustering import verdict
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import interval, is_above
@@ -267,7 +268,7 @@ NAMED = {
     "sparse": "the sparse autoencoder's",
     "denoising": "the denoising autoencoder's",
 }
-evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
+behind = [r for runs_ in compared.values() for of in runs_.values() for r in of]
 claimed = printed.value("AutoN-CODE with t-SNE and mixture", "MNIST") / 100
 checks = {}
 for name, runs_ in compared.items():
@@ -289,29 +290,15 @@ for name, runs_ in compared.items():
             checks[f"{name}: with t-SNE it is above t-SNE of {NAMED[model]}"] = (
                 ahead(runs_, ("ncode", "tsne_mixture"), (model, "tsne_mixture"))
             )
-untested = {}
-for column, dataset in sets.items():
-    found = [
-        made for made in compared.values() if evaluation.dataset(made) == dataset
-    ]
-    lacking = [
-        label(m) for m in task.MODELS if not any(m in made for made in found)
-    ]
-    if not found:
-        untested[f"on all of {column}"] = (
-            "Recorded autoencoders of more than one seed."
-        )
-    elif lacking:
-        untested[f"on all of {column}: {', '.join(lacking)}"] = (
-            "Their recordings."
-        )
 page.verdict(
     "N22",
+    verdict.n22(compared),
     checks,
-    evidence,
-    note="'Beats' and 'above': the 95 % interval of the difference, paired by seed, lies above zero. Seeds are those of the "
-    "autoencoder and of the clustering; pixels have only the latter.",
-    untested=untested,
+    runs=behind,
+    note=(
+        "'Beats' and 'above': the 95 % interval of the difference, paired by seed, lies above zero. Seeds are those of the "
+        "autoencoder and of the clustering; pixels have only the latter."
+    ),
 )
 
 # %% tags=["hide-input"]

@@ -45,6 +45,7 @@ from ncode.reproduction.experiments.autoencoding import evaluation, pictures
 from ncode.reproduction.experiments.autoencoding.evaluation import band, colour
 from ncode.reproduction.experiments.latent_interpolation import analysis as study
 from ncode.reproduction.experiments.latent_interpolation import experiment as task
+from ncode.reproduction.experiments.latent_interpolation import verdict
 from ncode.reproduction.experiments.latent_interpolation.analysis import label
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import below, difference, metric
@@ -199,7 +200,7 @@ page.table(
 )
 
 # %%
-evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
+behind = [r for runs_ in compared.values() for of in runs_.values() for r in of]
 TEXT = {
     "excess": "AutoN-CODE's lines are shorter, over a straight path, than the autoencoder's (path length)",
     "peak": "they are more even (fastest over mean speed)",
@@ -226,12 +227,15 @@ for name, runs_ in compared.items():
     ] = below(runs_, "ncode", "pixels", "half_way")
 page.verdict(
     "N23",
+    verdict.n23(compared),
     checks,
-    evidence,
-    note="The paper's evidence is one figure. 'Smooth' is read as: without jumps, smoother than the autoencoder it is shown "
-    "against, and with images half-way that are more real. A comparison asks that the 95 % interval of the difference, paired "
-    "by seed, lies below zero; the pixels' numbers do not depend on a seed. Path lengths over a straight path's, AutoN-CODE "
-    f"against the autoencoder: {'; '.join(sizes)}.",
+    runs=behind,
+    note=(
+        "The paper's evidence is one figure. 'Smooth' is read as: without jumps, smoother than the autoencoder it is shown "
+        "against, and with images half-way that are more real. A comparison asks that the 95 % interval of the difference, paired "
+        "by seed, lies below zero; the pixels' numbers do not depend on a seed. Path lengths over a straight path's, AutoN-CODE "
+        f"against the autoencoder: {'; '.join(sizes)}."
+    ),
 )
 
 # %% tags=["hide-input"]

@@ -45,7 +45,10 @@ from IPython.display import Markdown
 from ncode.reproduction import profiles
 from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.image_classification import analysis as study
-from ncode.reproduction.experiments.image_classification import curves, hours
+from ncode.reproduction.experiments.image_classification import (
+    curves,
+    verdict,
+)
 from ncode.reproduction.experiments.image_classification import experiment as task
 from ncode.reproduction.experiments.image_classification.analysis import (
     above,
@@ -277,41 +280,23 @@ asked = {name: found for name, found in weighed.items() if task.WIDE in found}
 checks = {}
 for name, found in asked.items():
     checks |= questions(name, found)
-evidence = [
+behind = [
     run
     for found in asked.values()
     for model in ("anode", task.WIDE)
     for run in found[model]
 ]
-done = {found["anode"][0].config["dataset"] for found in asked.values()}
-untested = {
-    f"{title(name)} at the paper's size": (
-        f"{'the data; ' if name in ('svhn', 'imagenet64') else ''}{full['seeds']} seeds of three models with dopri5, about "
-        f"{hours.hours(at_full_size('anode', name)):.0f} hours each on this machine, timed on one step of an untrained model"
-    )
-    for name in planned
-    if name not in done or profile != "paper"
-}
-if lacking := [name for name in weighed if name not in asked]:
-    untested[f"at equal parameters: {'; '.join(lacking)}"] = (
-        "The wide NODE's recordings."
-    )
 
 # %%
-if profile == "paper" or checks:
-    shown = page.verdict(
-        "A5",
-        checks,
-        evidence,
-        note="Small images, few filters and few epochs: weak evidence, and each check is asked of a 95 % interval paired by seed. "
-        "The learning rate is the one that is best for ANODE, which favours the claim. "
-        "On SVHN and on the folder of 64×64 pictures no model was trained here; that files in their layouts "
-        "are read and trained on is a test of the library, not evidence.",
-        untested=untested,
-    )
-else:
-    shown = page.verdict("A5", {}, untested=untested)
-shown
+page.verdict(
+    "A5",
+    verdict.a5(asked, task.WIDE),
+    checks,
+    runs=behind,
+    note="Small images, few filters and few epochs: weak evidence. The learning rate is the one that is best for ANODE, "
+    "which favours the claim. On SVHN and on the folder of 64×64 pictures no model was trained here; that files in their "
+    "layouts are read and trained on is a test of the library, not evidence.",
+)
 
 # %% tags=["hide-input"]
 solves = Counter(

@@ -334,6 +334,10 @@ class Page:
         """The verdict on ``claim`` that its ``evidence`` gives; ``runs`` are those behind the context."""
         return Verdict(claim, evidence, context or {}, profile=self.profile, runs=[run.id for run in runs], note=note)
 
+    def near(self, nearness: str) -> str:
+        """``nearness``, the place of this build's setting; a smoke build's numbers say nothing, so it is a toy."""
+        return "toy" if self.profile == "smoke" else nearness
+
     def took(self, records: Sequence = ()) -> Took:
         """The page's footer; call it last."""
         return Took(
