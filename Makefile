@@ -40,13 +40,15 @@ book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line 
 	@$(BIN)/python -m ncode.reproduction.publishing.build $(PROFILE) --cores $(CORES) $(GPU)
 
 test: $(ENVIRONMENT) ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest -m "not slow and not browser" $(PYTEST)
 
 sync: $(ENVIRONMENT) ## write every notebook's .ipynb, and the repository's address wherever it is needed
 	$(BIN)/python -m ncode.reproduction.publishing.sync
 
-lint: $(ENVIRONMENT) ## what ruff finds
+lint: $(ENVIRONMENT) ## style (ruff), who may import whom (import-linter), types of the library (pyright)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 constraints: $(ENVIRONMENT) ## write constraints.txt anew from the newest versions that the package allows
 	$(BIN)/python -m ncode.reproduction.publishing.constraints

@@ -5,10 +5,11 @@ The models are :class:`NeuralODE`, :class:`AugmentedNeuralODE`, :class:`DataCont
 what steers it, and a :class:`Solver` says how.
 """
 
-from ncode.controllers import ClosedLoop, DataControl, OpenLoop
+from ncode.controllers import ClosedLoop, Controller, DataControl, OpenLoop
 from ncode.costs import path_cost
 from ncode.fields.base import Field
 from ncode.fields.mlp import MLP, TimedMLP
+from ncode.fields.wrap import Wrapped
 from ncode.models import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE, Trajectory
 from ncode.solvers.dispatch import solve
 from ncode.solvers.errors import SolveError
@@ -22,6 +23,7 @@ __all__ = [
     "NFE",
     "AugmentedNeuralODE",
     "ClosedLoop",
+    "Controller",
     "DataControl",
     "DataControlledODE",
     "Field",
@@ -32,6 +34,7 @@ __all__ = [
     "Solver",
     "TimedMLP",
     "Trajectory",
+    "Wrapped",
     "path_cost",
     "solve",
 ]

@@ -48,9 +48,10 @@ def integer(least: int | None = None, most: int | None = None) -> Rule:
     def rule(name: str, value: Any) -> None:
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise TypeError(f"{name}: must be an integer, not {_shown(value)}")
-        if least is not None and value < least:
+        number = int(value)
+        if least is not None and number < least:
             raise ValueError(f"{name}: must be at least {least}, not {value}")
-        if most is not None and value > most:
+        if most is not None and number > most:
             raise ValueError(f"{name}: must be at most {most}, not {value}")
 
     return rule
@@ -70,13 +71,14 @@ def real(
             raise TypeError(f"{name}: must be a number, not {_shown(value)}")
         if math.isnan(value) or (math.isinf(value) and not infinite):
             raise ValueError(f"{name}: must be finite, not {value}")
-        if value < least or (above > -math.inf and value <= above):
+        number = float(value)
+        if number < least or (above > -math.inf and number <= above):
             raise ValueError(
-                f"{name}: must be {'at least' if value < least else 'above'} {max(least, above):g}, not {value}"
+                f"{name}: must be {'at least' if number < least else 'above'} {max(least, above):g}, not {value}"
             )
-        if value > most or (below < math.inf and value >= below):
+        if number > most or (below < math.inf and number >= below):
             raise ValueError(
-                f"{name}: must be {'at most' if value > most else 'below'} {min(most, below):g}, not {value}"
+                f"{name}: must be {'at most' if number > most else 'below'} {min(most, below):g}, not {value}"
             )
 
     return rule

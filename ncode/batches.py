@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -76,7 +76,9 @@ class Epochs:
     """
 
     def __init__(self, batches: Iterable[Any], seed: int):
-        self.batches, self.seed = batches, seed
+        # Any: a loader has a length, which its kind does not say.
+        self.batches: Any = batches
+        self.seed = seed
         self._iterator: Iterator[Any] | None = None
         self._at = (-1, 0)
 
@@ -89,7 +91,7 @@ class Epochs:
                 self._begin(epoch)
             while self._at[1] <= position:
                 torch.default_generator.manual_seed(_mixed(self.seed, epoch, self._at[1]))
-                batch = next(self._iterator)
+                batch = next(cast(Any, self._iterator))
                 self._at = epoch, self._at[1] + 1
         finally:
             # The loss draws on from where it was.
@@ -119,7 +121,7 @@ def numbered(batches: Any, iterations: int) -> Source:
     if isinstance(batches, Sequence) and len(batches) < iterations:
         raise ValueError(f"batches: are {len(batches)}, too few for {iterations} iterations")
     if hasattr(batches, "__getitem__"):
-        return batches
+        return cast(Source, batches)
     try:
         length = len(batches) if isinstance(batches, Sized) else None
     except TypeError:
@@ -128,7 +130,7 @@ def numbered(batches: Any, iterations: int) -> Source:
     if not length:
         raise ValueError(f"batches: {kind} has no length, or holds no batch: a run could not resume in it")
     own = getattr(batches, "generator", None)
-    return Epochs(batches, own.initial_seed() if isinstance(own, torch.Generator) else torch.initial_seed())
+    return Epochs(cast(Any, batches), own.initial_seed() if isinstance(own, torch.Generator) else torch.initial_seed())
 
 
 def _shuffled(samples: int, seed: int, epoch: int) -> Tensor:

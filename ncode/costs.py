@@ -91,8 +91,7 @@ def path_cost(
         >>> out = path_cost(model, x0, running=kinetic)  # one solve, no extra evaluations
         >>> loss = cross_entropy(head(out.x[-1]), y) + 0.01 * out.cost.mean()
     """
-    model._check(x0)
-    problem = model.problem(x0)
+    problem = model.pose(x0)
     given = [0.0, model.horizon] if t is None else t
     times = torch.as_tensor(given, dtype=x0.dtype, device=x0.device)
     start = problem.state[0]
@@ -106,8 +105,14 @@ def path_cost(
         point = Point(time, x, problem.control(parts), velocity[0], lambda y: problem.f(time, (y, *rest))[0])
         return (*velocity, _one_each(running(point), x, "running"))
 
-    state = (*problem.state, start.new_zeros(len(start)))
-    *path, c = model.solve(with_cost, state, given, (*problem.captured, *captured), costs=1)
+    with_running = problem._replace(
+        f=with_cost,
+        state=(*problem.state, start.new_zeros(len(start))),
+        captured=(*problem.captured, *captured),
+        costs=1,
+        kernel=None,
+    )
+    *path, c = model.integrate(with_running, given)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]
     cost = c[-1]
     if terminal is not None:
@@ -115,12 +120,13 @@ def path_cost(
     if discrete is not None:
         for time, x, theta in zip(times[1:], path[0][1:], controls[1:], strict=True):
             cost = cost + _one_each(discrete(time, x, theta), start, "discrete")
-    return PathCost(cost, c, times, path[0], None if controls[0] is None else torch.stack(controls))
+    moved = [theta for theta in controls if theta is not None]
+    return PathCost(cost, c, times, path[0], torch.stack(moved) if moved else None)
 
 
 def kinetic(point: Point) -> Float[Tensor, " batch"]:
     """The kinetic energy ‖f(t, x, θ)‖² (Finlay et al. 2020, Eq. 7): small where paths are straight and slow."""
-    return point.velocity.flatten(1).square().sum(1)
+    return point.velocity.reshape(len(point.x), -1).square().sum(1)
 
 
 @arguments(direction=tensor(least=1))
@@ -133,9 +139,9 @@ def jacobian(direction: Float[Tensor, "batch *state"]) -> Running:
     """
 
     def running(point: Point) -> Tensor:
-        _, pullback = torch.func.vjp(point.field, point.x)
+        pullback = torch.func.vjp(point.field, point.x)[1]
         (product,) = pullback(direction)
-        return product.flatten(1).square().sum(1)
+        return product.reshape(len(product), -1).square().sum(1)
 
     return running
 

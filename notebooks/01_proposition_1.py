@@ -30,8 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Proposition 1
 #
-# Two flows that can be written down in full show that neither the open nor the closed loop is limited to
-# homeomorphisms, as a neural ODE is (Proposition 1 and Appendix A.1 of {cite:t}`chalvidal2021`).
+# You will see two flows, written down in full, that take two points to one. A neural ODE cannot do that. So neither
+# the open loop nor the closed loop is limited to homeomorphisms (Proposition 1 and Appendix A.1 of
+# {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
@@ -39,8 +40,6 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 import math
 
-import matplotlib.pyplot as plt
-import numpy as np
 import sympy as sp
 import torch
 from torch import nn
@@ -48,7 +47,9 @@ from torch import nn
 from ncode import NCODE, DataControl, Field, Solver
 from ncode.fields.elementary import Velocity
 from ncode.reproduction.claims import evidence
+from ncode.reproduction.experiments.proposition_1 import analysis, figures
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("01_proposition_1", profile)
@@ -57,30 +58,38 @@ style.use_style()
 # %% [markdown]
 # ## The claim
 #
-# The flow $\Phi(\cdot, t)$ of a neural ODE maps $x(0)$ to $x(t)$. It is a homeomorphism: continuous, with a continuous
-# inverse, namely the flow run backward. Two points never end in one. **N1** and **N2** say that control lifts this.
+# The flow $\Phi(\cdot, t)$ of a neural ODE maps $x(0)$ to $x(t)$. It is a homeomorphism: it is continuous, and it has
+# a continuous inverse, the flow run backward. Two points never end in one. **N1** and **N2** say that control lifts
+# this limit.
 #
 # :::{prf:proposition} Neither loop is limited to homeomorphisms
 # :label: prop-collapse
 #
-# 1. *Open loop.* Let $x' = -\theta$ with $\theta(0) = x(0)$ and $\theta' = 0$. Then $\Phi(x, t) = (1 - t)\,x$, so
-#    $\Phi(0, 1) = \Phi(1, 1) = 0$.
-# 2. *Closed loop.* Let $x' = \theta$ and $\theta' = -x$ with $\theta(0) = 0$. Then $\Phi(x, t) = x \cos t$, so
-#    $\Phi(x, \pi/2) = 0$ for every $x$, and $\Phi(\cdot, \pi)$ is the reflection $x \mapsto -x$.
+# 1. *Open loop.* Let
+#
+#    $$x' = -\theta, \qquad \theta' = 0, \qquad \theta(0) = x(0) .$$ (eq-collapse-open)
+#
+#    Then $\Phi(x, t) = (1 - t)\,x$, so $\Phi(0, 1) = \Phi(1, 1) = 0$.
+# 2. *Closed loop.* Let
+#
+#    $$x' = \theta, \qquad \theta' = -x, \qquad \theta(0) = 0 .$$ (eq-collapse-closed)
+#
+#    Then $\Phi(x, t) = x \cos t$, so $\Phi(x, \pi/2) = 0$ for every $x$, and $\Phi(\cdot, \pi)$ is the reflection
+#    $x \mapsto -x$.
 # :::
 #
 # :::{prf:proof}
-# In the open loop the velocity is constant along a path: $x(t) = x(0) - t\,\theta = x(0) - t\,x(0)$. In the closed
-# loop $x'' = \theta' = -x$: a harmonic oscillator that starts at $x(0)$ with velocity $x'(0) = \theta(0) = 0$, whose
-# solution is $x(t) = x(0) \cos t$ (and $\theta(t) = -x(0) \sin t$). Both right-hand sides are linear, hence Lipschitz,
-# so these are the only solutions. A map that sends two points to one has no inverse.
+# In the open loop {eq}`eq-collapse-open` the velocity is constant along a path: $x(t) = x(0) - t\,\theta = x(0) -
+# t\,x(0)$. In the closed loop {eq}`eq-collapse-closed`, $x'' = \theta' = -x$. That is a harmonic oscillator which
+# starts at $x(0)$ with velocity $x'(0) = \theta(0) = 0$. Its solution is $x(t) = x(0) \cos t$, with $\theta(t) =
+# -x(0) \sin t$. Both right-hand sides are linear, hence Lipschitz, so there are no other solutions. A map that sends
+# two points to one has no inverse.
 # :::
 #
-# The same by computer algebra, from the equations alone:
+# Computer algebra finds the same from the equations alone:
 
 # %%
-t = sp.Symbol("t")
-x0 = sp.Symbol("x_0", real=True)
+t, x0 = sp.Symbol("t"), sp.Symbol("x_0", real=True)
 x, theta = sp.Function("x"), sp.Function("theta")
 
 open_path = sp.dsolve(x(t).diff(t) + x0, x(t), ics={x(0): x0}).rhs
@@ -93,29 +102,19 @@ closed_path, closed_control = (sp.simplify(solution.rhs) for solution in closed)
 sp.Matrix([open_path.factor(), closed_path, closed_control])
 
 # %% [markdown]
-# From top to bottom: $x(t)$ in the open loop, $x(t)$ and $\theta(t)$ in the closed one.
+# From top to bottom: $x(t)$ in the open loop, then $x(t)$ and $\theta(t)$ in the closed loop. They are what the
+# proposition says:
 
 # %%
-symbolic = {
-    "open loop: Φ(x, t) = (1 - t) x": sp.simplify(open_path - (1 - t) * x0) == 0,
-    "open loop: Φ(0, 1) = Φ(1, 1) = 0": open_path.subs({x0: 0, t: 1})
-    == open_path.subs({x0: 1, t: 1})
-    == 0,
-    "closed loop: Φ(x, t) = x cos t": sp.simplify(closed_path - x0 * sp.cos(t))
-    == 0,
-    "closed loop: Φ(x, π/2) = 0 for every x": sp.simplify(
-        closed_path.subs(t, sp.pi / 2)
-    )
-    == 0,
-    "closed loop: Φ(x, π) = -x": sp.simplify(closed_path.subs(t, sp.pi) + x0)
-    == 0,
-}
+symbolic = analysis.symbolic(open_path, closed_path)
+symbolic
 
 # %% [markdown]
 # ## The setting
 #
-# The same two systems as models of the library. A vector field is a module with a shape and a formula. The open
-# loop's has a *slot*: an input that only a controller can fill, here `DataControl`, $\gamma(x) = x$.
+# Now the same two systems as models of the library. A vector field is a module with a shape and a formula. The open
+# loop's field has a *slot*: an input that only a controller can fill. Here the controller is `DataControl`,
+# $\gamma(x) = x$.
 
 
 # %%
@@ -137,73 +136,59 @@ class Restoring(nn.Module):
 
 
 # %% [markdown]
-# The closed loop's field $x' = \theta$ comes with the library. Its own initial value, zero, becomes the control that
-# all samples start from: $\theta(0) = 0$.
+# The closed loop's field $x' = \theta$ comes with the library. All samples start from the field's own initial value of
+# the control, which is zero: $\theta(0) = 0$.
 
 # %%
-tight = {"method": "dopri8", "rtol": 1e-13, "atol": 1e-13}
+tight = Solver("dopri8", rtol=1e-13, atol=1e-13)
 
 
 def open_loop(T):
-    return NCODE(
-        Against(), gamma=DataControl(), horizon=T, solver=Solver(**tight)
-    )
+    return NCODE(Against(), gamma=DataControl(), horizon=T, solver=tight)
 
 
 def closed_loop(T):
-    return NCODE(
-        Velocity(1), g=Restoring(), horizon=T, solver=Solver(**tight)
-    ).double()
+    return NCODE(Velocity(1), g=Restoring(), horizon=T, solver=tight).double()
 
 
 # %% [markdown]
 # ## The run
 #
-# A grid of starting points in double precision, solved numerically up to the times that the proposition names.
+# We solve numerically, in double precision, from a grid of starting points up to the times that the proposition names.
 
 # %%
 grid = torch.linspace(-1, 1, 201, dtype=torch.float64).unsqueeze(1)
-cases = [
-    ("open loop, T = 1", open_loop(1.0), 0 * grid),
-    ("closed loop, T = π/2", closed_loop(math.pi / 2), 0 * grid),
-    ("closed loop, T = π", closed_loop(math.pi), -grid),
-]
-with torch.no_grad():
-    errors = {
-        name: (model(grid) - exact).abs().max().item()
-        for name, model, exact in cases
-    }
+cases = {
+    "open loop, T = 1": (open_loop(1.0), 0 * grid),
+    "closed loop, T = π/2": (closed_loop(math.pi / 2), 0 * grid),
+    "closed loop, T = π": (closed_loop(math.pi), -grid),
+}
+errors = {
+    name: analysis.error(model, grid, end) for name, (model, end) in cases.items()
+}
 
 # %% [markdown]
-# Where no exact solution is known, the library's `solver_error` measures every sample's distance to a tight
-# numerical reference. Here both can be had: the last two columns show the default solver, dopri5 at tolerance 1e-3.
+# The library's `solver_error` measures every sample's distance to a tight numerical reference, for problems whose exact
+# solution nobody knows. Here we know it. So the last two columns of {numref}`tab-collapse` compare the two, for the
+# default solver: dopri5 at tolerance $10^{-3}$.
 
 # %%
 rows = []
-for (name, model, exact), end in zip(
-    cases, ("$0$", "$0$", "$-x(0)$"), strict=True
+for (name, (model, end)), exact in zip(
+    cases.items(), ("$0$", "$0$", "$-x(0)$"), strict=True
 ):
-    evaluations = model.nfe.forward
-    model.solver = Solver()
-    with torch.no_grad():
-        default = (model(grid) - exact).abs().max().item()
+    evaluations, model.solver = model.nfe.forward, Solver()
+    default = analysis.error(model, grid, end)
     measured = model.solver_error(grid).max().item()
     assert abs(default - measured) < 1e-9
-    rows.append(
-        [
-            name,
-            end,
-            f"{errors[name]:.1e}",
-            str(evaluations),
-            f"{default:.1e}",
-            f"{measured:.1e}",
-        ]
-    )
+    found = (errors[name], evaluations, default, measured)
+    rows.append([name, exact, *map(numbers.number, found)])
+
 # %% tags=["hide-input"]
 page.table(
     "tab-collapse",
-    f"Largest distance to the exact end over {len(grid)} starting points in [-1, 1], in double precision, with "
-    "function evaluations (NFE); and the same for the default solver, exactly and as its diagnostic measures it.",
+    f"Largest distance to the exact end over {len(grid)} starting points, in double precision, with function evaluations "
+    "(NFE). Then the same for the default solver: exactly, and as its diagnostic measures it.",
     [
         "flow",
         "exact end",
@@ -216,133 +201,70 @@ page.table(
 )
 
 # %% [markdown]
-# The whole path agrees too, not only its end.
+# The whole path agrees, not only its end:
 
 # %%
 times = torch.linspace(0, 2 * math.pi, 65, dtype=torch.float64)
-with torch.no_grad():
-    paths = {
-        "open": open_loop(1.0).trajectory(grid, times),
-        "closed": closed_loop(1.0).trajectory(grid, times),
-    }
-column = times.reshape(-1, 1, 1)
-exact = {"open": grid * (1 - column), "closed": grid * column.cos()}
-along = {loop: (paths[loop].x - exact[loop]).abs().max().item() for loop in paths}
-assert (paths["closed"].theta + grid * column.sin()).abs().max() < 1e-12
+models = {"open": open_loop(1.0), "closed": closed_loop(1.0)}
+along = {
+    loop: analysis.error_along(loop, model, grid, times)
+    for loop, model in models.items()
+}
+{loop: numbers.number(error) for loop, error in along.items()}
 
 # %% [markdown]
 # ## What came out
 #
-# In {numref}`fig-collapse`, the open loop's map is a line that turns about the origin: flat at $t = 1$, and only
-# there. The closed loop's is flat at $t = \pi/2$, and the reflection at $t = \pi$.
+# In {numref}`fig-collapse`, the open loop's map is a line that turns about the origin. It is flat at $t = 1$, and only
+# there. The closed loop's map is flat at $t = \pi/2$, and it is the reflection at $t = \pi$.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-collapse", "caption": "Paths (left) and the maps x(0) ↦ Φ(x(0), t) at some times (right), computed numerically. Top: open loop, everything meets in 0 at t = 1. Bottom: closed loop, everything meets in 0 at t = π/2 and has changed sides at t = π. A homeomorphism's map is never flat."}, "image": {"alt": "Four panels. Top left, straight paths that meet at zero at time one and part again. Top right, the map at five times: a line whose slope falls from one through zero to minus one. Bottom, the same for the closed loop with cosine-shaped paths, flat at half pi, and the reflection at pi."}}
-figure, axes = style.panels(2, 2, width=4.2, height=2.5)
-colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, 9))
-moments = {
-    "open": ["0", "0.5", "1", "1.5", "2"],
-    "closed": ["0", "π/4", "π/2", "3π/4", "π"],
-}
-for row, (loop, scale) in enumerate((("open", 0.5), ("closed", math.pi / 4))):
-    model = open_loop(1.0) if loop == "open" else closed_loop(1.0)
-    with torch.no_grad():
-        dense = model.trajectory(
-            grid[::25], torch.linspace(0, 4 * scale, 101, dtype=torch.float64)
-        )
-        maps = model.trajectory(
-            grid, scale * torch.arange(5, dtype=torch.float64)
-        ).x[..., 0]
-    style.paths(axes[row, 0], dense.t, dense.x[..., 0], colours)
-    axes[row, 0].axvline(2 * scale, color="grey", linestyle=":", linewidth=1)
-    axes[row, 0].set(
-        title=f"{loop} loop: paths", xlabel="time t", ylabel="state x(t)"
-    )
-    for k, (name, shade) in enumerate(
-        zip(moments[loop], np.linspace(0, 0.9, 5), strict=True)
-    ):
-        axes[row, 1].plot(
-            grid[:, 0],
-            maps[k],
-            color=plt.get_cmap("cividis")(shade),
-            label=f"t = {name}",
-        )
-    axes[row, 1].set(
-        title=f"{loop} loop: maps",
-        xlabel="x(0)",
-        ylabel="Φ(x(0), t)",
-        ylim=(-1.1, 1.1),
-    )
-    axes[row, 1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
+# %% tags=["hide-input"]
+page.figure(
+    figures.collapse(models, grid),
+    name="fig-collapse",
+    caption="Paths (left) and the maps x(0) ↦ Φ(x(0), t) at some times (right), computed numerically. Top, the open loop: "
+    "everything meets in zero at t = 1. Bottom, the closed loop: everything meets in zero at t = π/2 and has changed sides at "
+    "t = π. The map of a homeomorphism is never flat.",
+    alt="Four panels. Top left, straight paths that meet at zero at time one and part again. Top right, the map at five "
+    "times: a line whose slope falls from one through zero to minus one. Bottom, the same for the closed loop with "
+    "cosine-shaped paths, flat at half pi, and the reflection at pi.",
+)
 
 # %% [markdown]
-# Where did the information go? Into the control. The pair $(x, \theta)$ follows an ordinary flow, here a shear and a
-# rotation, which is as invertible as any. Only its projection on $x$, which is what the model returns, collapses.
-
+# Where did the information go? Into the control. The pair $(x, \theta)$ follows an ordinary flow: a shear in the open
+# loop, a rotation in the closed one. Both are invertible and keep area, as the determinants say. Only the projection
+# on $x$ collapses, and that is what the model returns ({numref}`fig-collapse-lifted`).
 
 # %%
-def determinant(matrix):
-    """Of the flow on (x, θ), whose generator is `matrix`, at any time: one, so it is invertible and keeps area."""
-    return sp.simplify((sp.Matrix(matrix) * t).exp().det())
+assert analysis.determinant([[0, -1], [0, 0]]) == 1  # the open loop
+assert analysis.determinant([[0, 1], [-1, 0]]) == 1  # the closed loop
 
-
-assert determinant([[0, -1], [0, 0]]) == 1  # the open loop, θ' = 0
-assert determinant([[0, 1], [-1, 0]]) == 1  # the closed loop
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-collapse-lifted", "caption": "The closed loop's flow of the pair (x, θ). Dots: the line of starting points, coloured by x(0), turned about the origin. Ticks below: their projections on x, which is what the model returns. The pair never collapses; its projection does at t = π/2."}, "image": {"alt": "Four panels of the plane of state and control. A line of coloured dots turns clockwise from horizontal to vertical to horizontal again; its shadow on the horizontal axis shrinks to a point and opens reversed."}}
-figure, axes = style.panels(4, width=2.1, height=2.4, sharex=True, sharey=True)
-starts = torch.linspace(-1, 1, 9, dtype=torch.float64).unsqueeze(1)
-moments = torch.tensor(
-    [0, math.pi / 4, math.pi / 2, math.pi], dtype=torch.float64
+# %% tags=["hide-input"]
+page.figure(
+    figures.lifted(closed_loop(1.0)),
+    name="fig-collapse-lifted",
+    caption="The closed loop's flow of the pair (x, θ). Dots: the line of starting points, coloured by x(0), turned about "
+    "the origin. Ticks below: their projections on x, which is what the model returns. The pair never collapses; its "
+    "projection does at t = π/2.",
+    alt="Four panels of the plane of state and control. A line of coloured dots turns clockwise from horizontal to "
+    "vertical to horizontal again; its shadow on the horizontal axis shrinks to a point and opens reversed.",
 )
-with torch.no_grad():
-    lifted = closed_loop(1.0).trajectory(starts, moments)
-for k, (panel, name) in enumerate(
-    zip(axes[0], ("0", "π/4", "π/2", "π"), strict=True)
-):
-    panel.scatter(
-        lifted.x[k, :, 0],
-        lifted.theta[k, :, 0],
-        c=colours,
-        s=28,
-        edgecolors="#555555",
-        linewidths=0.5,
-    )
-    panel.scatter(
-        lifted.x[k, :, 0],
-        np.full(9, -1.35),
-        c=colours,
-        marker="|",
-        s=70,
-        linewidths=2,
-    )
-    panel.set(
-        title=f"t = {name}",
-        xlabel="state x",
-        xlim=(-1.2, 1.2),
-        ylim=(-1.55, 1.2),
-        aspect="equal",
-    )
-axes[0, 0].set_ylabel("control θ")
-plt.show()
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 #
-# Both halves are theorems, so the verdicts rest on the symbolic solution and its numerical check, and on nothing
+# Both halves are theorems. The verdicts rest on the symbolic solution and on its numerical check, and on nothing
 # random.
 
 # %%
 checks = {
-    "symbolic: Φ(0, 1) = Φ(1, 1) = 0": symbolic[
-        "open loop: Φ(0, 1) = Φ(1, 1) = 0"
-    ],
-    "numerical: every x(0) of the grid ends within 1e-12 of 0 at t = 1": errors[
-        "open loop, T = 1"
-    ]
-    < 1e-12,
-    "numerical: within 1e-12 of (1 - t) x(0) along the whole path": along["open"]
-    < 1e-12,
+    "symbolic: Φ(0, 1) = Φ(1, 1) = 0": symbolic["Φ(0, 1) = Φ(1, 1) = 0"],
+    "numerical: every x(0) of the grid ends within 10⁻¹² of 0 at t = 1": (
+        errors["open loop, T = 1"] < 1e-12
+    ),
+    "numerical: within 10⁻¹² of (1 - t) x(0) along the whole path": (
+        along["open"] < 1e-12
+    ),
 }
 page.verdict(
     "N1",
@@ -354,17 +276,15 @@ page.verdict(
 
 # %%
 checks = {
-    "symbolic: Φ(x, π/2) = 0 for every x": symbolic[
-        "closed loop: Φ(x, π/2) = 0 for every x"
-    ],
-    "numerical: every x(0) of the grid ends within 1e-12 of 0 at t = π/2": errors[
-        "closed loop, T = π/2"
-    ]
-    < 1e-12,
-    "numerical: at t = π it is within 1e-12 of the reflection": errors[
-        "closed loop, T = π"
-    ]
-    < 1e-12,
+    "symbolic: Φ(x, π/2) = 0 for every x": (
+        symbolic["Φ(x, π/2) = 0 for every x"]
+    ),
+    "numerical: every x(0) of the grid ends within 10⁻¹² of 0 at t = π/2": (
+        errors["closed loop, T = π/2"] < 1e-12
+    ),
+    "numerical: at t = π it is within 10⁻¹² of the reflection": (
+        errors["closed loop, T = π"] < 1e-12
+    ),
 }
 page.verdict(
     "N2",
@@ -377,16 +297,21 @@ page.verdict(
 # %% [markdown]
 # ## Deviations
 #
-# What in the statement needs care; none of it changes the conclusion.
+# None of these changes the conclusion.
 #
-# - $\Phi(0, 1) = \Phi(1, 1)$ is the least that is needed. In fact *all* points end in 0 at $t = 1$, and at every
-#   other time the open loop's $\Phi(\cdot, t)$ is a homeomorphism: the collapse lasts one instant.
+# - The paper needs only $\Phi(0, 1) = \Phi(1, 1)$. In fact *all* points end in 0 at $t = 1$. At every other time the
+#   open loop's $\Phi(\cdot, t)$ is a homeomorphism: the collapse lasts one instant.
 # - The halves have different horizons, $1$ and $\pi/2$. With $x' = \omega\theta$, $\theta' = -\omega x$ and
 #   $\omega = \pi/2$ the closed loop collapses at $t = 1$ as well.
-# - What ceases to be a homeomorphism is the map of $x$ alone. The flow of $(x, \theta)$ is one, and $x(0)$ can be
-#   read off $\theta(T)$. A readout that sees only $x(T)$ cannot tell the points apart.
-# - The first half needs no learned controller: its $\gamma$ is the identity, which is data control
+# - The map of $x$ alone is no homeomorphism. The flow of $(x, \theta)$ is one, and $\theta(T)$ tells which $x(0)$ it
+#   came from. A readout that sees only $x(T)$ cannot tell the points apart.
+# - The first half needs no learned controller. Its $\gamma$ is the identity, which is data control
 #   ({doc}`03_open_and_closed_loop`).
+#
+# ## What to remember
+#
+# - A controlled flow can take many points to one; an uncontrolled flow never takes two points to one.
+# - Nothing is lost: the control remembers what the state forgets.
 #
 # ## What it took
 

@@ -40,18 +40,19 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
+from ncode.reproduction.claims import settings as stated
+from ncode.reproduction.experiments import reflection
 from ncode.reproduction.experiments.reflection import (
     analysis,
     figures,
+    live,
     tables,
     verdict,
 )
-from ncode.reproduction.experiments.reflection import experiment as reflection
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import store
 
 page = Page("05_reflection", profile)
 style.use_style()
@@ -98,18 +99,15 @@ style.use_style()
 # | N-CODE, closed loop | one learned $\theta(0)$ for all samples, then $\theta' = g(\theta, x)$ |
 
 # %%
-settings = dict(page.settings)
-seeds = settings.pop("seeds")
+settings, seeds = page.settings, page.options["seeds"]
 settings
 
 # %% [markdown]
 # ## The run
 
 # %%
-records = store.sweep(
-    reflection.train, reflection.Config, reflection.MODELS, seeds, **settings
-)
-every_record = [record for runs in records.values() for record in runs]
+records = reflection.experiment.sweep(reflection.MODELS, seeds, **settings)
+every_run = [record for runs in records.values() for record in runs]
 
 # %% [markdown]
 # ## What came out
@@ -132,6 +130,19 @@ page.figure(
 # *By different means*: in the open loop every sample has its own field from the start and keeps it. In the closed
 # loop all samples start with the same field. Then $g$ reads the state, and the fields move apart. NODE has one field
 # for all samples at all times.
+
+# %% tags=["hide-input"]
+page.live(
+    "fig-reflection-live",
+    "line",
+    caption="The reflection, live: the trained models of the first seed run in this page. Choose a model and a sample x(0). The "
+    "arrows are the field that this sample is given at every time; the grey paths are other samples'.",
+    alt="Paths on the line over time, one of them chosen, with the field that it is given.",
+    data=live.data(
+        {m: records[m][0].model() for m in ("node", "anode", "open", "closed")}
+    ),
+    still=figures.paths(records),
+)
 
 # %% tags=["hide-input"]
 page.figure(
@@ -187,7 +198,7 @@ page.verdict(
     "N8",
     verdict.n8(records, page.near("paper")),
     analysis.checks(records),
-    runs=every_record,
+    runs=every_run,
     note=(
         f"Other models that reach 10⁻³ as well: {', '.join(others) or 'none'}. The "
         "barrier is the order of points on the line, and any way around it will do. The "
@@ -196,7 +207,7 @@ page.verdict(
 )
 
 # %% tags=["hide-input"]
-worst = max(metric(every_record, "solver_error"))
+worst = max(metric(every_run, "solver_error"))
 Markdown(
     f"**How exact is each sample?** The solver's tolerance was {numbers.setting(settings['tolerance'])}. It bounds the "
     "*local* error of one step. The largest *global* error of any sample of any model was "
@@ -206,8 +217,17 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - The paper gives no setting of Fig. 4. Ours: points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam,
+# - Ours: points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam,
 #   and one learning rate for all five models.
 # - We read *by different means* as follows: the open loop separates the samples' fields at once, the closed loop
 #   during the flow.
@@ -223,4 +243,4 @@ Markdown(
 # ## What it took
 
 # %%
-page.took(every_record)
+page.took(every_run)

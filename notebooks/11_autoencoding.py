@@ -46,16 +46,17 @@ import torch
 from IPython.display import Markdown
 
 from ncode.reproduction import profiles
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.data.downloads import DataError
-from ncode.reproduction.experiments.autoencoding import analysis as study
+from ncode.reproduction.experiments import autoencoding, orbits
 from ncode.reproduction.experiments.autoencoding import (
+    analysis,
     evaluation,
+    live,
     pictures,
     verdict,
 )
-from ncode.reproduction.experiments.autoencoding import experiment as task
 from ncode.reproduction.experiments.autoencoding.analysis import against, nats
-from ncode.reproduction.experiments.orbits import experiment as orbits
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import (
@@ -68,7 +69,7 @@ from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS
 from ncode.reproduction.plotting import diagrams, style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 page = Page("11_autoencoding", profile)
 style.use_style()
@@ -76,9 +77,10 @@ style.use_style()
 # %% [markdown]
 # ## The claim
 #
-# **N16.** A linear latent ODE with two non-zero entries a row beats a linear bottleneck at equal parameters.
+# **N16.** A linear latent ODE with as few as two non-zero entries a row, with as many parameters as a VAE, is more
+# expressive than a discrete linear layer.
 #
-# **N21.** Component-wise normalisation of the control is crucial; the horizon $[0, 10]$ works.
+# **N21.** Component-wise normalisation of the control is crucial; the horizon $[0, 10]$ gives good results.
 #
 # **N24.** Reconstructions form along the controlled orbit.
 
@@ -102,16 +104,19 @@ plt.show()
 page.table(
     "tab-auto-architectures",
     "Table A.1 as it is read here, at full width. Every convolution but the last has stride 2, batch normalisation and "
-    "ReLU; numbers are channels. For AutoN-CODE the encoder's last layer gives two numbers for each of the latent's.",
+    "ReLU; numbers are channels, and for MNIST units of a perceptron. For AutoN-CODE the encoder's last layer gives two "
+    "numbers for each of the latent's (ten on CelebA).",
     ["data", "image", "encoder", "latent", "decoder", "kernel"],
     [
         [
             name,
             f"{shape.channels} × {shape.size} × {shape.size}",
-            " · ".join(map(str, shape.encoder)) + " · linear",
+            " · ".join(map(str, shape.hidden or shape.encoder[1:])) + " · linear",
             str(shape.latent),
-            " · ".join(map(str, ("linear", *shape.decoder, shape.channels))),
-            f"{shape.kernel} × {shape.kernel}",
+            f"{shape.hidden[0]} · {shape.size**2}"
+            if shape.hidden
+            else " · ".join(map(str, ("linear", *shape.decoder, shape.channels))),
+            "–" if shape.hidden else f"{shape.kernel} × {shape.kernel}",
         ]
         for name, shape in ARCHITECTURES.items()
     ],
@@ -125,9 +130,9 @@ page.table(
 # scale $s$ is the model with horizon 1 and scale $10s$, for every normalisation that ends in a factor $s$:
 
 # %%
-base = task.Config("ncode", 0, width=0.1, scale=0.2, horizon=10.0)
-long = task.build(base)
-short = task.build(dataclasses.replace(base, scale=2.0, horizon=1.0))
+base = autoencoding.Config("ncode", 0, width=0.1, scale=0.2, horizon=10.0)
+long = autoencoding.build(base)
+short = autoencoding.build(dataclasses.replace(base, scale=2.0, horizon=1.0))
 noise = torch.rand(8, 1, 28, 28)
 with torch.no_grad():
     ends = [model.latent(model.encode(noise)) for model in (long, short)]
@@ -143,16 +148,16 @@ torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-5)
 # of an image by their root mean square, and **none** only multiplies by the scale.
 
 # %%
-settings = dict(page.settings)
-seeds, scales = settings.pop("seeds"), settings.pop("scales")
-page.settings
+settings, options = dict(page.settings), page.options
+seeds, scales = options["seeds"], options["scales"]
+options | settings
 
 # %% [markdown]
 # ## The run
 
 # %%
 try:
-    ready = task.prepare(
+    ready = autoencoding.prepare(
         settings["dataset"],
         settings.get("variant", ""),
         settings.get("images", 0),
@@ -168,43 +173,43 @@ except DataError as error:
         "kind": "perceptron",
         "likelihood": "bernoulli",
     }
-    ready = task.prepare("digits")
+    ready = autoencoding.prepare("digits")
     shown = Markdown(
         f"The data cannot be had here, so this execution runs on **{ready.name}**. {error}"
     )
 shown
 
 # %%
-base = task.Config("ncode", 0, **settings)
+base = autoencoding.Config("ncode", 0, **settings)
 tuned = {
-    name: study.tuned(
+    name: analysis.tuned(
         dataclasses.replace(base, normalisation=name), scales, seeds
     )
     for name in NORMALISATIONS
 }
 # The component-wise normalisation with the lowest validation loss stands for AutoN-CODE.
-best = study.chosen(base, scales)
+best = analysis.chosen(base, scales)
 winner = best.normalisation
-ncode = tuned[winner].finished
+ncode = tuned[winner].completed
 
 # %%
 rivals = {
-    model: study.sweep(dataclasses.replace(best, model=model), seeds)
-    for model in task.BOTTLENECKS
+    model: analysis.sweep(dataclasses.replace(best, model=model), seeds)
+    for model in autoencoding.BOTTLENECKS
     if model != "ncode"
 }
 records = [one for of in rivals.values() for one in of]
 for one in tuned.values():
-    records += [*one.finished, *filter(None, one.tuning.values())]
+    records += [*one.completed, *filter(None, one.tuning.values())]
 
 # %% [markdown]
 # **Recorded runs**: all of MNIST, and CIFAR-10 (JPEG copy), longer than a page may take. A recording that was cut short has fewer
 # seeds, the same for all models that are compared.
 
 # %% tags=["hide-input"]
-recorded = study.recorded_bottlenecks()
+recorded = analysis.bottlenecks()
 lines = []
-for name in task.recorded():
+for name in autoencoding.experiment.planned():
     try:
         lines.append(recordings.describe(name))
     except FileNotFoundError:
@@ -225,11 +230,11 @@ rows = [
         "autoencoding_mnist_normalisations",
         "autoencoding_cifar10",
     )
-    for row in study.tuning_rows(name)
+    for row in analysis.tuning_rows(name)
 ]
 page.table(
     "tab-auto-tuning",
-    f"Recorded, a part of the epochs, seed {task.TUNING_SEED}: validation loss in nats an image, on colour images up to "
+    f"Recorded, a part of the epochs, seed {autoencoding.TUNING_SEED}: validation loss in nats an image, on colour images up to "
     "what an image's scale adds; ✓ is what the recorded comparison uses.",
     ["data", "model", "rate", "normalisation", "scale", "validation nats", "used"],
     rows,
@@ -245,7 +250,7 @@ page.table(
     "difference to the plain autoencoder's, paired by seed, and squared error of a pixel. The VAE's code, the denoising "
     "autoencoder's and the sparse one's pay for something else than reconstruction. The double-size autoencoder has twice the latent size.",
     ["data", "model", "seeds", "parameters", "test nats", "minus the autoencoder's", "squared error"],
-    study.recorded_rows(),
+    analysis.comparison_rows(),
 )  # fmt: skip
 
 # %% [markdown]
@@ -257,11 +262,22 @@ page.table(
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-auto-orbit", "caption": "Fig. 7 anew, this execution: what the decoder makes of x(t) on the way from the start that all images share (left) to x(T), at the times above; the last column is the image itself."}, "image": {"alt": "Eight rows of images; from left to right a common shape turns into the image at the right end."}}
 def draw(images, times):
     _, axes = style.panels(1, width=5.6, height=5.2)
-    study.draw_orbit(axes[0, 0], images, times)
+    analysis.draw_orbit(axes[0, 0], images, times)
     plt.show()
 
 
-draw(*study.orbit_picture(ncode[0]))
+draw(*analysis.orbit_picture(ncode[0]))
+
+# %% tags=["hide-input"]
+page.live(
+    "fig-auto-live",
+    "orbit",
+    caption="The orbit, live: the trained decoder of the first seed runs in this page, its weights rounded to 16 bits. Move t along "
+    "the path; drag in the third square to mix three codes.",
+    alt="A digit decoded along the latent path, the digit itself, and a mixture of three codes.",
+    data=live.data(ncode[0].model(), live.samples(ncode[0])),
+    still=live.still(*analysis.orbit_picture(ncode[0])),
+)
 
 # %% tags=["hide-input"]
 ORBITS = ("autoencoding_mnist_orbit", "autoencoding_cifar10_orbit")
@@ -286,9 +302,7 @@ if shown := recordings.find_picture(ORBITS[1]):
 chosen = dataclasses.asdict(best)
 for name in ("model", "seed"):
     del chosen[name]
-followed = store.sweep(
-    orbits.train, orbits.Config, orbits.MODELS, seeds, **chosen
-)
+followed = orbits.experiment.sweep(orbits.MODELS, seeds, **chosen)
 ours, plain = followed["ncode"], followed["autoencoder"]
 records += ours + plain
 
@@ -307,7 +321,7 @@ style.legend(figure, right)
 plt.show()
 
 # %% tags=["hide-input"]
-formations = evaluation.sets(followed, orbits.recorded(), orbits.MODELS)
+formations = evaluation.sets(followed, orbits.experiment.planned(), orbits.MODELS)
 page.table(
     "tab-auto-formation",
     "How images form. Along AutoN-CODE's orbit: squared error of a pixel at the start, half way and at $T$; in how many of the "
@@ -336,7 +350,7 @@ page.table(
 #
 # A lower curve is better; a point that is missing is a training that failed: 20 steps in a row without a finite loss,
 # or images whose $x(T)$ leaves the floating-point range. Read against the upper axis the same figure is the horizon
-# study.
+# analysis.
 #
 # The left end has a meaning of its own. As $s \to 0$, $x(T) = x_0 + T\theta x_0 + O(s^2)$: the flow becomes a *linear* map
 # of its control onto $m$ dimensions, and AutoN-CODE an autoencoder with a linear bottleneck. Where the best scale is the
@@ -368,9 +382,9 @@ plt.show()
 
 # %% tags=["hide-input"]
 rows = [
-    [name, f"{one.scale:g}", f"{len(one.finished)} of {seeds}",
-     numbers.spread(nats(one.finished)) if one.finished else "–",
-     "–" if name == "none" else numbers.interval(against(one.finished, tuned["none"].finished), 2)]
+    [name, f"{one.scale:g}", f"{len(one.completed)} of {seeds}",
+     numbers.spread(nats(one.completed)) if one.completed else "–",
+     "–" if name == "none" else numbers.interval(against(one.completed, tuned["none"].completed), 2)]
     for name, one in tuned.items()
 ]  # fmt: skip
 page.table(
@@ -397,9 +411,11 @@ page.table(
 sets = {"this run": {"ncode": ncode, **rivals}}
 if recorded:
     sets["recorded, MNIST"] = recorded
+if printed := analysis.printed():
+    sets["recorded, MNIST, as printed"] = printed
 names = {"ncode": "autoncode"}
 rows = []
-for model in task.BOTTLENECKS:
+for model in autoencoding.BOTTLENECKS:
     parameters = (rivals.get(model) or ncode)[0].metrics["parameters"]
     cells = []
     for made in sets.values():
@@ -436,7 +452,7 @@ named = {
 narrow = comparison.by_model(
     one
     for one in recordings.find("autoencoding_cifar10")
-    if one.config["model"] in ("ncode", "autoencoder")
+    if one.config.model in ("ncode", "autoencoder")
 )
 page.verdict(
     "N16",
@@ -447,6 +463,7 @@ page.verdict(
         )
         for head, made in named.items()
         for model, text in (
+            ("autoencoder", "autoencoder with a code of the same size"),
             ("linear", "linear map of the code in the flow's place"),
             ("mapped", "linear map of the normalised control"),
             ("equal", "autoencoder with as many parameters"),
@@ -458,7 +475,7 @@ page.verdict(
         "A check holds where the whole 95 % interval lies below zero. Weak evidence where the training is short and the "
         "seeds are few: the differences are a few per cent of the loss. The readings of the claim have different answers "
         f"where their checks differ. AutoN-CODE's normalisation and scale ({winner}, {best.scale:g} in this run) were chosen among "
-        f"{len(task.COMPONENT_WISE) * len(scales)} runs; nothing was chosen for the rivals."
+        f"{len(autoencoding.COMPONENT_WISE) * len(scales)} runs; nothing was chosen for the rivals."
         + (
             " At the smallest scale tried, as here, its flow is itself nearly a linear map."
             if best.scale == min(scales)
@@ -477,28 +494,30 @@ page.verdict(
 # %% tags=["hide-input"]
 bare, largest = tuned["none"], max(scales)
 by_kind = {
-    "this run": {name: one.finished for name, one in tuned.items()},
-    "recorded, MNIST": study.recorded_normalisations(),
+    "this run": {name: one.completed for name, one in tuned.items()},
+    "recorded, MNIST": analysis.normalisations(),
 }
 beats = {
     f"{head}: {name} beats no normalisation, each at its best scale": is_below(
         against(made[name], made["none"])
     )
     for head, made in by_kind.items()
-    for name in task.COMPONENT_WISE
+    for name in autoencoding.COMPONENT_WISE
     if len(made.get("none", [])) > 1 and made.get(name)
 }
-learnt = {name: study.learns(one.tuning[largest]) for name, one in tuned.items()}
+learnt = {
+    name: analysis.learns(one.tuning[largest]) for name, one in tuned.items()
+}
 page.verdict(
     "N21",
-    verdict.n21(by_kind, task.COMPONENT_WISE),
+    verdict.n21(by_kind, autoencoding.COMPONENT_WISE),
     {
         **{
             f"with nothing but a factor of {largest:g} AutoN-CODE learns nothing, normalised by {name} to that scale it learns (one run each)": learnt[
                 name
             ]
             and not learnt["none"]
-            for name in task.COMPONENT_WISE
+            for name in autoencoding.COMPONENT_WISE
         },
         **beats,
     },
@@ -506,9 +525,9 @@ page.verdict(
     note=(
         f"That the horizon [0, 10] works can't be asked apart from the scale; with {winner} at {best.scale:g}, "
         f"{len(ncode)} of {seeds} runs finish. The readings of component-wise are checked one by one, since the paper does not say which it means. "
-        f"To learn is to end with a squared error on validation images below {100 * study.LEARNT:g} % of the mean training image's: at the scale of {largest:g}, "
+        f"To learn is to end with a squared error on validation images below {100 * analysis.LEARNT:g} % of the mean training image's: at the scale of {largest:g}, "
         f"{', '.join(name for name, learns in learnt.items() if learns) or 'none of the five'} did. In this run a normalisation lowers the mean test loss by "
-        f"{100 * (1 - min(nats(tuned[name].finished).mean() for name in task.COMPONENT_WISE) / nats(bare.finished).mean()):.1f} % at best. "
+        f"{100 * (1 - min(nats(tuned[name].completed).mean() for name in autoencoding.COMPONENT_WISE) / nats(bare.completed).mean()):.1f} % at best. "
         f"The best scale is the smallest tried for {sum(one.scale == min(scales) for one in tuned.values())} of {len(tuned)} normalisations. "
         f"Validation loss changes by a factor of up to "
         f"{max(max(v for v in o.tried.values() if np.isfinite(v)) / min(o.tried.values()) for o in tuned.values()):.2f} with "
@@ -561,33 +580,28 @@ page.verdict(
 
 # %% [markdown]
 # ## Deviations
-#
-# - The paper does not say which entries of θ are non-zero. Ours stand at random places, two in every row *and* every
-#   column, the same for all images. Eq. 9's θ is square; the control's printed shape elsewhere in the paper does not fit it.
-# - "Component-wise" normalisation is not defined there; five readings are compared.
-# - Table A.1 gives MNIST three channels; ours have the one that they have. A doubled code of 128 is printed as 236 there; ours
-#   is 256.
-# - Perceptrons of 512 and 256 hidden units with batch normalisation take the convolutions' place on MNIST, so that 50 epochs
-#   train in minutes; on CIFAR-10 the convolutions are narrower than Table A.1's.
-# - The loss is the cross-entropy of grey levels, or a Gaussian likelihood with the best-fitting variance on colour images;
-#   both are in nats, and the paper's is not stated. Learning rate, batch and seeds are not stated either.
-# - CelebA: its plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# CelebA's plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
 #
 # What the `paper` profile would take:
 
 # %% tags=["hide-input"]
-plan = profiles.load("autoencoding", "paper")
-known = {field.name for field in dataclasses.fields(task.Config)}
-config = task.Config(
-    "ncode", 0, **{name: value for name, value in plan.items() if name in known}
-)
-narrow = task.build(dataclasses.replace(config, width=config.width / 8))
+full = profiles.load("autoencoding", "paper")
+config = autoencoding.Config("ncode", 0, **full.settings)
+narrow = autoencoding.build(dataclasses.replace(config, width=config.width / 8))
 x = torch.rand(8, 3, 32, 32)
 start = time.perf_counter()
 narrow.loss(x)[0].backward()
 seconds = time.perf_counter() - start
 steps = config.epochs * 45_000
-parameters = sum(p.numel() for p in task.build(config).parameters())
+parameters = sum(p.numel() for p in autoencoding.build(config).parameters())
 Markdown(
     f"At full width a model has {parameters / 1e6:.0f} million parameters. Here an image takes {seconds / 8:.2f} s for one step at "
     f"an eighth of the width, and convolutions cost the square of it: {64 * seconds / 8 * steps / 3600 / 24:.0f} days for each "

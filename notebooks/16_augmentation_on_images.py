@@ -43,13 +43,14 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from ncode.reproduction import profiles
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.data.datasets import title
-from ncode.reproduction.experiments.image_classification import analysis as study
+from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import (
+    analysis,
     curves,
     verdict,
 )
-from ncode.reproduction.experiments.image_classification import experiment as task
 from ncode.reproduction.experiments.image_classification.analysis import (
     above,
     below,
@@ -60,7 +61,7 @@ from ncode.reproduction.metrics.intervals import difference_interval, is_below
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 page = Page("16_augmentation_on_images", profile)
 style.use_style()
@@ -88,18 +89,17 @@ style.use_style()
 
 # %% tags=["hide-input"]
 full = profiles.load("augmentation_on_images", "paper")
-planned = full["sets"]
+planned = full.options["sets"]
 
 
 def at_full_size(model, name):
     """A model's configuration in the paper's experiment on one data set."""
-    common = {k: full[k] for k in ("filters", "epochs", "batch", "method")}
-    return task.Config(model, 0, **common, **planned[name])
+    return image_classification.Config(model, 0, **full.settings, **planned[name])
 
 
 def sizes(model, name):
     """Filters, and parameters of field and whole, at the paper's size."""
-    built = task.build(at_full_size(model, name))
+    built = image_classification.build(at_full_size(model, name))
     filters = built.body.field.mix.weight.shape[0]
     field, whole = (
         sum(w.numel() for w in part.parameters()) for part in (built.body, built)
@@ -107,7 +107,7 @@ def sizes(model, name):
     return [str(filters), f"{field:,}", f"{whole:,}"]
 
 
-COMPARED = ("anode", task.WIDE, "node")
+COMPARED = ("anode", image_classification.WIDE, "node")
 page.table(
     "tab-augmentation-parameters",
     "Filters and parameters at the paper's size. The wide NODE has the paper's 92 filters on MNIST.",
@@ -120,25 +120,25 @@ page.table(
 )
 
 # %%
-assert sizes(task.WIDE, "mnist")[0] == "92"
+assert sizes(image_classification.WIDE, "mnist")[0] == "92"
 
 # %% [markdown]
 # ## The run
 
 # %%
-settings = dict(page.settings)
-seeds, rates, wanted = (settings.pop(name) for name in ("seeds", "rates", "sets"))
-sets, missing = study.at_hand(wanted)
-models = (*task.MODELS, task.WIDE)
-Markdown(study.runs_on(sets, missing))
+settings, options = page.settings, page.options
+seeds = options["seeds"]
+sets, missing = analysis.at_hand(options["sets"])
+models = (*image_classification.MODELS, image_classification.WIDE)
+Markdown(analysis.runs_on(sets, missing))
 
 # %%
-trials, fixed = study.tuned(settings, sets, rates)
+trials, fixed = analysis.tuned(settings, sets, options["rates"])
 live = {
-    name: store.sweep(task.train, task.Config, models, seeds, **fixed[name])
+    name: image_classification.experiment.sweep(models, seeds, **fixed[name])
     for name in sets
 }
-every_record = [
+every_run = [
     *(run for of in trials.values() for run in of),
     *(run for of in live.values() for runs_ in of.values() for run in runs_),
 ]
@@ -149,10 +149,10 @@ every_record = [
 # beside them where it has been recorded.
 
 # %% tags=["hide-input"]
-recorded = study.recorded(wide=True)
-compared = study.beside(recorded, live)
+recorded = analysis.whole_recordings(wide=True)
+compared = analysis.beside(recorded, live)
 weighed = comparison.several(compared)
-Markdown(study.budgets(compared))
+Markdown(analysis.budgets(compared))
 
 # %% [markdown]
 # ## What came out
@@ -171,17 +171,17 @@ curves.grid(next(iter(live.values())), PANELS)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-mnist", "caption": "The same, recorded, MNIST: data, budget and seeds stand in the list above."}, "image": {"alt": "Six panels of curves, one line a model, for the recorded runs on MNIST."}}
-if found := study.main(recorded, "mnist"):
+if found := analysis.fullest(recorded, "mnist"):
     curves.grid(found, PANELS)
     plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-cifar10", "caption": "The same, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Six panels of curves, one line a model, for the recorded runs on a JPEG copy of CIFAR-10."}}
-if found := study.main(recorded, "cifar10"):
+if found := analysis.fullest(recorded, "cifar10"):
     curves.grid(found, PANELS)
     plt.show()
 
 # %% tags=["hide-input"]
-FLOWS = (*task.FLOWS, task.WIDE)
+FLOWS = (*image_classification.FLOWS, image_classification.WIDE)
 
 
 def first_and_last(runs_):
@@ -202,8 +202,8 @@ page.table(
             style.LABELS[model],
             numbers.spread(metric(runs_, "train_loss")),
             numbers.spread(metric(runs_, "test_loss")),
-            study.accuracy(runs_),
-            numbers.spread(study.generalisation_gap(runs_)) if study.fitted(runs_) else "–",
+            analysis.accuracy(runs_),
+            numbers.spread(analysis.generalisation_gap(runs_)) if analysis.fitted(runs_) else "–",
             first_and_last(runs_) if model in FLOWS else "–",
             f"{sum(bool(recordings.history(run)['failures']) for run in runs_)} of {len(runs_)}",
             f"{runs_[0].metrics['parameters']:,.0f}",
@@ -217,15 +217,15 @@ page.table(
 # ### ANODE against both NODEs, and N-CODE against ANODE
 
 # %% tags=["hide-input"]
-PAIRS = [("anode", task.WIDE), ("anode", "node"), ("open", "anode"), ("data", "anode"), ("resnet", "anode")]  # fmt: skip
+PAIRS = [("anode", image_classification.WIDE), ("anode", "node"), ("open", "anode"), ("data", "anode"), ("resnet", "anode")]  # fmt: skip
 
 
 def difference(found, a, b, name, scale=1.0):
-    return numbers.interval(study.gain(found, a, b, name, scale), 2)
+    return numbers.interval(analysis.gain(found, a, b, name, scale), 2)
 
 
 def gap_difference(found, a, b):
-    gaps = [study.generalisation_gap(found[model]) for model in (a, b)]
+    gaps = [analysis.generalisation_gap(found[model]) for model in (a, b)]
     return difference_interval(*gaps)
 
 
@@ -240,8 +240,8 @@ page.table(
             difference(found, a, b, "train_loss"),
             difference(found, a, b, "test_loss"),
             difference(found, a, b, "test_accuracy", 100),
-            numbers.interval(gap_difference(found, a, b), 2) if study.fitted([*found[a], *found[b]]) else "–",
-            numbers.interval(study.evaluations_ratio(found, a, b), 3) if {a, b} <= set(FLOWS) else "–",
+            numbers.interval(gap_difference(found, a, b), 2) if analysis.fitted([*found[a], *found[b]]) else "–",
+            numbers.interval(analysis.evaluations_ratio(found, a, b), 3) if {a, b} <= set(FLOWS) else "–",
         ]
         for name, found in compared.items()
         for a, b in PAIRS
@@ -264,33 +264,41 @@ def questions(name, found):
     """The checks of ANODE against the wide NODE."""
     checks = {
         f"{name}: lower training loss": below(
-            found, "anode", task.WIDE, "train_loss"
+            found, "anode", image_classification.WIDE, "train_loss"
         ),
-        f"{name}: lower test loss": below(found, "anode", task.WIDE, "test_loss"),
-        f"{name}: higher test accuracy": above(found, "anode", task.WIDE),
+        f"{name}: lower test loss": below(
+            found, "anode", image_classification.WIDE, "test_loss"
+        ),
+        f"{name}: higher test accuracy": above(
+            found, "anode", image_classification.WIDE
+        ),
     }
-    if study.fitted([*found["anode"], *found[task.WIDE]]):
+    if analysis.fitted([*found["anode"], *found[image_classification.WIDE]]):
         checks[f"{name}: smaller gap"] = is_below(
-            gap_difference(found, "anode", task.WIDE)
+            gap_difference(found, "anode", image_classification.WIDE)
         )
     return checks
 
 
-asked = {name: found for name, found in weighed.items() if task.WIDE in found}
+asked = {
+    name: found
+    for name, found in weighed.items()
+    if image_classification.WIDE in found
+}
 checks = {}
 for name, found in asked.items():
     checks |= questions(name, found)
 behind = [
     run
     for found in asked.values()
-    for model in ("anode", task.WIDE)
+    for model in ("anode", image_classification.WIDE)
     for run in found[model]
 ]
 
 # %%
 page.verdict(
     "A5",
-    verdict.a5(asked, task.WIDE),
+    verdict.a5(asked, image_classification.WIDE),
     checks,
     runs=behind,
     note="Small images, few filters and few epochs: weak evidence. The learning rate is the one that is best for ANODE, "
@@ -318,18 +326,21 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - Two steps of rk4 train all models here; ANODE's authors train with dopri5 at $10^{-3}$. So the number of
-#   evaluations is measured beside the training and cannot feed back into it.
-# - The field does not see the time; in their code it does.
-# - $p = 5$ for digits as in the paper; the recorded runs, which serve {doc}`10_image_classification` as well, have $p
-#   = 10$.
+# - The number of evaluations is measured beside the training and cannot feed back into it, as rk4's steps are fixed.
 # - Validation images take the test images' place in the curves; the test set is looked at once, at the end. The
 #   authors draw no validation set.
-# - In the authors' code, ImageNet means the 200 classes of Tiny ImageNet. Our loader takes any folder of 64×64
-#   pictures by class.
 #
 # ## What it took
 
 # %%
-page.took(every_record)
+page.took(every_run)

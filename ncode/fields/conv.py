@@ -36,7 +36,7 @@ class ConvBlock(Field):
         channels=integer(1), size=integer(1), filters=integer(1), inputs=integer(0), activation=one_of(ACTIVATIONS)
     )
     def __init__(self, channels: int, size: int, *, filters: int = 50, inputs: int = 0, activation: str = "relu"):
-        super().__init__((channels, size, size), {"u": (inputs, size, size)} if inputs else None)
+        super().__init__((channels, size, size), slots={"u": (inputs, size, size)} if inputs else None)
         self.reduce = nn.Conv2d(channels + inputs, filters, 1)
         self.mix = nn.Conv2d(filters, filters, 3)
         self.expand = nn.Conv2d(filters, channels, 1)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.arguments import arguments, integer
-from ncode.fields import per_sample
+from ncode.fields import kernels, per_sample
 from ncode.fields.base import Field, Theta
 
 
@@ -25,6 +25,12 @@ class Linear(Field):
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
         return per_sample.linear(x, self.value("matrix", theta))
+
+    def bind(self, x, theta, u=None, moving=False):
+        if type(self).forward is not Linear.forward or not kernels.plain(self, x):
+            return None
+        plan, rest = kernels.plan(self, [("matrix", None)], kernels.starts(self.steered))
+        return kernels.perceptron(plan, rest, None, x, theta, moving=moving)
 
 
 class Velocity(Field):

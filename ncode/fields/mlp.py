@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ncode.arguments import arguments, integer, integers, one_of
-from ncode.fields import per_sample
+from ncode.fields import kernels, per_sample
 from ncode.fields.base import Field, Theta
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "softplus": nn.functional.softplus}
@@ -37,11 +38,29 @@ class MLP(Field):
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
         return self._perceptron(torch.cat([x, theta["u"]], dim=1) if "u" in self.slots else x, theta)
 
+    def bind(self, x, theta, u=None, moving=False):
+        own = type(self).forward in (MLP.forward, TimedMLP.forward) and type(self)._perceptron is MLP._perceptron
+        ordinary = all(kernels.plain(module, x) for module in (self, *self.layers))
+        if not own or not ordinary or (moving and "u" in self.slots):
+            return None
+        names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
+        start = kernels.starts(self.steered)
+        if "u" in start:
+            u = theta[:, start["u"] : start["u"] + self.slots["u"][0]]
+        plan, rest = kernels.plan(self, names, start)
+        return kernels.perceptron(
+            plan, rest, self.activation, x, theta, u, timed=isinstance(self, TimedMLP), moving=moving
+        )
+
     def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):
-            weight = theta.get(f"layers.{i}.weight", layer.weight)
-            bias = theta.get(f"layers.{i}.bias", layer.bias)
-            x = per_sample.linear(x if i == 0 else self.activation(x), weight, bias)
+            x = x if i == 0 else self.activation(x)
+            names = f"layers.{i}.weight", f"layers.{i}.bias"
+            if names[0] in theta or names[1] in theta:
+                x = per_sample.linear(x, *(self.value(name, theta) for name in names))
+            else:
+                # Called, a layer runs its hooks.
+                x = layer(x)
         return x
 
 
@@ -57,7 +76,7 @@ class TimedMLP(MLP):
         self.layers = layers(dim + 1, hidden, dim)
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch dim"], theta: Theta) -> Float[Tensor, "batch dim"]:
-        return self._perceptron(torch.cat([x, t.expand(len(x), 1)], dim=1), theta)
+        return self._perceptron(torch.cat([x, t.expand(x.shape[0], 1)], dim=1), theta)
 
 
 @arguments(inputs=integer(1), hidden=integers(1), outputs=integer(1))
@@ -65,6 +84,11 @@ def layers(inputs: int, hidden: Sequence[int], outputs: int) -> nn.ModuleList:
     """The linear layers of a multilayer perceptron, with PyTorch's initialisation."""
     sizes = [inputs, *hidden, outputs]
     return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+
+def last(layers: nn.ModuleList) -> nn.Linear:
+    """The layer whose output is the perceptron's."""
+    return cast(nn.Linear, layers[-1])
 
 
 def activation_function(name: str) -> Callable[[Tensor], Tensor]:

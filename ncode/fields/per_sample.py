@@ -27,6 +27,9 @@ def linear(
     Raises:
         RuntimeError: from PyTorch, when the shapes do not fit.
     """
+    if bias is not None and bias.dim() > 1:
+        # A scalar arrives with as many dimensions as the state.
+        bias = bias.flatten(1)
     if weight.dim() == 2:
         if bias is None or bias.dim() == 1:
             return F.linear(x, weight, bias)
@@ -79,7 +82,7 @@ def conv2d(
         y = F.conv2d(x, weight, padding=size // 2) if weight.dim() == 4 else _per_sample_convolution(x, weight)
     if bias is None:
         return y
-    return y + (bias[:, None, None] if bias.dim() == 1 else bias[:, :, None, None])
+    return y + (bias[:, None, None] if bias.dim() == 1 else bias.flatten(1)[:, :, None, None])
 
 
 # On a CPU, from about so many multiplications a sample, one call of the convolution for each sample costs less than

@@ -7,22 +7,54 @@ qualitative claim visible; ``paper`` is the paper's scale, for a GPU.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from importlib import resources
+from typing import Any
 
 NAMES = ("smoke", "cpu", "paper")
 
 
-def load(section: str, profile: str) -> dict:
-    """The settings of ``section`` (a notebook's name without its number) in ``profile``, from ``profiles.toml``.
+@dataclass(frozen=True)
+class Profile:
+    """One table of ``profiles.toml``.
 
-    What a profile does not set, it takes from the section's ``common`` table. A section without any settings is
-    an empty dictionary: its notebook costs the same in every profile.
+    Attributes:
+        settings: fields of the experiment's configuration.
+        options: everything else, such as how many seeds there are and what is tried.
+    """
+
+    settings: dict[str, Any]
+    options: dict[str, Any]
+
+
+def load(section: str, profile: str) -> Profile:
+    """The section (a notebook's name without its number) of ``profiles.toml`` in ``profile``.
+
+    What a profile does not set, it takes from the section's ``common`` table. A section that is not there is empty: its
+    notebook costs the same in every profile.
 
     Raises:
         ValueError: when there is no such profile.
     """
     if profile not in NAMES:
         raise ValueError(f"profile: {profile!r} is not one of {', '.join(NAMES)}")
-    raw = tomllib.loads(resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8"))
-    settings = raw.get(section, {})
-    return {**settings.get("common", {}), **settings.get(profile, {})}
+    tables = _read().get(section, {})
+    common, own = (parted(tables.get(name, {})) for name in ("common", profile))
+    return Profile(common.settings | own.settings, common.options | own.options)
+
+
+def recorded(experiment: str) -> dict[str, Profile]:
+    """The tables below ``recorded.<experiment>``, by name: what is recorded whatever the profile."""
+    return {name: parted(table) for name, table in _read()["recorded"][experiment].items()}
+
+
+def parted(table: Mapping[str, Any]) -> Profile:
+    """A table with its nested ``settings`` apart from the rest."""
+    return Profile(dict(table.get("settings", {})), {k: v for k, v in table.items() if k != "settings"})
+
+
+@cache
+def _read() -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8"))

@@ -21,6 +21,9 @@ class Captured:
     Args:
         declared: tensors at which gradients stop, whatever their history.
 
+    Raises:
+        RuntimeError: under a transform of :mod:`torch.func`.
+
     Attributes:
         tensors: what needs a gradient.
         reached: positions of those that f reaches at the first time.
@@ -30,8 +33,15 @@ class Captured:
     def __init__(self, f: RightHandSide, state: State, t: float, declared: Sequence[Tensor]):
         # By identity: a tensor declared twice would get its gradient twice.
         declared = list({id(p): p for p in declared if p.requires_grad}.values())
-        with torch.enable_grad():
+        try:
             inputs = leaves(state)
+        except RuntimeError as error:
+            if "functorch" not in str(error):
+                raise
+            raise RuntimeError(
+                "gradients: torch.func's transforms need gradients='direct', the others are autograd's own"
+            ) from None
+        with torch.enable_grad():
             outputs = f(clock(t, state), inputs)
         # Where the walk stops: at the state's leaves and at what was declared, with or without a history of its own.
         cuts, stops, starts = edges(declared), edges(inputs), edges(outputs)

@@ -1,20 +1,24 @@
-"""The one door to solvers: every solve of the library goes through :func:`solve`."""
+"""The one door to solvers: :func:`integrate` for all of the library, :func:`solve` for its users."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ncode.solvers import engine, torchdiffeq
+from ncode.fields.kernels import Kernel
+from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
+from ncode.solvers.checkpointed import integrate_checkpointed
+from ncode.solvers.finite import finite, first_bad, readable
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times, begin_at, end_at, read
 
 
-def solve(
+def integrate(
     f: RightHandSide,
     state: State,
     t: Times,
@@ -22,8 +26,10 @@ def solve(
     parameters: Sequence[Tensor] = (),
     costs: int = 0,
     names: Sequence[str] = (),
+    nfe: NFE | None = None,
+    kernel: Kernel | None = None,
 ) -> tuple[State, NFE]:
-    """Solve z' = f(t, z), z(t[0]) = ``state``.
+    """Solve z' = f(t, z), z(t[0]) = ``state``, a finite one: whoever calls has looked.
 
     Args:
         f: the right-hand side.
@@ -39,6 +45,9 @@ def solve(
         costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
+        nfe: counts the evaluations; a new count where none is given.
+        kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
+            weights. Used where the solver allows it.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -52,24 +61,80 @@ def solve(
     times, wanted = read(t)
     _check(state)
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
-    nfe = NFE()
+    nfe = NFE() if nfe is None else nfe
     state = begin_at(f, wanted[0], state)
-    if solver.backend == "torchdiffeq":
+    if kernel is not None and bound.can(solver, times):
+        path = bound.integrate(kernel, state, times, solver, nfe)
+    elif solver.backend == "torchdiffeq":
         path = torchdiffeq.integrate(f, state, times, solver, nfe)
     elif solver.gradients == "adjoint" and torch.is_grad_enabled():
         path = integrate_with_adjoint(f, state, times, solver, nfe, parameters, costs)
+    elif solver.gradients == "checkpointed" and torch.is_grad_enabled():
+        path = integrate_checkpointed(f, state, times, solver, nfe, parameters)
     else:
         path = engine.integrate(f, state, times, solver, nfe)
     return end_at(f, wanted, path), nfe
 
 
-def _check(state: State) -> None:
-    if len(state[0]) == 0:
-        raise ValueError("x0: the batch is empty")
+def solve(
+    f: Callable[[Tensor, Any], Any],
+    x0: Tensor | State,
+    t: Times,
+    *,
+    solver: Solver | None = None,
+    parameters: Sequence[Tensor] = (),
+    nfe: NFE | None = None,
+) -> Any:
+    """The solution of x' = f(t, x), x(t[0]) = ``x0``, at every time of ``t``, time first.
+
+    Args:
+        f: the right-hand side, a function or a module. For a tensor it gives a tensor, for a tuple a tuple.
+        x0: the state at t[0]: a tensor with the batch as its first dimension, or a tuple of such parts. The error norm
+            takes the largest part's error, so a small part is not diluted, as it would be if all were concatenated.
+        t: times, increasing or decreasing; a tensor that needs a gradient gets it.
+        solver: how; dopri5 at 1e-3 where none is given.
+        parameters: tensors with a history that f captures, and what f reaches only later than at t[0]: what the adjoint
+            has to be told (see :func:`integrate`). Leaves that f reaches at t[0] are found, as are a module's
+            parameters.
+        nfe: counts the evaluations, where they are wanted.
+
+    Returns:
+        x at every time: a tensor where ``x0`` is one, otherwise a tuple of the parts.
+
+    Raises:
+        SolveError: when the solve fails, forward or backward.
+        ValueError: on a state or times that make no sense, or when f gives something else than x' of x's shape and
+            dtype, or changes x in place.
+
+    Example:
+        >>> solve(lambda t, x: -x, torch.ones(3, 2), [0.0, 1.0])[-1]  # e^-1
+    """
+    bare = isinstance(x0, Tensor)
+    state = (x0,) if bare else tuple(x0)
     for part in state:
-        if not torch.isfinite(part).all():
-            bad = int((~torch.isfinite(part.reshape(len(part), -1)).all(1)).nonzero()[0])
-            raise ValueError(f"x0: sample {bad} is not finite")
+        if not isinstance(part, Tensor) or part.dim() == 0:
+            raise ValueError(
+                f"x0: must be a tensor with the batch as its first dimension, or a tuple of such, not {x0}"
+            )
+    if bad := not_finite(state):
+        raise ValueError(f"x0: sample {bad[1]} is not finite")
+    known = [*parameters, *(f.parameters() if isinstance(f, nn.Module) else ())]
+    parts = (lambda t, z: (f(t, z[0]),)) if bare else f
+    path, _ = integrate(parts, state, t, solver or Solver(), known, nfe=nfe)
+    return path[0] if bare else path
+
+
+def not_finite(state: State) -> tuple[int, int] | None:
+    """The first part and its first sample that are not finite; reads the device once where all are."""
+    if finite(state):
+        return None
+    bad = next(i for i, part in enumerate(state) if not finite([part]))
+    return bad, first_bad(state[bad])
+
+
+def _check(state: State) -> None:
+    if state[0].shape[0] == 0:
+        raise ValueError("x0: the batch is empty")
 
 
 def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
@@ -97,8 +162,8 @@ def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
 
 
 def _versions(z: State) -> list[int]:
-    """How often each part was changed in place; tensors of inference mode do not say."""
-    return [part._version for part in z if not part.is_inference()]
+    """How often each part was changed in place; tensors of inference mode do not say, nor those of a compiler."""
+    return [] if not readable() else [part._version for part in z if not part.is_inference()]
 
 
 def _check_velocity(velocity: State, z: State, names: Sequence[str]) -> None:

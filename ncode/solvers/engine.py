@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ncode.solvers.errors import SolveError
+from ncode.solvers.finite import finite
 from ncode.solvers.loop import Adaptive, Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.norms import NORMS, per_sample
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.paths import Picker
 from ncode.solvers.problem import RightHandSide, State
-from ncode.solvers.step import RungeKutta, Taken
+from ncode.solvers.step import RungeKutta, Taken, real
 from ncode.solvers.stepsize import CONTROLLERS
 from ncode.solvers.tableaus import TABLEAUS
 
@@ -70,7 +71,7 @@ def steps(
         if step.tableau.adaptive:
             between = step.tableau.interpolates
             ends = [times[0], times[-1]] if between else times
-            yield from adaptive_steps(step, state, ends, adaptive(solver, first), count, (), state[0].dtype.to_real())
+            yield from adaptive_steps(step, state, ends, adaptive(solver, first), count, (), real(state[0].dtype))
         else:
             if times[-1] != times[0]:
                 n = solver.count(times[0], times[-1])
@@ -107,10 +108,6 @@ def failure(reason: str, t: float, x: State, spent: int, errors: Tensor | None =
     worst = sizes if errors is None else errors.reshape(-1, len(sizes)).amax(0)
     sample = int(torch.nan_to_num(worst, nan=math.inf).argmax())
     return SolveError(reason, sample, t, spent, float(sizes[sample]))
-
-
-def finite(parts: Sequence[Tensor]) -> bool:
-    return all(bool(torch.isfinite(part).all()) for part in parts)
 
 
 def _must_be_finite(path: State, times: Sequence[float], nfe: NFE, step: RungeKutta, state: State, solver: Solver):

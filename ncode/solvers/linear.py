@@ -266,7 +266,8 @@ class _Action(torch.autograd.Function):
         gradient, adjoint = torch.zeros_like(scaled), torch.zeros_like(powers[0][0])
         for weights, v, given in zip(reversed(rows), reversed(powers), reversed(upstream), strict=True):
             # What the outputs ask of every term (hθ)^j x directly, then what they ask of it through the next one.
-            asked = torch.tensordot(weights, given, ([0], [0])) + ends[:, None, None] * adjoint
+            read = torch.tensordot(weights, given, ([0], [0]))  # pyright: ignore[reportArgumentType]
+            asked = read + ends[:, None, None] * adjoint
             u = [asked[-1]]
             for j in range(len(asked) - 2, -1, -1):
                 u.append(asked[j].add_(_product(transposed, inverse, u[-1])))

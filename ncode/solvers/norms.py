@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ncode.solvers.finite import number
+
 Tolerance = float | Sequence[float]
 """One tolerance, or one for every part of the state."""
 
@@ -17,7 +19,7 @@ def rms(part: Tensor) -> Float[Tensor, " batch"]:
     """The root of the mean square of every sample's entries; complex entries count by their absolute values."""
     if part.is_complex():
         part = part.abs()
-    return part.reshape(len(part), -1).square().mean(1).sqrt()
+    return part.reshape(part.shape[0], -1).square().mean(1).sqrt()
 
 
 def per_sample(parts: Sequence[Tensor]) -> Float[Tensor, " batch"]:
@@ -40,12 +42,12 @@ def larger(starts: Sequence[Tensor], ends: Sequence[Tensor]) -> list[Tensor]:
 
 def worst(errors: Float[Tensor, "... batch"]) -> float:
     """The largest of all samples' and parts' ratios, infinite where one is not finite."""
-    return _finite(float(errors.max()))
+    return _finite(number(errors.max()))
 
 
 def mean(errors: Float[Tensor, "... batch"]) -> float:
     """The RMS over the batch, the largest over the parts: single samples may go wrong in it."""
-    return _finite(float(errors.square().mean(-1).sqrt().max()))
+    return _finite(number(errors.square().mean(-1).sqrt().max()))
 
 
 NORMS = {"worst": worst, "mean": mean}

@@ -53,6 +53,8 @@ class Solver:
             does as well: fewer rejected steps where stability limits them.
         backend: ``"ncode"``, or ``"torchdiffeq"`` to have that library take the steps: the tests' reference. It
             has direct gradients only, and no step options.
+        kernels: let fields that know their own vector-Jacobian product compute with it (see
+            :mod:`ncode.fields.kernels`); otherwise every field goes through autograd.
 
     Raises:
         ValueError: naming the option that makes no sense; where both ``steps`` and ``step_size`` are given, or either
@@ -76,6 +78,7 @@ class Solver:
     jumps: tuple[float, ...] = ()
     controller: str = "I"
     backend: str = "ncode"
+    kernels: bool = True
 
     def __post_init__(self):
         for name, known in {
@@ -102,8 +105,9 @@ class Solver:
             raise ValueError("steps, step_size: one says what the other would; give one of them")
         if fixed and self.adaptive:
             raise ValueError(f"{fixed[0]}: {self.method} chooses its own steps; fixed steps take {', '.join(FIXED)}")
-        if self.refine not in (True, False):
-            raise ValueError(f"refine: must be True or False, not {self.refine!r}")
+        for name in ("refine", "kernels"):
+            if getattr(self, name) not in (True, False):
+                raise ValueError(f"{name}: must be True or False, not {getattr(self, name)!r}")
         self._check_steps()
 
     def _check_steps(self) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ncode.solvers.step import RungeKutta, Taken, Weights
+from ncode.solvers.step import Taken, Weights
 
 
 class Picker:
@@ -16,7 +16,7 @@ class Picker:
         states: those found so far; the first is where the path begins.
     """
 
-    def __init__(self, step: RungeKutta, x: Any, times: Sequence[float], w: Weights = ()):
+    def __init__(self, step: Any, x: Any, times: Sequence[float], w: Weights = ()):
         self.step, self.times, self.w = step, times, w
         self.sign = math.copysign(1.0, times[-1] - times[0])
         self.states = [x]

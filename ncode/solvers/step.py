@@ -127,6 +127,14 @@ class RungeKutta:
                 errors = ratios(combine(h, tableau.error, slopes), larger(x, y), *tol)
         return y, slopes[-1] if tableau.fsal else None, errors, slopes
 
+    def end(self, t: float, x: State, k1: State, h: float) -> State:
+        """y alone, and no evaluation for the slope there."""
+        tableau, slopes = self.tableau, [k1]
+        stages = list(zip(tableau.c, tableau.a, strict=True))[1:]
+        for c, row in stages[:-1] if tableau.fsal else stages:
+            slopes.append(self.f(clock(t + c * h, x), advance(x, h, row, slopes)))
+        return advance(x, h, tableau.b, slopes)
+
     def guess(self, t: float, x: State, k1: State, sign: float, tol: Tolerances, norm: Norm, w: Weights = ()) -> float:
         """From the field's size and curvature at the start (Hairer, Nørsett and Wanner, II.4)."""
         with torch.no_grad():
@@ -218,14 +226,19 @@ def combine(h: float | Tensor, weights: Sequence[float], slopes: Sequence[State]
 
 def clock(t: float | Tensor, x: State) -> Tensor:
     """The time as the right-hand side sees it."""
-    dtype = x[0].dtype.to_real()
+    dtype = real(x[0].dtype)
     if isinstance(t, Tensor):
         return t.to(dtype).reshape(-1, *[1] * (x[0].dim() - 1))
     return torch.full((), t, dtype=dtype, device=x[0].device)
+
+
+def real(dtype: torch.dtype) -> torch.dtype:
+    """The type of a state's times and norms."""
+    return dtype.to_real() if dtype.is_complex else dtype
 
 
 def _like(value: float | Tensor, part: Tensor) -> float | Tensor:
     """A number as it is; one for every sample, shaped to multiply ``part``."""
     if not isinstance(value, Tensor):
         return value
-    return value.to(part.dtype.to_real()).reshape(-1, *[1] * (part.dim() - 1))
+    return value.to(real(part.dtype)).reshape(-1, *[1] * (part.dim() - 1))

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from ncode.solvers.engine import failure, finite
+from ncode.solvers.engine import failure
 from ncode.solvers.errors import SolveError
+from ncode.solvers.finite import finite
 from ncode.solvers.norms import per_sample
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State

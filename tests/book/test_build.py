@@ -11,6 +11,7 @@ from unittest import mock
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ncode.reproduction.claims import claims, published
@@ -74,14 +75,14 @@ class TestCleaning:
 
 class TestStaging:
     def test_collects_title_verdict_and_cost(self):
-        recorded = stage.Recorded("cpu")
+        recorded = stage.Executed("cpu")
         stage.collect(executed(), "05_reflection", recorded)
         assert recorded.titles == {"05_reflection": "Reflection"}
         assert recorded.verdicts["N8"]["verdict"] == "in part"
         assert recorded.took["05_reflection"]["seconds"] == 12.0
 
     def test_a_figure_becomes_a_numbered_figure_and_a_file(self):
-        recorded = stage.Recorded("cpu")
+        recorded = stage.Executed("cpu")
         notebook = new_notebook(cells=[shows(FIGURE)])
         stage.collect(notebook, "05_reflection", recorded)
         assert recorded.figures["fig-x"] == stage.Figure("05_reflection", PNG, FIGURE.caption, FIGURE.alt)
@@ -92,7 +93,7 @@ class TestStaging:
         assert text.source.endswith("\n\nWhat to see: $x$.\n::::\n")
 
     def test_refuses_two_verdicts_on_one_claim(self):
-        recorded = stage.Recorded("cpu")
+        recorded = stage.Executed("cpu")
         stage.collect(executed(), "05_reflection", recorded)
         with pytest.raises(ValueError, match="N8: a verdict in 05_reflection and another one in 06_annuli"):
             stage.collect(executed(), "06_annuli", recorded)
@@ -118,7 +119,7 @@ class TestStaging:
 
     def test_a_page_that_asks_for_something_unknown_is_an_error(self):
         with pytest.raises(ValueError, match="weather"):
-            stage.fill("{{ weather tomorrow }}", stage.Recorded("cpu"))
+            stage.fill("{{ weather tomorrow }}", stage.Executed("cpu"))
 
 
 class TestPages:
@@ -141,7 +142,7 @@ class TestPages:
         assert "- **MNIST**\n  - ✓ a\n  - ✗ b\n- ? alone" in text
 
     def test_every_claim_is_listed_with_its_verdict(self):
-        recorded = stage.Recorded("cpu")
+        recorded = stage.Executed("cpu")
         stage.collect(executed(), "05_reflection", recorded)
         text = markdown.claim_list(recorded, "N")
         assert "N8: in part" in text
@@ -150,9 +151,9 @@ class TestPages:
         assert len(re.findall(r"\{admonition\} N\d+: not tested\n", text)) == 23
 
     def test_published_numbers_stand_beside_ours(self):
-        text = markdown.published_table(stage.Recorded("cpu"), "classification")
+        text = markdown.published_table(stage.Executed("cpu"), "classification")
         assert "74.1\n  - not yet" in text
-        recorded = stage.Recorded("cpu")
+        recorded = stage.Executed("cpu")
         ours = Ours("classification", {"ANODE": {"MNIST": "98.0 ± 0.1"}}, "At 14×14 pixels.")
         stage.collect(new_notebook(cells=[shows(ours)]), "10_image_classification", recorded)
         text = markdown.published_table(recorded, "classification")
@@ -224,10 +225,11 @@ def repository(tmp_path_factory):
     for name in ("Makefile", "Snakefile", "_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
     for name in ("book", "ncode"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    # The introduction borrows a figure from a notebook that is not here.
-    intro = root / "book" / "intro.md"
-    intro.write_text(re.sub(r"^\{\{ figure .* \}\}$", "", intro.read_text(encoding="utf-8"), flags=re.M))
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+    # The smallest book: the smoke book has all pages.
+    (root / "book" / "intro.md").write_text("# A book\n")
+    toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"glob": "notebooks/*"}]}
+    (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
     write_notebook(root / "notebooks" / "01_fine.py", "2 + 2")
     write_notebook(root / "notebooks" / "02_broken.py", "raise RuntimeError('not today')")
     return root
@@ -294,7 +296,7 @@ class TestExecutedElsewhere:
         monkeypatch.setattr(markdown, "ELSEWHERE", tmp_path / "elsewhere")
         nbformat.write(executed(), tmp_path / "05_reflection.ipynb")
         elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
-        recorded = stage.Recorded("cpu", verdicts={"N8": {"verdict": "in part"}}, titles={"05_reflection": "x"})
+        recorded = stage.Executed("cpu", verdicts={"N8": {"verdict": "in part"}}, titles={"05_reflection": "x"})
         written = markdown.executed_elsewhere(recorded)
         cells = ["{doc}`/notebooks/05_reflection`", "cpu", "12", "a processor", "N8 in part"]
         assert "* - " + "\n  - ".join(cells) + "\n::::" in written

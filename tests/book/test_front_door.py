@@ -17,12 +17,21 @@ from ncode.reproduction import extras
 from ncode.reproduction.publishing import constraints, sync
 
 # Notebooks whose figures and tables stand beside their experiment.
-CONVERTED = ("05_reflection", "06_annuli")
+CONVERTED = (
+    "01_proposition_1",
+    "02_neural_odes",
+    "03_open_and_closed_loop",
+    "04_van_der_pol",
+    "05_reflection",
+    "06_annuli",
+    "07_theorem_1",
+    "08_appendix_b",
+)
 
 # What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
 NO_RESULT = re.compile(
     r"\$[^$]*\$|`[^`]*`|(Figs?\.|Table|Eqs?\.|Section|and|,) ?[A-C]?\.?\d+(\.\d+)?|[a-zA-Zθ]\(0\)|\b[tTpλ] = -?\d+|"
-    r"95 %|\d×\d|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|rk4|dopri\d|CIFAR-10|p\d"
+    r"π/\d|95 %|\d×\d|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|rk4|dopri\d|CIFAR-10|p\d"
 )
 
 

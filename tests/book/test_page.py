@@ -92,7 +92,7 @@ def test_every_claim_has_a_home():
 
 
 def test_profiles_fall_back_to_common_settings():
-    settings = {name: profiles.load("reflection", name) for name in profiles.NAMES}
+    settings = {name: profiles.load("reflection", name).settings for name in profiles.NAMES}
     assert settings["smoke"]["iterations"] < settings["cpu"]["iterations"]
     with pytest.raises(ValueError, match="profile"):
         Page("05_reflection", "fast")

@@ -72,7 +72,7 @@ def test_two_seeds_are_said_to_be_too_few():
 
 
 def test_the_table_has_every_claim_once():
-    executed = stage.Recorded("cpu", verdicts={"N11": {**Verdict("N11", [accuracy()]).content(), "notebook": "x"}})
+    executed = stage.Executed("cpu", verdicts={"N11": {**Verdict("N11", [accuracy()]).content(), "notebook": "x"}})
     table = verdicts.results_table(executed)
     assert re.findall(r'href="#claim-(n11|a1)"', table) == ["n11", "a1"]
     assert '<tr data-verdict="does not hold" data-paper="N-CODE"><th scope="row"><a href="#claim-n11">' in table

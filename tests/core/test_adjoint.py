@@ -10,7 +10,7 @@ from torchdiffeq import odeint
 import ncode
 from ncode.costs import control_effort, jacobian, kinetic, path_cost
 from ncode.fields.elementary import Linear, Velocity
-from ncode.solvers.dispatch import solve
+from ncode.solvers.dispatch import integrate
 from ncode.solvers.options import ADAPTIVE, FIXED
 from tests.core.adjoint_cases import MODELS, closed_loop, open_loop, relative, tight
 
@@ -102,7 +102,7 @@ def test_gradient_of_gamma_is_the_chain_rule_through_the_initial_control():
         v = model.field(t, x, model.field.unpack(theta))
         return v, model.g(t, x, theta), v.square().sum(1)
 
-    path, _ = solve(f, (x0, theta0, x0.new_zeros(3)), torch.tensor([0.0, 0.5]).double(), model.solver, costs=1)
+    path, _ = integrate(f, (x0, theta0, x0.new_zeros(3)), torch.tensor([0.0, 0.5]).double(), model.solver, costs=1)
     (boundary,) = torch.autograd.grad(path[2][-1].sum(), theta0)
     chained = torch.autograd.grad(model.initial_control(x0), list(model.gamma.parameters()), boundary)
     assert relative(whole, chained) < 1e-7

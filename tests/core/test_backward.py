@@ -9,7 +9,7 @@ from torchdiffeq import odeint, odeint_adjoint
 
 import ncode
 from ncode.costs import kinetic, path_cost
-from ncode.reproduction.experiments.theorem_1.experiment import Contractive
+from ncode.reproduction.experiments.theorem_1.train import Contractive
 from ncode.solvers.adjoint.backward import Checkpoints
 from ncode.solvers.adjoint.theorem_1 import ReconstructionWarning
 from ncode.solvers.step import Taken

@@ -19,9 +19,9 @@ from ncode import (
     OpenLoop,
     SolveError,
     Solver,
-    solve,
 )
 from ncode.fields.elementary import Linear, Velocity
+from ncode.solvers.dispatch import integrate
 from tests.core.models import KINDS, build
 
 TIGHT = Solver(method="dopri8", rtol=1e-12, atol=1e-12)
@@ -160,8 +160,8 @@ def test_forward_then_backward_returns(float64, kind):
     # θ belongs to x(0), not to x(T), and an augmented state must go back whole: so the problem is run backward, not
     # the model on x(T).
     f, state, *_ = build(kind, solver).problem(x)
-    end, _ = solve(f, state, torch.tensor([0.0, 1.0]), solver)
-    back, _ = solve(f, tuple(part[-1] for part in end), torch.tensor([1.0, 0.0]), solver)
+    end, _ = integrate(f, state, torch.tensor([0.0, 1.0]), solver)
+    back, _ = integrate(f, tuple(part[-1] for part in end), torch.tensor([1.0, 0.0]), solver)
     # Two solves at tolerance 1e-10 of fields of size about one.
     torch.testing.assert_close(back[0][-1], state[0], atol=1e-8, rtol=0)
 
@@ -290,7 +290,9 @@ def test_models_that_make_no_sense_are_refused():
             AugmentedNeuralODE(MLP(3), augment=augment)
     with pytest.raises(ValueError, match="gamma: gives 3 control variables, 22 are steered"):
         NCODE(MLP(2, (4,)), gamma=OpenLoop(2, 3))
-    wide = NCODE(MLP(2, (4,)), gamma=DataControl())
+    with pytest.raises(ValueError, match="gamma: gives 2 control variables, 22 are steered"):
+        NCODE(MLP(2, (4,)), gamma=DataControl())
+    wide = NCODE(MLP(2, (4,)), gamma=lambda x: x)
     with pytest.raises(ValueError, match=r"gamma: must give shape \(5, 22\), not \(5, 2\)"):
         wide(torch.randn(5, 2))
 
@@ -353,15 +355,15 @@ def test_a_solve_may_run_in_inference_mode_and_under_autocast():
             torch.testing.assert_close(model(x), end, rtol=0.05, atol=0.05)
 
 
-def test_a_module_that_is_no_field_is_named(unchecked):
+def test_what_is_no_module_is_no_field(unchecked):
     for model in (
         NeuralODE,
         DataControlledODE,
         lambda f: AugmentedNeuralODE(f, augment=1),
         lambda f: NCODE(f, gamma=DataControl()),
     ):
-        with pytest.raises(ValueError, match=r"field: must be an ncode\.Field, not Linear"):
-            model(nn.Linear(2, 2))
+        with pytest.raises(ValueError, match=r"field: must be an ncode\.Field or any other nn\.Module, not function"):
+            model(lambda x: x)
 
 
 @pytest.mark.parametrize("gradients", ["direct", "adjoint"])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ncode import Solver
 from ncode.costs import kinetic, path_cost
 from ncode.fields import per_sample
-from ncode.reproduction.experiments.image_classification import experiment as image_classification
+from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.metrics import features
 from ncode.reproduction.models.autoencoders import scattered
 from ncode.solvers.linear import sparse_linear_flow

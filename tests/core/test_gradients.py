@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torchdiffeq import odeint, odeint_adjoint
 
-from ncode import NCODE, ClosedLoop, Field, NeuralODE, OpenLoop, Solver, path_cost, solve
+from ncode import NCODE, ClosedLoop, Field, NeuralODE, OpenLoop, Solver, path_cost
 from ncode.fields.elementary import Velocity
+from ncode.solvers.dispatch import integrate
 from tests.core.models import KINDS, build
 
 TIGHT = {"method": "dopri8", "rtol": 1e-11, "atol": 1e-11}
@@ -94,7 +95,7 @@ def exact_gradient(theta):
 
 def test_a_captured_leaf_gets_its_gradient_undeclared():
     theta = torch.linspace(0.1, 2, 3).unsqueeze(1).requires_grad_()
-    (x,), _ = solve(lambda t, z: (decay(t, z[0], theta),), (torch.ones(3, 1),), torch.tensor([0.0, 1.0]), ADJOINT)
+    (x,), _ = integrate(lambda t, z: (decay(t, z[0], theta),), (torch.ones(3, 1),), torch.tensor([0.0, 1.0]), ADJOINT)
     x[-1].sum().backward()
     torch.testing.assert_close(theta.grad, exact_gradient(theta), **AGREE)
 
@@ -103,7 +104,7 @@ def test_a_captured_leaf_gets_its_gradient_undeclared():
 def test_a_captured_tensor_with_a_history_passes_its_gradient_on(declared):
     source = torch.linspace(0.1, 1, 3).unsqueeze(1).requires_grad_()
     theta = 2 * source
-    (x,), _ = solve(
+    (x,), _ = integrate(
         lambda t, z: (decay(t, z[0], theta),),
         (torch.ones(3, 1),),
         torch.tensor([0.0, 1.0]),
@@ -117,7 +118,7 @@ def test_a_captured_tensor_with_a_history_passes_its_gradient_on(declared):
 def test_a_leaf_both_inside_a_declared_control_and_captured_gets_both_shares():
     source = torch.tensor([0.3], requires_grad=True)
     theta = 2 * source
-    (x,), _ = solve(
+    (x,), _ = integrate(
         lambda t, z: (-(theta + source) * z[0],), (torch.ones(2, 1),), torch.tensor([0.0, 1.0]), ADJOINT, [theta]
     )
     x[-1].sum().backward()
@@ -177,7 +178,7 @@ def test_the_adjoint_of_a_mean_is_as_accurate_as_that_of_a_sum(reduce):
     batch, tolerance, end = 4096, 1e-4, 10.0
     x = torch.zeros(batch, 2, requires_grad=True)
     solver = Solver(rtol=tolerance, atol=tolerance, gradients="adjoint")
-    (path,), _ = solve(
+    (path,), _ = integrate(
         lambda t, z: (torch.stack([z[0][:, 1], -z[0][:, 0]], 1),), (x,), torch.tensor([0.0, end]), solver
     )
     reduce(path[-1, :, 0]).backward()
@@ -240,7 +241,7 @@ def test_a_field_that_does_not_depend_on_the_state(gradients):
 def test_a_constant_field_under_the_adjoint():
     """Nothing in the velocity needs a gradient: the adjoint stands still."""
     x = torch.ones(3, 1, requires_grad=True)
-    (path,), _ = solve(lambda t, z: (torch.ones(3, 1),), (x,), torch.tensor([0.0, 1.0]), ADJOINT)
+    (path,), _ = integrate(lambda t, z: (torch.ones(3, 1),), (x,), torch.tensor([0.0, 1.0]), ADJOINT)
     path[-1].sum().backward()
     torch.testing.assert_close(x.grad, torch.ones(3, 1))
 
@@ -324,7 +325,7 @@ def test_every_time_gets_its_gradient(solver, given):
     """x' = t x from t0: x(t) = 2 exp((t² - t0²)/2)."""
     times = [torch.tensor(time, requires_grad=True) for time in (0.3, 0.9, 0.9, 1.5)]
     t = torch.stack(times) if given == "vector" else times
-    (path,), _ = solve(lambda t, z: (t * z[0],), (torch.tensor([[2.0]]),), t, solver)
+    (path,), _ = integrate(lambda t, z: (t * z[0],), (torch.tensor([[2.0]]),), t, solver)
     weights = torch.tensor([7.0, 1.0, 10.0, 100.0])
     found = torch.autograd.grad(path.flatten() @ weights, times)
     exact = 2 * torch.exp((torch.stack(times) ** 2 - times[0] ** 2) / 2) @ weights

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ncode import NCODE, Field, Solver, solve
+from ncode import NCODE, Field, Solver
 from ncode.fields import per_sample
 from ncode.solvers import hebbian
+from ncode.solvers.dispatch import integrate
 from ncode.solvers.options import FIXED
 
 N = 12
@@ -32,7 +33,7 @@ def direct(x, theta, mu, duration, method, steps, leak=0.0, free=None):
         return dx if free is None else free * dx, mu * torch.einsum("bi,bj->bij", x, x)
 
     t = x.new_tensor([0.0, duration])
-    (xs, thetas), _ = solve(velocity, (x, theta), t, Solver(method, steps=steps))
+    (xs, thetas), _ = integrate(velocity, (x, theta), t, Solver(method, steps=steps))
     return xs[-1], thetas[-1]
 
 

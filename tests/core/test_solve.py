@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ncode import MLP, NCODE, AugmentedNeuralODE, DataControlledODE, NeuralODE, OpenLoop, SolveError, Solver, solve
+from ncode.solvers.dispatch import integrate
 from ncode.solvers.options import ADAPTIVE, FIXED
 from tests.core.models import build
 
@@ -48,8 +49,8 @@ def test_parts_are_not_diluted_by_one_another():
     x, theta = torch.tensor([[1.0, 0.0]]), torch.ones(1, 2000)
     t, solver = torch.tensor([0.0, 10.0]), Solver(rtol=1e-3, atol=1e-3)
     exact = torch.tensor([math.cos(10.0), -math.sin(10.0)])
-    parts, cost = solve(lambda t, z: (oscillator(t, z[0]), torch.zeros_like(z[1])), (x, theta), t, solver)
-    whole, cheap = solve(
+    parts, cost = integrate(lambda t, z: (oscillator(t, z[0]), torch.zeros_like(z[1])), (x, theta), t, solver)
+    whole, cheap = integrate(
         lambda t, z: (torch.cat([oscillator(t, z[0]), torch.zeros(1, 2000)], 1),),
         (torch.cat([x, theta], 1),),
         t,
@@ -88,7 +89,7 @@ def test_counts_are_the_calls_of_the_right_hand_side(method):
         calls += 1
         return (oscillator(t, z[0]),)
 
-    _, nfe = solve(f, (torch.ones(2, 2),), UNIT, Solver(method))
+    _, nfe = integrate(f, (torch.ones(2, 2),), UNIT, Solver(method))
     assert nfe.forward == calls > 0
 
 
@@ -98,7 +99,7 @@ def test_order_of_the_fixed_step_methods(float64, method, order):
     exact = torch.tensor([math.cos(1.0), -math.sin(1.0)])
 
     def error(steps):
-        (path,), _ = solve(lambda t, z: (oscillator(t, z[0]),), (x,), UNIT.double(), Solver(method, steps=steps))
+        (path,), _ = integrate(lambda t, z: (oscillator(t, z[0]),), (x,), UNIT.double(), Solver(method, steps=steps))
         return (path[-1, 0] - exact).norm()
 
     # Halving the step divides the error by 2^order, up to the next order's share.
@@ -117,7 +118,7 @@ def test_fixed_steps_end_at_the_last_time_wherever_it_lies(float64, method):
     """x' = 2t up to a time between two steps: exact for order two and more, and Euler's is (n - 1)/n of it."""
     solver = Solver(method, step_size=0.1)
     end = 0.537
-    (path,), nfe = solve(lambda t, z: (2 * t.expand(1, 1),), (torch.zeros(1, 1),), torch.tensor([0.0, end]), solver)
+    (path,), nfe = integrate(lambda t, z: (2 * t.expand(1, 1),), (torch.zeros(1, 1),), torch.tensor([0.0, end]), solver)
     steps = 6
     assert nfe.forward == steps * STAGES[method]
     exact = end**2 * (1 - 1 / steps if method == "euler" else 1)
@@ -127,7 +128,7 @@ def test_fixed_steps_end_at_the_last_time_wherever_it_lies(float64, method):
 def test_times_between_fixed_steps_are_interpolated_to_the_order_of_rk4(float64):
     def error(steps):
         t = torch.linspace(0, 1, 38)
-        (path,), _ = solve(
+        (path,), _ = integrate(
             lambda t, z: (oscillator(t, z[0]),), (torch.tensor([[1.0, 0.0]]),), t, Solver("rk4", steps=steps)
         )
         return (path[:, 0, 0] - torch.cos(t)).abs().max()
@@ -148,7 +149,7 @@ def blow_up(t, z):
 def test_step_size_underflow(float64, norm):
     x = torch.tensor([[0.1], [2.0], [0.5]])
     with pytest.raises(SolveError, match="underflow") as caught:
-        solve(blow_up, (x,), UNIT.double(), Solver(norm=norm))
+        integrate(blow_up, (x,), UNIT.double(), Solver(norm=norm))
     error = caught.value
     assert error.reason == "step size underflow"
     assert error.sample == 1
@@ -163,7 +164,7 @@ def test_too_many_evaluations():
     x = torch.tensor([[0.1], [0.2], [5.0]])
     stiff = torch.tensor([[1.0], [1.0], [1e4]])
     with pytest.raises(SolveError, match="Raise max_nfe") as caught:
-        solve(lambda t, z: (-stiff * z[0],), (x,), UNIT, Solver(max_nfe=100))
+        integrate(lambda t, z: (-stiff * z[0],), (x,), UNIT, Solver(max_nfe=100))
     assert caught.value.reason == "too many evaluations"
     assert caught.value.sample == 2
     # A step takes six: they are counted before they are spent.
@@ -177,7 +178,7 @@ def test_a_field_that_turns_nan(norm):
         return (torch.where((torch.arange(3).unsqueeze(1) == 1) & (t > 0.4), math.nan, 1.0) * z[0],)
 
     with pytest.raises(SolveError) as caught:
-        solve(f, (torch.ones(3, 1),), UNIT, Solver(norm=norm))
+        integrate(f, (torch.ones(3, 1),), UNIT, Solver(norm=norm))
     assert caught.value.reason == "non-finite values"
     assert caught.value.sample == 1
     assert caught.value.t == pytest.approx(0.4, abs=0.01)
@@ -188,7 +189,7 @@ def test_fixed_steps_that_leave_the_floating_point_range(method):
     x = torch.tensor([[1.0], [1.0], [30.0]])
     with pytest.raises(SolveError) as caught:
         # Samples 0 and 1 decay; sample 2 obeys x' = x² from 30, which blows up at 1/30.
-        solve(lambda t, z: (torch.where(z[0] > 2, z[0] ** 2, -z[0]),), (x,), UNIT, Solver(method, steps=20))
+        integrate(lambda t, z: (torch.where(z[0] > 2, z[0] ** 2, -z[0]),), (x,), UNIT, Solver(method, steps=20))
     assert caught.value.reason == "non-finite values"
     assert caught.value.sample == 2
     # Steps of 1/20, each of which at least squares it: gone by the eighth, long before the end.
@@ -199,9 +200,9 @@ def test_a_failure_in_the_backward_solve_is_a_solve_error_too():
     """Forward, x' = -40 x is tame; backward it grows, and the adjoint has more to follow."""
     rate = torch.tensor([[1.0], [40.0], [1.0]])
     x = torch.ones(3, 1, requires_grad=True)
-    (path,), nfe = solve(lambda t, z: (-rate * z[0],), (x,), UNIT, Solver(gradients="adjoint"))
+    (path,), nfe = integrate(lambda t, z: (-rate * z[0],), (x,), UNIT, Solver(gradients="adjoint"))
     limited = Solver(gradients="adjoint", max_nfe=nfe.forward)
-    (path,), nfe = solve(lambda t, z: (-rate * z[0],), (x,), UNIT, limited)
+    (path,), nfe = integrate(lambda t, z: (-rate * z[0],), (x,), UNIT, limited)
     with pytest.raises(SolveError, match="too many evaluations") as caught:
         path[-1].sum().backward()
     assert caught.value.sample == 1
@@ -217,7 +218,7 @@ def test_a_gradient_that_is_not_finite_names_its_sample():
         return (torch.where(x > 1, torch.sqrt(x - 1), 0.0),)
 
     x = torch.tensor([[2.0], [1.0], [3.0]], requires_grad=True)
-    (path,), _ = solve(f, (x,), UNIT, Solver(gradients="adjoint"))
+    (path,), _ = integrate(f, (x,), UNIT, Solver(gradients="adjoint"))
     with pytest.raises(SolveError, match="non-finite") as caught:
         path[-1].sum().backward()
     assert caught.value.sample == 1
@@ -275,7 +276,7 @@ def test_options_that_make_no_sense_are_named(option, value, unchecked):
 )
 def test_problems_that_make_no_sense_are_named(unchecked, state, t, message):
     with pytest.raises(ValueError, match=message):
-        solve(lambda t, z: z, state, t, Solver())
+        solve(lambda t, z: z, state, t)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -284,7 +285,7 @@ def test_fixed_steps_are_as_many_as_asked_for_over_any_horizon(dtype, steps):
     for horizon in (0.1, 0.3, 1.1, 2.2, 3.99):
         solver = Solver("euler", steps=steps)
         t = torch.tensor([0.0, horizon], dtype=dtype)
-        _, nfe = solve(lambda t, z: (-z[0],), (torch.ones(1, 1, dtype=dtype),), t, solver)
+        _, nfe = integrate(lambda t, z: (-z[0],), (torch.ones(1, 1, dtype=dtype),), t, solver)
         assert nfe.forward == steps, horizon
 
 
@@ -296,7 +297,7 @@ def test_steps_are_counted_over_a_solve_and_a_step_size_in_time():
             (Solver("rk4", step_size=100.0), 1),
             (Solver("rk4"), 10),
         ):
-            _, nfe = solve(lambda t, z: (-z[0],), (torch.ones(1, 1),), torch.tensor(t), solver)
+            _, nfe = integrate(lambda t, z: (-z[0],), (torch.ones(1, 1),), torch.tensor(t), solver)
             assert nfe.forward == 4 * steps
 
 
@@ -332,4 +333,4 @@ def test_a_fields_own_assertion_is_not_a_solvers_failure():
 
     for method in ("dopri5", "rk4"):
         with pytest.raises(AssertionError, match="three features"):
-            solve(field, (torch.ones(1, 2),), UNIT, Solver(method))
+            integrate(field, (torch.ones(1, 2),), UNIT, Solver(method))

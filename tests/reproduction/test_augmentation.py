@@ -12,10 +12,10 @@ import torch
 from ncode import Solver
 from ncode.fields.base import Field
 from ncode.models import NeuralODE
-from ncode.reproduction.experiments.augmentation import analysis
-from ncode.reproduction.experiments.augmentation import experiment as augmentation
-from ncode.reproduction.experiments.augmentation.experiment import Config
-from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.experiments import augmentation
+from ncode.reproduction.experiments.augmentation import analysis, train
+from ncode.reproduction.experiments.augmentation.train import Config
+from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import History
 
 FLIP = Config("flip", 1, 1, 0, epochs=1, points=(64,), batch=32, hidden=16, matched=1, looks=2)
@@ -24,13 +24,14 @@ SHELLS = Config("shells", 2, 0, 0, epochs=1, points=(60, 120), hidden=8, looks=1
 
 def recorded(metrics=None, history=None, **config):
     """A recorded run, made by hand."""
-    return Recorded("0", "by hand", config, metrics or {}, history or {}, {})
+    fields = {"task": "shells", "dim": 2, "augment": 0, "seed": 0} | config
+    return RecordedRun("0", "by hand", Config(**fields), metrics or {}, history or {}, {})
 
 
 def test_the_points_of_every_function():
     x, y = augmentation.sample(FLIP, 0)
     assert x.shape == (64, 1) and (y == -x[:, 0].sign()).all()
-    assert (x.abs() - 1).abs().max() < 10 * augmentation.NOISE
+    assert (x.abs() - 1).abs().max() < 10 * train.NOISE
     x, y = augmentation.sample(replace(SHELLS, dim=3), 1, factor=2)
     radius = x.norm(dim=1)
     assert ((radius <= 0.5 + 1e-6) == (y == -1)).all() and (y == -1).sum() == 120
@@ -63,7 +64,7 @@ def test_no_order_keeping_map_is_below_the_order_bound():
 
 
 def test_a_short_run_has_every_metric_and_keeps_the_topology():
-    result = augmentation.train(SHELLS)
+    result = train.train(SHELLS)
     metrics = result.metrics
     assert metrics["winding"] == 1 and metrics["separation"] < 1e-3
     assert all(math.isfinite(value) for name, value in metrics.items() if name != "failed_at")
@@ -78,7 +79,7 @@ def test_an_exact_separation_is_seen_and_the_plane_does_not_allow_it():
         def forward(self, x):
             return x.square().sum(1)
 
-    found = augmentation._separation(Lift(), 1.25, torch.zeros(1, 2).double())
+    found = train._separation(Lift(), 1.25, torch.zeros(1, 2).double())
     assert found == pytest.approx(1.25**2)
 
 
@@ -94,7 +95,7 @@ def test_one_step_of_euler_may_turn_the_plane_over():
 
 
 def test_a_failed_solve_ends_a_provoked_run_and_is_counted():
-    result = augmentation.train(replace(SHELLS, max_nfe=13, stop=True, epochs=3))
+    result = train.train(replace(SHELLS, max_nfe=13, stop=True, epochs=3))
     assert result.metrics["exceeded"] == 1 and result.metrics["failed_at"] == 0
     assert result.history.iterations == 1
     assert math.isnan(result.metrics["loss"]) and math.isnan(result.metrics["separation_trained"])
@@ -105,16 +106,14 @@ def test_a_failed_solve_ends_a_provoked_run_and_is_counted():
 def test_failures_are_counted_by_reason():
     reasons = ["step size underflow", "non-finite loss", "non-finite values"]
     history = History(failures=[{"iteration": k, "reason": reason} for k, reason in enumerate(reasons)])
-    counted = augmentation._failures(history)
+    counted = train._failures(history)
     assert (counted["exceeded"], counted["underflow"], counted["non-finite"], counted["failures"]) == (0, 1, 1, 3)
 
 
 def test_runs_by_p_are_of_whole_seeds():
-    found = augmentation.by_augment(
-        recorded(augment=p, seed=seed) for p, seed in ((5, 1), (0, 0), (5, 0), (0, 1), (0, 2))
-    )
-    assert {p: [run.config["seed"] for run in runs] for p, runs in found.items()} == {0: [0, 1], 5: [0, 1]}
-    assert augmentation.by_augment([]) == {}
+    found = analysis.by_augment(recorded(augment=p, seed=seed) for p, seed in ((5, 1), (0, 0), (5, 0), (0, 1), (0, 2)))
+    assert {p: [run.config.seed for run in runs] for p, runs in found.items()} == {0: [0, 1], 5: [0, 1]}
+    assert analysis.by_augment([]) == {}
 
 
 def test_values_at_equal_loss_are_of_the_first_look_that_reaches_it():
@@ -134,6 +133,6 @@ def test_fishers_test_wants_more_than_chance():
 
 
 def test_plans_and_recordings_have_whole_seeds_first():
-    plan = augmentation.recorded()["augmentation_plane"]()
+    plan = augmentation.experiment.planned()["augmentation_plane"].configs()
     assert [(c.seed, c.augment) for c in plan[:5]] == [(0, 0), (0, 1), (0, 2), (0, 5), (1, 0)]
     assert len(plan) == 40

@@ -1,6 +1,7 @@
 """AutoN-CODE and its rivals: one interface, Table A.1's shapes, what normalises the control, whole training runs."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,26 +12,26 @@ from torch import nn
 
 from ncode.reproduction.data import datasets
 from ncode.reproduction.data.downloads import checksum
-from ncode.reproduction.experiments.autoencoding import analysis as study
-from ncode.reproduction.experiments.autoencoding import experiment as task
-from ncode.reproduction.experiments.orbits import experiment as orbits
+from ncode.reproduction.experiments import autoencoding, orbits
+from ncode.reproduction.experiments.autoencoding import analysis, latents, plans, train
+from ncode.reproduction.experiments.orbits.train import bend, errors, halves, line_images
 from ncode.reproduction.models import autoencoders
 from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.store import Record, run
+from ncode.reproduction.runs.experiment import Run
 from ncode.solvers import linear
 from ncode.training import History
 from tests.reproduction import synthetic
 from tests.written import typed
 
-EVERY = tuple(dict.fromkeys(task.MODELS + task.BOTTLENECKS))
-SMALL = task.Config("ncode", 0, images=256, width=0.1, latent=4, epochs=2, batch=64, looks=2)
+EVERY = tuple(dict.fromkeys(autoencoding.MODELS + autoencoding.BOTTLENECKS))
+SMALL = autoencoding.Config("ncode", 0, images=256, width=0.1, latent=4, epochs=2, batch=64, looks=2)
 
 
 @pytest.mark.parametrize("model", EVERY)
 @pytest.mark.parametrize("kind", ["perceptron", "convolutional"])
 def test_every_model_has_the_same_interface(model, kind):
-    model = task.build(task.Config(model, 0, kind=kind, width=1 / 64, latent=5)).eval()
+    model = autoencoding.build(autoencoding.Config(model, 0, kind=kind, width=1 / 64, latent=5)).eval()
     x = torch.rand(3, 1, 28, 28)
     latent = model.latent(model.encode(x))
     image = model.decode(latent)
@@ -67,16 +68,16 @@ def test_the_plan_for_celeba_trains_and_is_scored_on_files_in_its_layout(monkeyp
     monkeypatch.setattr(datasets, "CELEBA", {name: checksum(folder / name) for name in datasets.CELEBA})
     monkeypatch.setenv("NCODE_DATA", str(tmp_path))
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
-    task.prepare.cache_clear()
+    autoencoding.prepare.cache_clear()
     try:
-        for planned in task.recorded()["autoencoding_celeba"]()[:4]:
+        for planned in autoencoding.experiment.planned()["autoencoding_celeba"].configs()[:4]:
             assert (planned.dataset, planned.width) == ("celeba", 1.0)
-            config = dataclasses.replace(planned, width=1 / 64, epochs=2, batch=8, looks=1)
-            metrics = run(task.train, config).metrics
+            config = dataclasses.replace(planned, width=1 / 64, epochs=2, batch=8, looks=2)
+            metrics = autoencoding.experiment.run(config).metrics
             assert np.isfinite([metrics["test_nats"], metrics["validation_nats"]]).all()
             assert metrics["failures"] == 0
     finally:
-        task.prepare.cache_clear()
+        autoencoding.prepare.cache_clear()
 
 
 @pytest.mark.parametrize(("k", "m"), [(1, 1), (2, 5), (3, 3), (2, 25)])
@@ -126,7 +127,7 @@ def test_an_encoder_that_gives_too_few_numbers_is_named():
 
 
 def test_the_flow_is_solved_under_autocast():
-    model = task.build(SMALL)
+    model = autoencoding.build(SMALL)
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = model.loss(torch.rand(4, 1, 28, 28))
     loss.backward()
@@ -134,7 +135,7 @@ def test_the_flow_is_solved_under_autocast():
 
 
 def test_the_start_is_redrawn_in_training_only():
-    model = task.build(dataclasses.replace(SMALL, redraw=True))
+    model = autoencoding.build(dataclasses.replace(SMALL, redraw=True))
     code = torch.randn(2, 8)
     assert not torch.equal(model.orbit(code, [0.0]), model.orbit(code, [0.0]))
     model.eval()
@@ -156,7 +157,7 @@ def test_the_gaussian_likelihood_is_the_best_fitting_variances():
 
 
 def test_the_variational_bound_is_above_the_likelihood_by_the_divergence():
-    model = task.build(dataclasses.replace(SMALL, model="vae"))
+    model = autoencoding.build(dataclasses.replace(SMALL, model="vae"))
     x = torch.rand(4, 1, 28, 28)
     loss, metrics = model.loss(x)
     mean, log_variance = model.posterior(x)
@@ -168,8 +169,8 @@ def test_the_variational_bound_is_above_the_likelihood_by_the_divergence():
 
 def test_equal_parameters_are_equal():
     def count(model):
-        config = task.Config(model, 0, dataset="mnist")
-        return sum(parameter.numel() for parameter in task.build(config).parameters())
+        config = autoencoding.Config(model, 0, dataset="mnist")
+        return sum(parameter.numel() for parameter in autoencoding.build(config).parameters())
 
     ncode, equal = count("ncode"), count("equal")
     assert abs(equal / ncode - 1) < 1e-3
@@ -178,7 +179,7 @@ def test_equal_parameters_are_equal():
 
 
 def test_what_the_map_is_given_is_the_horizon_times_the_control():
-    model = task.build(task.Config("mapped", 0, dataset="mnist", width=0.1))
+    model = autoencoding.build(autoencoding.Config("mapped", 0, dataset="mnist", width=0.1))
     model.map = nn.Identity()
     code = torch.randn(3, 50)
     torch.testing.assert_close(model.latent(code), 10 * model.control(code).flatten(1))
@@ -186,7 +187,7 @@ def test_what_the_map_is_given_is_the_horizon_times_the_control():
 
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="model"):
-        task.build(task.Config("transformer", 0))
+        autoencoding.build(autoencoding.Config("transformer", 0))
     with pytest.raises(ValueError, match="kind"):
         networks(ARCHITECTURES["mnist"], 1.0, 4, kind="graph")
     with pytest.raises(ValueError, match="likelihood"):
@@ -196,19 +197,19 @@ def test_what_makes_no_sense_is_refused():
 
 
 def test_a_run_is_kept_with_its_weights(tmp_path):
-    record = run(task.train, SMALL, tmp_path)
+    record = autoencoding.experiment.run(SMALL, tmp_path)
     first, *_, last = record.history.evaluations["nats"]
     assert last < first
     assert record.metrics["failures"] == 0
-    model = record.load_weights(task.build(task.Config(**record.config))).eval()
+    model = record.model()
     with torch.no_grad():
-        again = task.reconstruction(model, task.prepare("digits", "", 256).test[0])
+        again = autoencoding.reconstruction(model, autoencoding.prepare("digits", "", 256).test[0])
     assert again["nats"] == pytest.approx(record.metrics["test_nats"], rel=1e-6)
 
 
 def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL, model="vae")
-    whole = run(task.train, config, tmp_path / "whole")
+    whole = autoencoding.experiment.run(config, tmp_path / "whole")
     steps = 0
     original = autoencoders.VariationalAutoencoder.loss
 
@@ -220,24 +221,26 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
         return original(self, x)
 
     monkeypatch.setattr(autoencoders.VariationalAutoencoder, "loss", interrupted)
-    monkeypatch.setattr(task, "CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 3)
     for _ in range(2):
         try:
-            resumed = run(task.train, config, tmp_path / "parts")
+            resumed = autoencoding.experiment.run(config, tmp_path / "parts")
         except KeyboardInterrupt:
             continue
     assert resumed.metrics == whole.metrics
 
 
 def test_recordings_name_their_runs():
-    for configs in task.recorded().values():
-        planned = configs()
+    for plan in autoencoding.experiment.planned().values():
+        planned = plan.configs()
         assert len(set(planned)) == len(planned)
-        assert [config.seed for config in planned] == sorted(config.seed for config in planned)
+        # What is asked first comes first; within that and behind it, seed by seed.
+        seeds = [config.seed for config in planned]
+        assert sum(a > b for a, b in itertools.pairwise(seeds)) <= 1
 
 
 def test_the_splits_are_floats_between_0_and_1():
-    ready = task.prepare("digits")
+    ready = autoencoding.prepare("digits")
     x, y = ready.train
     assert x.shape[1:] == (1, 28, 28)
     assert (x.min(), x.max()) == (0, 1)
@@ -247,40 +250,40 @@ def test_the_splits_are_floats_between_0_and_1():
 def test_a_scale_is_chosen_on_validation_and_a_failed_training_does_not_count(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
     base = dataclasses.replace(SMALL, epochs=1, normalisation="none")
-    found = study.tuned(base, [0.1, 1e6], seeds=1)
+    found = analysis.tuned(base, [0.1, 1e6], seeds=1)
     # Unbounded entries over [0, 10] leave the floating-point range at the second scale.
     assert found.tried[1e6] == float("inf")
     assert found.scale == 0.1
-    assert [record.config["seed"] for record in found.finished] == [0]
-    beyond = study.attempt(dataclasses.replace(base, scale=1e6))
+    assert [record.config.seed for record in found.completed] == [0]
+    beyond = analysis.attempt(dataclasses.replace(base, scale=1e6))
     assert beyond.metrics["test_nats"] == float("inf")
-    assert study.Tuned({}, 1e6, [beyond, None, *found.records]).finished == found.finished
+    assert analysis.Tuned({}, 1e6, [beyond, None, *found.runs]).completed == found.completed
 
 
 def test_an_image_out_of_range_makes_the_loss_infinite():
-    model = task.build(dataclasses.replace(SMALL, normalisation="none", scale=1e6)).eval()
+    model = autoencoding.build(dataclasses.replace(SMALL, normalisation="none", scale=1e6)).eval()
     with torch.no_grad():
-        found = task.reconstruction(model, torch.rand(4, 1, 28, 28))
+        found = autoencoding.reconstruction(model, torch.rand(4, 1, 28, 28))
     assert found == {"nats": float("inf"), "mse": float("inf")}
 
 
 def test_paths_begin_at_the_shared_start_and_end_at_the_reconstruction(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
-    (record,) = study.sweep(dataclasses.replace(SMALL, epochs=1), 1)
-    model, x = study.loaded(record), torch.rand(5, 1, 28, 28)
-    orbit = study.orbit_images(model, x, [0.0, 10.0])
-    line = orbits.line_images(model, x, [0.0, 1.0])
+    (record,) = analysis.sweep(dataclasses.replace(SMALL, epochs=1), 1)
+    model, x = record.model(), torch.rand(5, 1, 28, 28)
+    orbit = latents.orbit_images(model, x, [0.0, 10.0])
+    line = line_images(model, x, [0.0, 1.0])
     for images in (orbit, line):
         torch.testing.assert_close(images[0], images[0, :1].expand_as(x))
         torch.testing.assert_close(images[1], model(x).detach(), rtol=1e-4, atol=1e-5)
-    errors = orbits.errors(study.orbit_images, model, x, [0.0, 10.0])
-    assert errors.shape == (2, 5)
-    assert errors[1] == pytest.approx((model(x) - x).square().flatten(1).mean(1).tolist(), rel=1e-3)
+    found = errors(latents.orbit_images, model, x, [0.0, 10.0])
+    assert found.shape == (2, 5)
+    assert found[1] == pytest.approx((model(x) - x).square().flatten(1).mean(1).tolist(), rel=1e-3)
 
 
 def test_what_a_path_has_left_behind_half_way():
     error = np.array([[5.0, 3.0], [1.0, 1.0], [0.5, 0.5], [0.0, 0.0], [0.0, 0.0]])
-    assert orbits.halves("line", error) == {
+    assert halves("line", error) == {
         "line_start": 4.0, "line_half": 0.5, "line_end": 0.0, "line_fallen": 3.5 / 4
     }  # fmt: skip
 
@@ -288,13 +291,13 @@ def test_what_a_path_has_left_behind_half_way():
 def test_an_orbit_is_followed_to_its_end_and_beyond(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
     settings = {**dataclasses.asdict(SMALL), "epochs": 2, "followed": 50}
-    ours = run(orbits.train, orbits.Config(**settings))
+    ours = orbits.experiment.run(orbits.Config(**settings))
     assert ours.metrics["orbit_start"] == pytest.approx(ours.array("orbit")[0], rel=1e-5)
     # 21 of 31 places lie on [0, T].
     assert ours.metrics["orbit_end"] == pytest.approx(ours.array("orbit")[20], rel=1e-5)
     assert ours.array("t")[20] == pytest.approx(SMALL.horizon)
     assert ours.metrics["orbit_end"] == pytest.approx(ours.metrics["line_end"], rel=1e-3), "both end at x(T)"
-    plain = run(orbits.train, orbits.Config(**{**settings, "model": "autoencoder"}))
+    plain = orbits.experiment.run(orbits.Config(**{**settings, "model": "autoencoder"}))
     assert "line_fallen" in plain.metrics and "bend" not in plain.metrics
 
 
@@ -305,52 +308,52 @@ def test_images_that_never_change_have_not_formed(tmp_path, monkeypatch):
     def flat(model, x, t):
         return torch.zeros(len(t), *x.shape)
 
-    monkeypatch.setattr(orbits, "orbit_images", flat)
+    monkeypatch.setattr(latents, "orbit_images", flat)
     settings = {**dataclasses.asdict(SMALL), "epochs": 1, "followed": 50}
-    result = orbits.train(orbits.Config(**settings))
+    result = orbits.experiment.train(orbits.Config(**settings))
     assert (result.metrics["formed"], result.metrics["orbit_falls"]) == (0, 0)
 
 
 def test_a_model_that_gives_the_mean_image_has_learnt_nothing():
-    ready = task.prepare("digits", images=500)
-    config = dataclasses.asdict(dataclasses.replace(SMALL, images=500))
+    ready = autoencoding.prepare("digits", images=500)
+    config = dataclasses.replace(SMALL, images=500)
     mean = (ready.validation[0] - ready.train[0].mean(0)).square().mean().item()
 
     def record(mse):
-        return Record("", "", config, {"validation_mse": mse}, History(), {}, Path())
+        return Run("", autoencoding.experiment, config, {"validation_mse": mse}, History(), {}, Path())
 
-    assert study.learns(record(0.5 * mean))
-    assert not study.learns(record(0.99 * mean))
-    assert not study.learns(record(float("inf")))
-    assert not study.learns(None)
+    assert analysis.learns(record(0.5 * mean))
+    assert not analysis.learns(record(0.99 * mean))
+    assert not analysis.learns(record(float("inf")))
+    assert not analysis.learns(None)
 
 
 def test_recorded_normalisations_are_compared_on_the_seeds_that_all_have(monkeypatch):
     def recording(name):
         made = {"autoencoding_mnist": [("row", 0), ("row", 1)], "autoencoding_mnist_normalisations": [("none", 1)]}
-        configs = [{"model": "ncode", "normalisation": n, "seed": seed} for n, seed in made.get(name, [])]
-        configs += [{"model": "vae", "normalisation": "row", "seed": 0}] * (name == "autoencoding_mnist")
-        return [recordings.Recorded("", "", config, {}, {}, {}) for config in configs]
+        configs = [autoencoding.Config("ncode", seed, normalisation=n) for n, seed in made.get(name, [])]
+        configs += [autoencoding.Config("vae", 0)] * (name == "autoencoding_mnist")
+        return [recordings.RecordedRun("", "", config, {}, {}, {}) for config in configs]
 
-    monkeypatch.setattr(study.recordings, "find", recording)
-    found = study.recorded_normalisations()
-    assert {name: [one.config["seed"] for one in of] for name, of in found.items()} == {"row": [1], "none": [1]}
+    monkeypatch.setattr(analysis.recordings, "find", recording)
+    found = analysis.normalisations()
+    assert {name: [one.config.seed for one in of] for name, of in found.items()} == {"row": [1], "none": [1]}
 
 
 def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_image(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
-    record = run(task.train, task.Config("ncode", 0, images=500, width=0.1, epochs=1, looks=1))
-    images, times = study.orbit_picture(record, rows=3, columns=4)
+    record = autoencoding.experiment.run(autoencoding.Config("ncode", 0, images=500, width=0.1, epochs=1, looks=1))
+    images, times = analysis.orbit_picture(record, rows=3, columns=4)
     assert images.shape == (3, 4, 1, 28, 28)
     assert times == pytest.approx([0, 5, 10])
     np.testing.assert_allclose(images[:, 0], np.broadcast_to(images[0, 0], (3, 1, 28, 28)), atol=1e-6)
-    x, y = task.prepare("digits", images=500).validation
+    x, y = autoencoding.prepare("digits", images=500).validation
     of_class = torch.stack([x[y == label][0] for label in range(3)])
     np.testing.assert_array_equal(images[:, 3], of_class.cpu())
-    ends = study.loaded(record)(of_class.cpu()).detach()
+    ends = record.model()(of_class.cpu()).detach()
     np.testing.assert_allclose(images[:, 2], ends, rtol=1e-3, atol=1e-5)
     figure, axes = plt.subplots()
-    study.draw_orbit(axes, images, times)
+    analysis.draw_orbit(axes, images, times)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "5", "10", "image"]
     plt.close(figure)
 
@@ -358,10 +361,10 @@ def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_ima
 def test_recorded_models_are_compared_on_the_seeds_that_all_have(monkeypatch):
     def recording(name):
         models = {"autoencoding_mnist": [("ncode", 0), ("ncode", 1), ("vae", 0)]}.get(name, [("linear", 0)])
-        return [recordings.Recorded(f"{m}{s}", "", {"model": m, "seed": s}, {}, {}, {}) for m, s in models]
+        return [recordings.RecordedRun(f"{m}{s}", "", autoencoding.Config(m, s), {}, {}, {}) for m, s in models]
 
-    monkeypatch.setattr(study.recordings, "load", recording)
-    found = study.recorded_bottlenecks()
+    monkeypatch.setattr(analysis.recordings, "load", recording)
+    found = analysis.bottlenecks()
     assert {model: [one.id for one in runs] for model, runs in found.items()} == {
         "ncode": ["ncode0"],
         "linear": ["linear0"],
@@ -373,39 +376,39 @@ def test_a_half_circle_bends_by_half_its_chord():
     model = AutoNCODE(nn.Flatten(), nn.Identity(), 2, entries=1, normalisation="none", scale=1.0, horizon=torch.pi)
     model.x0 = torch.tensor([1.0, 0.0])
     model.columns = torch.tensor([[1, 0]])
-    assert orbits.bend(model, torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)) == pytest.approx(0.5, rel=1e-5)
+    assert bend(model, torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)) == pytest.approx(0.5, rel=1e-5)
 
 
 def test_a_rate_is_chosen_by_the_plain_autoencoder_and_a_scale_by_the_component_wise_readings():
     settings = {"dataset": "mnist", "epochs": 50, "looks": 10, "learning_rate": 4e-3}
-    configs = task.tuning(settings, rates=[1e-3, 4e-3], scales=[0.1, 0.2], epochs=5)
-    assert {(config.seed, config.epochs, config.looks) for config in configs} == {(task.TUNING_SEED, 5, 1)}
+    configs = plans.tuning(settings, rates=[1e-3, 4e-3], scales=[0.1, 0.2], epochs=5)
+    assert {(config.seed, config.epochs, config.looks) for config in configs} == {(autoencoding.TUNING_SEED, 5, 1)}
     assert [config.learning_rate for config in configs if config.model == "autoencoder"] == [1e-3, 4e-3]
     ours = [(config.normalisation, config.scale, config.learning_rate) for config in configs if config.model == "ncode"]
-    assert ours == [(name, scale, 4e-3) for name in task.COMPONENT_WISE for scale in (0.1, 0.2)]
+    assert ours == [(name, scale, 4e-3) for name in autoencoding.COMPONENT_WISE for scale in (0.1, 0.2)]
 
 
 def test_the_table_of_a_tuning_marks_what_the_comparison_uses(monkeypatch):
     made = [
-        recordings.Recorded("", "", dataclasses.asdict(config), {"validation_nats": 70.0 + k}, {}, {})
-        for k, config in enumerate(task.recorded()["autoencoding_mnist_tuning"]())
+        recordings.RecordedRun("", "", config, {"validation_nats": 70.0 + k}, {}, {})
+        for k, config in enumerate(autoencoding.experiment.planned()["autoencoding_mnist_tuning"].configs())
     ]
     monkeypatch.setattr(recordings, "find", lambda name: made if name == "autoencoding_mnist_tuning" else [])
-    rows = study.tuning_rows("autoencoding_mnist")
+    rows = analysis.tuning_rows("autoencoding_mnist")
     assert [row[5] for row in rows[:2]] == ["70.00", "71.00"]
     assert [row[1] for row in rows if row[-1]] == ["autoencoder", "AutoN-CODE"]
     monkeypatch.setattr(recordings, "find", lambda name: [])
-    assert study.tuning_rows("autoencoding_mnist") == []
+    assert analysis.tuning_rows("autoencoding_mnist") == []
 
 
 @pytest.mark.parametrize("name", ["autoencoding_mnist", "autoencoding_cifar10"])
 def test_the_recorded_comparison_uses_what_its_tuning_found_best(name):
-    used = {one.model: one for one in task.recorded()[name]()}
+    used = {one.model: one for one in autoencoding.experiment.planned()[name].configs()}
     tried = recordings.load(f"{name}_tuning")
 
     def best(model):
-        found = min((run for run in tried if run.config["model"] == model), key=lambda r: r.metrics["validation_nats"])
-        return task.Config(**found.config)
+        found = min((run for run in tried if run.config.model == model), key=lambda r: r.metrics["validation_nats"])
+        return found.config
 
     assert used["autoencoder"].learning_rate == best("autoencoder").learning_rate
     ours = best("ncode")
@@ -417,25 +420,31 @@ def test_the_recorded_normalisations_are_each_at_the_scale_that_its_tuning_found
     tried: dict[str, dict[float, float]] = {}
     for name in ("autoencoding_mnist_tuning", "autoencoding_mnist_normalisations_tuning"):
         for one in recordings.load(name):
-            if one.config["model"] == "ncode":
-                of = tried.setdefault(one.config["normalisation"], {})
-                of[one.config["scale"]] = one.metrics["validation_nats"]
+            if one.config.model == "ncode":
+                of = tried.setdefault(one.config.normalisation, {})
+                of[one.config.scale] = one.metrics["validation_nats"]
     assert all(set(of) == set(tried["none"]) for of in tried.values()), "equal trials"
-    planned = {one.normalisation: one for one in task.recorded()["autoencoding_mnist_normalisations"]()}
-    assert set(planned) >= {"none", *task.COMPONENT_WISE} - {"row"}
+    planned = {
+        one.normalisation: one
+        for one in autoencoding.experiment.planned()["autoencoding_mnist_normalisations"].configs()
+    }
+    assert set(planned) >= {"none", *autoencoding.COMPONENT_WISE} - {"row"}
     for name, one in planned.items():
         assert one.scale == min(tried[name], key=tried[name].get)
-        assert one.learning_rate == task.recorded()["autoencoding_mnist"]()[0].learning_rate
+        assert one.learning_rate == autoencoding.experiment.planned()["autoencoding_mnist"].configs()[0].learning_rate
 
 
 def test_a_difference_wants_the_same_seeds():
     def runs(*seeds):
-        return [recordings.Recorded("", "", {"seed": seed}, {"test_nats": loss}, {}, {}) for seed, loss in seeds]
+        return [
+            recordings.RecordedRun("", "", autoencoding.Config("ncode", seed), {"test_nats": loss}, {}, {})
+            for seed, loss in seeds
+        ]
 
     # Differences of -1 and -3: mean -2, deviation √2, t(0.975, 1) = 12.706.
-    low, high = study.against(runs((0, 5.0), (1, 6.0)), runs((1, 9.0), (0, 6.0)))
+    low, high = analysis.against(runs((0, 5.0), (1, 6.0)), runs((1, 9.0), (0, 6.0)))
     assert (low, high) == pytest.approx((-2 - 12.706, -2 + 12.706), abs=1e-2)
-    assert np.isnan(study.against(runs((0, 5.0), (1, 6.0)), runs((0, 5.0), (2, 6.0)))).all()
+    assert np.isnan(analysis.against(runs((0, 5.0), (1, 6.0)), runs((0, 5.0), (2, 6.0)))).all()
 
 
 def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):
@@ -444,13 +453,13 @@ def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):
             return []
         losses = {"autoencoder": (10.0, 12.0), "ncode": (8.0, 11.0), "vae": (13.0,)}
         return [
-            recordings.Recorded("", "", dataclasses.asdict(task.Config(model, seed, dataset="mnist", epochs=50)),
+            recordings.RecordedRun("", "", autoencoding.Config(model, seed, dataset="mnist", epochs=50),
                              {"test_nats": loss, "test_mse": 0.01, "parameters": 1234.0}, {}, {})
             for model, of in losses.items() for seed, loss in enumerate(of)
         ]  # fmt: skip
 
     monkeypatch.setattr(recordings, "find", find)
-    rows = study.recorded_rows()
+    rows = analysis.comparison_rows()
     assert typed(rows[0]) == ["MNIST, 50 epochs", "autoencoder", "2", "1234", "11.0 ± 1.4", "–", "0.010"]
     # Differences of -2 and -1: mean -1.5, deviation √½, t(0.975, 1) = 12.706.
     assert typed(rows[1][1:]) == ["AutoN-CODE", "2", "1234", "9.5 ± 2.1", "[-7.85, 4.85]", "0.010"]

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from ncode.reproduction.data import datasets, formats
 from ncode.reproduction.data.downloads import DataError, checksum
-from ncode.reproduction.experiments.image_classification import experiment as task
+from ncode.reproduction.experiments.image_classification import train
 from tests.reproduction import synthetic
 from tests.reproduction.synthetic import encoded, idx_bytes, labels, pixels
 
@@ -358,9 +358,9 @@ def test_no_network_and_no_files(load, tmp_path):
 @pytest.fixture
 def prepared():
     """Nothing prepared from other files is found again, before or after."""
-    task.prepare.cache_clear()
+    train.prepare.cache_clear()
     yield
-    task.prepare.cache_clear()
+    train.prepare.cache_clear()
 
 
 @pytest.mark.parametrize("model", ["node", "anode", "wide", "open"])
@@ -368,14 +368,14 @@ def prepared():
 def test_from_files_in_the_official_layout_to_a_trained_model(dataset, classes, model, svhn, pictures, prepared):
     """What needs data that few have: read from files of its layout, trained on for two steps, and tested."""
     small = {"size": 16, "filters": 3, "augment": 2, "images": 16, "batch": 8, "epochs": 1, "looks": 1}
-    config = task.Config(model, 0, dataset, **small)
-    result = task.train(config)
-    assert task.prepare(dataset, "", 16, 16).train[0].shape == (16, 3, 16, 16)
+    config = train.Config(model, 0, dataset, **small)
+    result = train.train(config)
+    assert train.prepare(dataset, "", 16, 16).train[0].shape == (16, 3, 16, 16)
     assert result.history.iterations == 2 and not result.history.failures
     assert result.metrics["test_loss"] < 5 * np.log(classes) and 0 <= result.metrics["test_accuracy"] <= 1
     assert result.model.readout.out_features == classes
     before, after = (
         torch.cat([weight.detach().flatten() for weight in part.parameters()])
-        for part in (task.build(config, classes), result.model)
+        for part in (train.build(config, classes), result.model)
     )
     assert torch.isfinite(after).all() and not torch.equal(before, after)

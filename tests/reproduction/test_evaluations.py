@@ -8,18 +8,24 @@ import pytest
 import torch
 
 from ncode.reproduction import profiles
+from ncode.reproduction.experiments import (
+    autoencoding,
+    image_generation,
+    latent_clustering,
+    latent_interpolation,
+    orbits,
+)
 from ncode.reproduction.experiments.autoencoding import analysis as autoencoding_analysis
 from ncode.reproduction.experiments.autoencoding import evaluation, latents, pictures
-from ncode.reproduction.experiments.autoencoding import experiment as autoencoding
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
-from ncode.reproduction.experiments.image_generation import experiment as generation
-from ncode.reproduction.experiments.latent_clustering import experiment as clustering
+from ncode.reproduction.experiments.image_generation.train import SHOWN as SAMPLES
+from ncode.reproduction.experiments.latent_clustering import analysis as clustering_analysis
+from ncode.reproduction.experiments.latent_clustering.train import started
 from ncode.reproduction.experiments.latent_interpolation import analysis as interpolation_analysis
-from ncode.reproduction.experiments.latent_interpolation import experiment as interpolation
-from ncode.reproduction.experiments.orbits import experiment as orbits
+from ncode.reproduction.experiments.latent_interpolation.train import SHOWN, STEPS, square
 from ncode.reproduction.metrics import comparison, features
 from ncode.reproduction.plotting import style
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 SMALL = {"images": 1500, "width": 0.1, "latent": 4, "epochs": 2, "batch": 64, "looks": 1, "judge_epochs": 1}
 
@@ -41,9 +47,9 @@ def trained():
 def test_a_finished_autoencoder_is_found_by_whoever_evaluates_it(trained):
     settings = {name: value for name, value in SMALL.items() if name != "judge_epochs"}
     own = autoencoding.Config("ncode", 0, **settings)
-    assert store.run(autoencoding.train, own).id == trained.record.id
-    other = clustering.Config("ncode", 0, **SMALL, starts=1)
-    assert store.identity(autoencoding.train, latents.autoencoder_config(other)) == trained.record.id
+    assert autoencoding.experiment.run(own).id == trained.run.id
+    other = latent_clustering.Config("ncode", 0, **SMALL, starts=1)
+    assert autoencoding.experiment.identity(latents.autoencoder_config(other)) == trained.run.id
 
 
 def test_embeddings_have_unit_scale_and_decode_to_reconstructions(trained):
@@ -79,7 +85,9 @@ def test_an_fid_is_asked_for_by_name_and_projects_nothing(monkeypatch):
     reference = latents.reference(config, 250)
     assert reference.project(images[:5].flatten(1).numpy()).shape == (5, 192)
     with pytest.raises(ValueError, match="derivative"):
-        interpolation.train(interpolation.Config("ncode", 0, dataset="cifar10", inception=True))
+        latent_interpolation.experiment.train(
+            latent_interpolation.Config("ncode", 0, dataset="cifar10", inception=True)
+        )
     for cached in (latents._imagenet, latents._real_features):
         cached.cache_clear()
 
@@ -89,28 +97,28 @@ def test_a_judge_that_cannot_be_had_is_said(monkeypatch):
         raise features.FeatureError("no weights here")
 
     monkeypatch.setattr(features, "inception_v3", missing)
-    plan = evaluation.plan("smoke", {"inception": True, "pairs": 7})
+    plan = evaluation.setup("smoke", {"inception": True, "pairs": 7})
     assert plan.settings["inception"] is False
     assert plan.missing == "EfficientNet-Lite0 judges. no weights here"
 
 
 @pytest.fixture(scope="module")
 def generated():
-    config = generation.Config("autoencoder", 0, **SMALL, components=(1, 10, 5000), variances=(1e-4, 4.0))
-    return store.run(generation.train, config)
+    config = image_generation.Config("autoencoder", 0, **SMALL, components=(1, 10, 5000), variances=(1e-4, 4.0))
+    return image_generation.experiment.run(config)
 
 
 def test_generation_scores_every_density(generated):
     found = generated.metrics
     assert found["points"] == 1000
     assert found["floor"] > 0
-    for fit in generation.FITS:
+    for fit in image_generation.FITS:
         # More components than points are as many as points.
         assert generation_analysis.sizes([generated], "mixture") == [1, 10, 1000]
         for density in ("mixture-1", "mixture-10", "mixture-1000", "kernel-0.0001", "kernel-4"):
             values = {what: found[f"{fit}.{density}.{what}"] for what in ("distance", "likelihood", "copied")}
             assert np.isfinite(list(values.values())).all()
-            assert generated.array(f"{fit}.{density}.samples").shape == (generation.SHOWN, 1, 28, 28)
+            assert generated.array(f"{fit}.{density}.samples").shape == (SAMPLES, 1, 28, 28)
 
 
 def test_a_component_for_every_point_is_reconstruction_and_copies(generated):
@@ -130,21 +138,21 @@ def test_analysis_picks_mixtures_by_points_a_component_and_by_likelihood(generat
     x, values = generation_analysis.curve([generated], "train", "mixture", "likelihood")
     assert values.shape == (1, 3)
     both = generation_analysis.of_density([generated], "both", "mixture-10", "copied")
-    each = [generated.metrics[f"{fit}.mixture-10.copied"] for fit in generation.FITS]
+    each = [generated.metrics[f"{fit}.mixture-10.copied"] for fit in image_generation.FITS]
     assert both.tolist() == pytest.approx([np.mean(each)])
-    assert generation_analysis.likeliest([generated]) == generation.name("mixture", x[values[0].argmax()])
+    assert generation_analysis.likeliest([generated]) == image_generation.name("mixture", x[values[0].argmax()])
 
 
 def test_a_variational_autoencoder_samples_from_its_prior():
-    config = generation.Config("vae", 0, **SMALL, samples=500, components=(1,), variances=())
-    record = store.run(generation.train, config)
+    config = image_generation.Config("vae", 0, **SMALL, samples=500, components=(1,), variances=())
+    record = image_generation.experiment.run(config)
     assert record.metrics["prior.distance"] > record.metrics["floor"]
 
 
 @pytest.mark.parametrize("model", ["pixels", "pca", "ncode"])
 def test_clustering_gives_an_accuracy_for_every_method(model):
-    config = clustering.Config(model, 0, **SMALL, points=400, starts=3, iterations=250)
-    result = clustering.train(config)
+    config = latent_clustering.Config(model, 0, **SMALL, points=400, starts=3, iterations=250)
+    result = latent_clustering.experiment.train(config)
     own = {"pixels": "spectral"}.get(model, "mixture")
     named = {name for name in result.metrics if not name.endswith(("_mean", "_spread", "_by_labels", "_correlation"))}
     assert named == {"samples", "kmeans", "tsne_mixture", own}
@@ -153,22 +161,22 @@ def test_clustering_gives_an_accuracy_for_every_method(model):
 
 
 def test_as_many_principal_components_as_a_code_has_numbers():
-    assert clustering.embedded(clustering.Config("pca", 0, **SMALL))[0].shape == (1000, 4)
+    assert latent_clustering.embedded(latent_clustering.Config("pca", 0, **SMALL))[0].shape == (1000, 4)
     assert latents.size(latents.Config("ncode", 0)) == 25
 
 
 def test_pairs_are_of_different_classes_and_the_same_for_all():
     y = torch.arange(10).repeat(30)
-    first, second = interpolation.pairs(y)
+    first, second = latent_interpolation.pairs(y)
     assert sorted(first.tolist()) == list(range(300))
     assert (y[first] != y[second]).all()
-    again = interpolation.pairs(y)
+    again = latent_interpolation.pairs(y)
     assert torch.equal(first, again[0]) and torch.equal(second, again[1])
 
 
 def test_a_square_has_its_corners_and_is_linear_along_its_edges():
     corners = list(torch.randn(4, 3, 5, dtype=torch.float64))
-    points = interpolation.square(corners, side=5)
+    points = square(corners, side=5)
     assert points.shape == (5, 5, 3, 5)
     for point, corner in zip((points[0, 0], points[0, -1], points[-1, 0], points[-1, -1]), corners, strict=True):
         torch.testing.assert_close(point, corner)
@@ -178,17 +186,17 @@ def test_a_square_has_its_corners_and_is_linear_along_its_edges():
 
 @pytest.fixture(scope="module")
 def lines():
-    config = interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
+    config = latent_interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
     return {
-        model: store.run(interpolation.train, dataclasses.replace(config, model=model)).metrics
+        model: latent_interpolation.experiment.run(dataclasses.replace(config, model=model)).metrics
         for model in ("pixels", "ncode", "control")
     }
 
 
 def test_a_jump_on_every_twentieth_line_shows():
     start, end = torch.zeros(40, 1), torch.ones(40, 1)
-    pixels = interpolation.Line(interpolation.Config("pixels", 0))
-    even = interpolation.jump(lambda x: x, pixels, start, end, steps=20)
+    pixels = latent_interpolation.Line(latent_interpolation.Config("pixels", 0))
+    even = latent_interpolation.jump(lambda x: x, pixels, start, end, steps=20)
     assert even == pytest.approx(1, abs=1e-4)
     # Half of the lines move within one of twenty parts.
     start[::2], end[::2] = 10, 11
@@ -196,7 +204,7 @@ def test_a_jump_on_every_twentieth_line_shows():
     def network(x):
         return torch.where(x >= 10, (x > 10.51).float(), x)
 
-    assert interpolation.jump(network, pixels, start, end, steps=20) == pytest.approx(20, rel=1e-3)
+    assert latent_interpolation.jump(network, pixels, start, end, steps=20) == pytest.approx(20, rel=1e-3)
 
 
 def test_interpolation_measures_smoothness_and_reality(lines):
@@ -214,15 +222,15 @@ def test_control_and_state_lines_share_their_ends(lines):
     assert lines["control"]["length"] != pytest.approx(lines["ncode"]["length"], rel=1e-3)
 
 
-@pytest.mark.parametrize("task", [generation, clustering, interpolation, orbits])
+@pytest.mark.parametrize("task", [image_generation, latent_clustering, latent_interpolation, orbits])
 def test_recordings_evaluate_whole_seeds_first(task):
-    for configs in (make() for make in task.recorded().values()):
+    for configs in (plan.configs() for plan in task.experiment.planned().values()):
         # What a plan asks first comes first; within that and behind it, seed by seed.
         seeds = [config.seed for config in configs]
         assert sum(a > b for a, b in itertools.pairwise(seeds)) <= 1
         assert {config.model for config in configs} <= set(task.MODELS)
         found = {latents.autoencoder_config(config) for config in configs if config.model in autoencoding.MODELS}
-        every = [config for make in autoencoding.recorded().values() for config in make()]
+        every = [config for plan in autoencoding.experiment.planned().values() for config in plan.configs()]
         assert found <= set(every), "an evaluation of an autoencoder that is not recorded would train it"
 
 
@@ -244,11 +252,11 @@ def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_
 
 def test_an_evaluation_names_the_runs_behind_it(generated):
     live = {"autoencoder": [generated]}
-    base = latents.autoencoder_config(generation.Config(**generated.config))
-    behind = evaluation.autoencoders(live, generation.Config)
-    assert [record.id for record in behind] == [store.identity(autoencoding.train, base)]
-    judge = evaluation.judge(live, generation.Config)
-    assert len(judge) == 1 and judge[0].config["epochs"] == SMALL["judge_epochs"]
+    base = latents.autoencoder_config(generated.config)
+    behind = evaluation.autoencoders(live)
+    assert [run.id for run in behind] == [autoencoding.experiment.identity(base)]
+    judge = evaluation.judge(live)
+    assert len(judge) == 1 and judge[0].config.epochs == SMALL["judge_epochs"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -263,13 +271,13 @@ def test_rows_of_images_are_one_picture(channels):
 
 
 def test_an_evaluating_page_asks_for_the_autoencoders_of_their_own_page():
-    plan = evaluation.plan("smoke", {"pairs": 7})
-    again = evaluation.plan("smoke", {})
+    plan = evaluation.setup("smoke", {"pairs": 7})
+    again = evaluation.setup("smoke", {})
     assert plan.settings == again.settings | {"pairs": 7}
     assert plan.seeds > 0 and plan.missing == ""
-    config = latents.autoencoder_config(interpolation.Config("ncode", 0, **plan.settings))
+    config = latents.autoencoder_config(latent_interpolation.Config("ncode", 0, **plan.settings))
     assert config.normalisation in autoencoding.COMPONENT_WISE
-    scales = profiles.load("autoencoding", "smoke")["scales"]
+    scales = profiles.load("autoencoding", "smoke").options["scales"]
     best = autoencoding_analysis.chosen(config, scales)
     assert best == config, "the choice is stable, and made on runs of another seed"
 
@@ -283,7 +291,7 @@ def test_what_mixtures_do_is_asked_over_seeds():
             for k, distance, copied in ((1, 10.0, 0.5), (10, ten, 0.6 + shift / 10), (100, ten, 1.0)):
                 metrics |= {f"{fit}.mixture-{k}.distance": distance, f"{fit}.mixture-{k}.copied": copied}
                 metrics[f"{fit}.mixture-{k}.likelihood"] = -20.0 - (1 + shift) * (k == 10)
-        return recordings.Recorded("", "", {"seed": seed}, metrics, {}, {})
+        return recordings.RecordedRun("", "", image_generation.Config("ncode", seed), metrics, {}, {})
 
     alike, apart = [run(0, 0.0), run(1, 0.1)], [run(0, 0.0), run(1, 4.0)]
     assert generation_analysis.falls(alike, "test") is True
@@ -304,8 +312,8 @@ def empty_results(monkeypatch, tmp_path):
 
 def test_pictures_are_of_the_finished_runs_behind_a_recording(empty_results):
     models = (*interpolation_analysis.LINES, "vae")
-    base = interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
-    of = {model: store.run(interpolation.train, dataclasses.replace(base, model=model)) for model in models}
+    base = latent_interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
+    of = {model: latent_interpolation.experiment.run(dataclasses.replace(base, model=model)) for model in models}
     recordings.save("latent_interpolation_small", list(of.values()))
     assert pictures.find("latent_interpolation_small_lines") == {}
     assert "no picture yet" in pictures.introduced("latent_interpolation_small_lines")
@@ -326,13 +334,13 @@ def test_pictures_are_of_the_finished_runs_behind_a_recording(empty_results):
 
 
 def test_kept_lines_and_squares_join_the_images_that_were_measured():
-    config = interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
-    kept = store.run(interpolation.train, config)
+    config = latent_interpolation.Config("pixels", 0, **SMALL, pairs=20, times=10)
+    kept = latent_interpolation.experiment.run(config)
     ready = autoencoding.prepare(config.dataset, config.variant, config.images)
-    first, second = interpolation.pairs(ready.test[1])
-    ends = [ready.test[0][rows[: interpolation.SHOWN]].cpu().numpy() for rows in (first, second)]
+    first, second = latent_interpolation.pairs(ready.test[1])
+    ends = [ready.test[0][rows[:SHOWN]].cpu().numpy() for rows in (first, second)]
     between = kept.array("lines")
-    assert between.shape[:2] == (interpolation.SHOWN, interpolation.STEPS)
+    assert between.shape[:2] == (SHOWN, STEPS)
     np.testing.assert_allclose(between[:, 0], ends[0])
     np.testing.assert_allclose(between[:, -1], ends[1])
     np.testing.assert_allclose(between[:, 5], (ends[0] + ends[1]) / 2, atol=1e-6)
@@ -345,8 +353,8 @@ def test_kept_lines_and_squares_join_the_images_that_were_measured():
 
 def test_samples_and_neighbours_are_named_by_what_they_are_of(empty_results):
     def run(model):
-        config = generation.Config(model, 0, **SMALL, components=(1, 10, 100, 5000), variances=(1.0,))
-        return store.run(generation.train, config)
+        config = image_generation.Config(model, 0, **SMALL, components=(1, 10, 100, 5000), variances=(1.0,))
+        return image_generation.experiment.run(config)
 
     of = {model: run(model) for model in generation_analysis.SAMPLED}
     rows = generation_analysis.samples(of)
@@ -370,3 +378,27 @@ def test_samples_and_neighbours_are_named_by_what_they_are_of(empty_results):
     assert len(pictures.find("image_generation_small_nearest")) == 6
     with pytest.raises(SystemExit):
         pictures.main(["latent_clustering_small"])
+
+
+def test_what_a_start_decides_is_told_of_every_model_that_kept_its_starts():
+    metrics = {"mixture": 0.7, "mixture_mean": 0.6, "mixture_by_labels": 0.8, "mixture_spread": 0.05}
+    config = latent_clustering.Config("ncode", 0, "mnist", kind="printed", epochs=50)
+    made = {"ncode": [recordings.RecordedRun("a", "latent_clustering", config, metrics, {}, {})]}
+    old = {"ncode": [recordings.RecordedRun("b", "latent_clustering", config, {"mixture": 0.5}, {}, {})]}
+    (row,) = clustering_analysis.start_rows({"new": made, "old": old})
+    assert row == ["new", "AutoN-CODE", "mixture", "1", "70.0", "60.0", "80.0", "5.0", "–"]
+    assert clustering_analysis.nearest({"new": made, "old": old}, "mnist", "ncode") is old
+    assert clustering_analysis.nearest({"new": made}, "cifar10", "ncode") is None
+    assert evaluation.described("recorded", made) == "recorded, MNIST, as printed, 50 epochs"
+
+
+def test_the_likeliest_start_and_the_best_by_labels_are_told_apart():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 300)
+    z = rng.normal(size=(300, 2)) + 1.5 * labels[:, None]
+    found, clusters, starts = started("m", latent_clustering.Config("ncode", 0, starts=6), z, labels)
+    likelihoods, accuracies = starts.numpy().T
+    assert found["m"] == accuracies[likelihoods.argmax()]
+    assert found["m_by_labels"] == accuracies.max() >= found["m_mean"]
+    assert len(starts) == 6
+    assert clusters.shape == labels.shape

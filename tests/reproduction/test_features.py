@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ncode.reproduction.data import datasets
-from ncode.reproduction.experiments.digit_features import experiment as digit_features
+from ncode.reproduction.experiments import digit_features
 from ncode.reproduction.metrics import features
 
 
@@ -104,7 +104,9 @@ def test_only_inception_is_called_fid(monkeypatch):
 
 
 def test_the_classifier_of_digits_trains(tmp_path):
-    result = digit_features.train(digit_features.Config(width=8, hidden=32, epochs=3), tmp_path / "checkpoint")
+    result = digit_features.experiment.train(
+        digit_features.Config(width=8, hidden=32, epochs=3), tmp_path / "checkpoint"
+    )
     test = datasets.load("digits").test
     assert result.metrics["test_accuracy"] > 0.6  # Chance is 0.1.
     assert digit_features.accuracy(result.model, test.x.float() / 255, test.y) == result.metrics["test_accuracy"]

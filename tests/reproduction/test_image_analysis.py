@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from ncode.reproduction.data.downloads import DataError
-from ncode.reproduction.experiments.image_classification import analysis as study
-from ncode.reproduction.experiments.image_classification import curves, hours, rates
-from ncode.reproduction.experiments.image_regularisation import analysis as variants
+from ncode.reproduction.experiments import image_classification
+from ncode.reproduction.experiments.image_classification import analysis, curves, hours, plans, rates
+from ncode.reproduction.experiments.image_classification.train import MODELS, RATE_SEED, WIDE, Config
+from ncode.reproduction.experiments.image_regularisation import analysis as regularised
+from ncode.reproduction.experiments.image_regularisation import variations
 from ncode.reproduction.metrics import comparison
-from ncode.reproduction.runs import store
-from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.profiles import Profile
+from ncode.reproduction.runs.experiment import Experiment, Run
+from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import History
 from tests.written import typed
 
@@ -38,8 +41,13 @@ def recorded(model, seed, accuracy, **metrics):
     }
     if model == "resnet":
         del history["evaluations"]["nfe_adaptive"]
-    config = {**SETTINGS, "model": model, "seed": seed}
-    return Recorded(f"{model}{seed}", "", config, {"test_accuracy": accuracy, **metrics}, history, {})
+    config = Config(model, seed, **SETTINGS)
+    return RecordedRun(f"{model}{seed}", "", config, {"test_accuracy": accuracy, **metrics}, history, {})
+
+
+def alter(run, **fields):
+    """Change a recorded run's configuration."""
+    object.__setattr__(run, "config", dataclasses.replace(run.config, **fields))
 
 
 @pytest.fixture
@@ -47,48 +55,48 @@ def pairs():
     """Two models over three seeds whose difference is 1, 2 and 3 points."""
     made = [recorded("anode", seed, 0.5 + 0.05 * seed) for seed in range(3)]
     made += [recorded("open", seed, 0.5 + 0.05 * seed + 0.01 * (seed + 1)) for seed in range(3)]
-    return study.by_model(made)
+    return analysis.by_model(made)
 
 
 def test_only_seeds_that_every_model_has_are_compared():
     made = [recorded("open", 1, 0.9), recorded("open", 0, 0.8), recorded("open", 2, 0.8)]
     made += [recorded("anode", 2, 0.6), recorded("anode", 1, 0.7)]
-    found = study.by_model(made)
+    found = analysis.by_model(made)
     assert list(found) == ["open", "anode"]
-    assert [[run.config["seed"] for run in runs] for runs in found.values()] == [[1, 2], [1, 2]]
-    assert study.by_model([]) == {}
+    assert [[run.config.seed for run in runs] for runs in found.values()] == [[1, 2], [1, 2]]
+    assert analysis.by_model([]) == {}
 
 
 def test_a_gain_is_students_interval_paired_by_seed(pairs):
-    low, high = study.gain(pairs, "open", "anode")
+    low, high = analysis.gain(pairs, "open", "anode")
     # Mean 2, standard deviation 1, and t(0.975, 2) = 4.3027.
     assert (low, high) == pytest.approx((2 - 4.3027 / math.sqrt(3), 2 + 4.3027 / math.sqrt(3)), abs=1e-3)
-    assert study.gain(pairs, "anode", "open") == pytest.approx((-high, -low))
-    assert not study.above(pairs, "open", "anode")
-    assert not study.below(pairs, "anode", "open")
+    assert analysis.gain(pairs, "anode", "open") == pytest.approx((-high, -low))
+    assert not analysis.above(pairs, "open", "anode")
+    assert not analysis.below(pairs, "anode", "open")
 
 
 def test_above_and_below_want_the_whole_interval():
     made = [recorded("anode", seed, 0.5) for seed in range(3)]
-    runs = study.by_model(made + [recorded("open", seed, 0.6 + 0.001 * seed) for seed in range(3)])
-    assert study.above(runs, "open", "anode")
-    assert not study.below(runs, "open", "anode")
-    assert study.below(runs, "anode", "open")
+    runs = analysis.by_model(made + [recorded("open", seed, 0.6 + 0.001 * seed) for seed in range(3)])
+    assert analysis.above(runs, "open", "anode")
+    assert not analysis.below(runs, "open", "anode")
+    assert analysis.below(runs, "anode", "open")
 
 
 def test_one_seed_decides_nothing():
-    runs = study.by_model([recorded("anode", 0, 0.5), recorded("open", 0, 0.9)])
-    assert not study.above(runs, "open", "anode")
-    assert not study.below(runs, "anode", "open")
+    runs = analysis.by_model([recorded("anode", 0, 0.5), recorded("open", 0, 0.9)])
+    assert not analysis.above(runs, "open", "anode")
+    assert not analysis.below(runs, "anode", "open")
 
 
 def test_who_is_ahead_half_way_is_asked_on_every_seed(pairs):
-    assert study.ahead(pairs, "open", ["anode"])
-    assert study.ahead(pairs, "anode", ["open"]) is False
+    assert analysis.ahead(pairs, "open", ["anode"])
+    assert analysis.ahead(pairs, "anode", ["open"]) is False
     slow = recorded("open", 2, 0.95)
     slow.history["evaluations"]["accuracy"][1] = 0.1
-    assert study.ahead({**pairs, "open": [*pairs["open"][:2], slow]}, "open", ["anode"]) is None
-    assert study.ahead({**pairs, "open": [*pairs["open"][:2], slow]}, "open", ["anode"], share=0.25)
+    assert analysis.ahead({**pairs, "open": [*pairs["open"][:2], slow]}, "open", ["anode"]) is None
+    assert analysis.ahead({**pairs, "open": [*pairs["open"][:2], slow]}, "open", ["anode"], share=0.25)
 
 
 def test_curves_stand_at_the_looks(pairs):
@@ -119,7 +127,7 @@ def test_a_last_look_right_after_another_is_left_out():
 )  # fmt: skip
 def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
     figure, axes = plt.subplots()
-    runs = study.by_model([recorded(model, seed, 0.5) for model in ("anode", "resnet") for seed in (0, 1)])
+    runs = analysis.by_model([recorded(model, seed, 0.5) for model in ("anode", "resnet") for seed in (0, 1)])
     curves.panel(axes, runs, x, y)
     assert len(axes.lines) == models
     assert (axes.get_xlabel(), axes.get_ylabel()) == (curves.AXES[x], curves.AXES[y])
@@ -129,29 +137,31 @@ def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
 
 def test_runs_are_described_by_data_and_budget():
     run = recorded("anode", 0, 0.5)
-    assert study.data(run) == "MNIST 14×14, 2 epochs"
-    assert study.budget({"anode": [run, run]}) == "k = 16, learning rate 0.003, 2 seeds"
-    run.config.update(dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
-    assert study.data(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
-    assert study.budget({"anode": [run]}) == "k = 16, learning rate 0.00333, falling to 0, 1 seed"
-    run.config.update(method="dopri5", cosine=False, learning_rate=1e-3)
-    assert study.budget({"anode": [run]}) == "k = 16, dopri5 at 0.001, learning rate 0.001, 1 seed"
-    assert study.data(run) == "CIFAR-10 (JPEG copy) 14×14, 100 images, dopri5, 2 epochs"
+    assert analysis.described(run) == "MNIST 14×14, 2 epochs"
+    assert analysis.budget({"anode": [run, run]}) == "k = 16, learning rate 0.003, 2 seeds"
+    alter(run, dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
+    assert analysis.described(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
+    assert analysis.budget({"anode": [run]}) == "k = 16, learning rate 0.00333, falling to 0, 1 seed"
+    alter(run, method="dopri5", cosine=False, learning_rate=1e-3)
+    assert analysis.budget({"anode": [run]}) == "k = 16, dopri5 at 0.001, learning rate 0.001, 1 seed"
+    assert analysis.described(run) == "CIFAR-10 (JPEG copy) 14×14, 100 images, dopri5, 2 epochs"
     made = {"anode": [run], "open": [recorded("open", 0, 0.5)], "data": [recorded("data", 0, 0.5)]}
-    assert "learning rate 0.001 (ANODE); 0.003 (N-CODE, open loop · data control), 1 seed" in study.budget(made)
+    assert "learning rate 0.001 (ANODE); 0.003 (N-CODE, open loop · data control), 1 seed" in analysis.budget(made)
 
 
 def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
     best = {"digits": 1e-2, "mnist": 1e-3}
 
-    def finished(train, config):
-        metrics = {"validation_loss": abs(config.learning_rate - best[config.dataset])}
-        return store.Record("id", "train", dataclasses.asdict(config), metrics, History(), {}, Path())
+    class Fake(Experiment):
+        def run(self, config, folder=None):
+            metrics = {"validation_loss": abs(config.learning_rate - best[config.dataset])}
+            return Run("id", self, config, metrics, History(), {}, Path())
 
-    monkeypatch.setattr(study, "finished", finished)
+    fake = Fake("fake", Config, None, image_classification.experiment.train)
+    monkeypatch.setattr(analysis, "experiment", fake)
     sets = {name: {"dataset": name, "size": 7} for name in best}
-    trials, fixed = study.tuned({"epochs": 2}, sets, [1e-3, 1e-2])
-    assert {run.config["seed"] for tried in trials.values() for run in tried} == {study.task.RATE_SEED}
+    trials, fixed = analysis.tuned({"epochs": 2}, sets, [1e-3, 1e-2])
+    assert {run.config.seed for tried in trials.values() for run in tried} == {RATE_SEED}
     assert {name: settings["learning_rate"] for name, settings in fixed.items()} == best
     assert fixed["mnist"] | {"learning_rate": 0} == {"epochs": 2, "dataset": "mnist", "size": 7, "learning_rate": 0}
 
@@ -159,122 +169,122 @@ def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
 def test_the_best_rate_has_the_lowest_validation_loss():
     runs = [recorded("anode", 100, 0.5, validation_loss=loss) for loss in (0.3, 0.1, 0.2)]
     for run, rate in zip(runs, (1e-3, 3e-3, 1e-2), strict=True):
-        run.config["learning_rate"] = rate
-    assert study.best_rate(runs) == 3e-3
+        alter(run, learning_rate=rate)
+    assert analysis.best_rate(runs) == 3e-3
 
 
 def test_the_table_of_rates_marks_what_is_used():
     live = [recorded("anode", 100, 0.5, validation_loss=loss, validation_accuracy=0.5) for loss in (0.3, 0.1)]
-    live[1].config["learning_rate"] = 1e-2
+    alter(live[1], learning_rate=1e-2)
     metrics = {"validation_loss": 0.1, "validation_accuracy": 0.5}
-    made = [Recorded("", "", dataclasses.asdict(config), metrics, {}, {}) for config in study.task.rates()]
-    rows = study.rate_table({"mnist": live}, made)
+    made = [RecordedRun("", "", config, metrics, {}, {}) for config in plans.tried()]
+    rows = analysis.rate_table({"mnist": live}, made)
     assert [row[-1] for row in rows[:2]] == ["", "✓"]
     # Of a recorded plan those rates are used that a comparison has, whatever the losses.
-    plans = {row[0]: [other[1] for other in rows[2:] if other[0] == row[0] and other[-1]] for row in rows[2:]}
-    assert list(plans.values()) == [["0.003"], ["0.003", "0.01"]]
+    used = {row[0]: [other[1] for other in rows[2:] if other[0] == row[0] and other[-1]] for row in rows[2:]}
+    assert list(used.values()) == [["0.003"], ["0.003", "0.01"]]
 
 
 def test_a_comparison_is_complete_when_every_model_has_a_run():
-    made = [recorded(model, 0, 0.5) for model in study.task.MODELS]
-    assert study.complete(study.by_model(made))
-    assert not study.complete(study.by_model(made[1:]))
-    assert not study.complete({})
+    made = [recorded(model, 0, 0.5) for model in MODELS]
+    assert analysis.complete(analysis.by_model(made))
+    assert not analysis.complete(analysis.by_model(made[1:]))
+    assert not analysis.complete({})
     # Of a recording that has begun a second seed, the first counts.
-    begun = study.by_model([*made, recorded("node", 1, 0.5)])
-    assert study.complete(begun)
+    begun = analysis.by_model([*made, recorded("node", 1, 0.5)])
+    assert analysis.complete(begun)
     assert len(begun["node"]) == 1
 
 
 def whole(size, seeds, accuracy=0.5):
     """Runs of all models on images of that size."""
-    made = [recorded(model, seed, accuracy + 0.01 * seed) for seed in range(seeds) for model in study.task.MODELS]
+    made = [recorded(model, seed, accuracy + 0.01 * seed) for seed in range(seeds) for model in MODELS]
     for run in made:
-        run.config["size"] = size
+        alter(run, size=size)
     return made
 
 
 @pytest.fixture
 def recordings(monkeypatch):
     """Two recordings, of sizes 8 (three seeds) and 14 (three and one cut short), and the wide NODE of the first."""
-    small, large, *_ = study.task.comparisons()
-    wide = [recorded(study.task.WIDE, seed, 0.4) for seed in range(3)]
+    small, large, *_ = plans.comparisons()
+    wide = [recorded(WIDE, seed, 0.4) for seed in range(3)]
     found = {
         small: whole(8, seeds=3),
         large: [*whole(14, seeds=3, accuracy=0.6), recorded("node", 3, 0.9)],
         f"{small}_wide": wide,
         f"{large}_wide": wide[:2],
     }
-    monkeypatch.setattr(study.recordings, "find", lambda name: found.get(name, []))
+    monkeypatch.setattr(analysis.recordings, "find", lambda name: found.get(name, []))
     return small, large
 
 
 def test_recordings_stand_data_set_by_data_set_and_from_small_to_large(monkeypatch):
-    names = list(study.task.comparisons())[:3]
+    names = list(plans.comparisons())[:3]
     found = {name: whole(size, seeds=1) for name, size in zip(names, (28, 14, 14), strict=True)}
     for run in found[names[1]]:
-        run.config["dataset"] = "cifar10"
-    monkeypatch.setattr(study.recordings, "find", lambda name: found.get(name, []))
-    assert list(study.recorded()) == [names[2], names[0], names[1]]
+        alter(run, dataset="cifar10")
+    monkeypatch.setattr(analysis.recordings, "find", lambda name: found.get(name, []))
+    assert list(analysis.whole_recordings()) == [names[2], names[0], names[1]]
 
 
 def test_evaluations_grow_from_the_first_look_to_the_last():
     runs = [recorded("node", seed, 0.5) for seed in range(3)]
-    assert study.evaluations_growth(runs) == pytest.approx((26 / 14, 26 / 14))
+    assert analysis.evaluations_growth(runs) == pytest.approx((26 / 14, 26 / 14))
     runs[0].history["evaluations"]["nfe_adaptive"] = [14.0, 14.0]
-    low, high = study.evaluations_growth(runs)
+    low, high = analysis.evaluations_growth(runs)
     assert low * high == pytest.approx((26 / 14) ** (4 / 3))
     assert low < 1 < high
 
 
 def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
-    found = study.recorded()
+    found = analysis.whole_recordings()
     assert list(found) == list(recordings)
     assert {len(runs) for made in found.values() for runs in made.values()} == {3}
-    assert study.task.WIDE not in found[recordings[0]]
-    named = study.beside(found, {"mnist": {"anode": found[recordings[0]]["anode"][:1]}})
+    assert WIDE not in found[recordings[0]]
+    named = analysis.beside(found, {"mnist": {"anode": found[recordings[0]]["anode"][:1]}})
     assert list(named) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 14×14, 2 epochs",
                            "this run, MNIST 8×8, 2 epochs"]  # fmt: skip
     assert len(comparison.several(named)) == 2, "one seed decides nothing"
     # Two of the same data and length are told apart.
     slower = whole(8, seeds=1)
     for run in slower:
-        run.config["learning_rate"] = 1e-3
-    again = study.beside({"one": found[recordings[0]], "other": study.by_model(slower)}, {})
+        alter(run, learning_rate=1e-3)
+    again = analysis.beside({"one": found[recordings[0]], "other": analysis.by_model(slower)}, {})
     assert list(again) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 8×8, 2 epochs, rate 0.001"]
-    planned = study.budgets(named).split("yet: ")[1].rstrip(".").split(", ")
-    assert set(planned) == study.task.comparisons().keys() - set(recordings)
+    planned = analysis.budgets(named).split("yet: ")[1].rstrip(".").split(", ")
+    assert set(planned) == plans.comparisons().keys() - set(recordings)
 
 
 def test_the_wide_node_stands_beside_the_others_where_it_has_their_seeds(recordings):
-    small, large = study.recorded(wide=True).values()
-    assert [run.config["seed"] for run in small[study.task.WIDE]] == [0, 1, 2]
-    assert study.task.WIDE not in large
+    small, large = analysis.whole_recordings(wide=True).values()
+    assert [run.config.seed for run in small[WIDE]] == [0, 1, 2]
+    assert WIDE not in large
 
 
 def test_the_main_recording_has_the_most_models_then_seeds_then_the_largest_images(recordings):
     small, large = recordings
     # Only the smaller images have the wide NODE's runs.
-    assert study.task.WIDE in study.main(study.recorded(wide=True), "mnist")
-    found = study.recorded()
-    assert study.main(found, "mnist") is found[large]
+    assert WIDE in analysis.fullest(analysis.whole_recordings(wide=True), "mnist")
+    found = analysis.whole_recordings()
+    assert analysis.fullest(found, "mnist") is found[large]
     found[large] = {model: runs[:2] for model, runs in found[large].items()}
-    assert study.main(found, "mnist") is found[small]
-    assert study.main(found, "cifar10") is None
+    assert analysis.fullest(found, "mnist") is found[small]
+    assert analysis.fullest(found, "cifar10") is None
 
 
 def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
-    found = study.recorded()
+    found = analysis.whole_recordings()
     found[recordings[0]] = {model: [runs[0], runs[2]] for model, runs in found[recordings[0]].items()}
-    sizes, by_model = study.by_size(found, "mnist")
+    sizes, by_model = analysis.by_size(found, "mnist")
     assert sizes == [8, 14]
     np.testing.assert_allclose(by_model["anode"], [[50, 60], [52, 62]])
-    assert study.by_size(found, "cifar10") == ([], {})
+    assert analysis.by_size(found, "cifar10") == ([], {})
     # Another rate is another comparison, not another size.
     faster = whole(14, seeds=3)
     for run in faster:
-        run.config["learning_rate"] = 1e-2
-    again = study.by_size({**found, "faster": study.by_model(faster)}, "mnist")
+        alter(run, learning_rate=1e-2)
+    again = analysis.by_size({**found, "faster": analysis.by_model(faster)}, "mnist")
     np.testing.assert_allclose(again[1]["anode"], by_model["anode"])
 
 
@@ -283,61 +293,61 @@ def test_a_size_is_harder_where_accuracy_falls_on_every_seed():
         "anode": np.array([[90.0, 95.0, 94.0], [91.0, 96.0, 95.5]]),
         "open": np.array([[90.0, 95.0, 96.0], [91.0, 96.0, 95.5]]),
     }
-    assert study.harder([8, 14, 28], reached) == [(14, 28, ["anode"])]
-    assert study.harder([8, 14], {model: values[:, :2] for model, values in reached.items()}) == []
-    assert study.harder([], {}) == []
+    assert analysis.harder([8, 14, 28], reached) == [(14, 28, ["anode"])]
+    assert analysis.harder([8, 14], {model: values[:, :2] for model, values in reached.items()}) == []
+    assert analysis.harder([], {}) == []
 
 
 @pytest.fixture
 def own_rates(monkeypatch):
     """Recordings of one plan: every model's rates, the best 1e-3 for all but ANODE and γ, 1e-2 for them; then runs."""
-    name, best = "image_classification_plan", dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
+    name, best = "image_classification_plan", dict.fromkeys(MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
     settings = {"dataset": "mnist", "size": 14, "filters": 16, "learning_rate": 1e-2}
 
     def run(config, loss=0.0):
-        return Recorded("id", "", dataclasses.asdict(config), {"validation_loss": loss, "test_accuracy": 0.5}, {}, {})
+        return RecordedRun("id", "", config, {"validation_loss": loss, "test_accuracy": 0.5}, {}, {})
 
-    compared = [study.task.Config(m, s, **settings) for s in (0, 1) for m in study.task.MODELS]
-    plans = {name: ({"own_rates": [1e-3, 1e-2]}, settings), "image_classification_other": ({}, settings)}
-    monkeypatch.setattr(study.task, "comparisons", lambda: {name: compared})
+    compared = [Config(m, s, **settings) for s in (0, 1) for m in MODELS]
+    tables = {name: Profile(settings, {"own_rates": [1e-3, 1e-2]}), "image_classification_other": Profile(settings, {})}
+    monkeypatch.setattr(analysis, "comparisons", lambda: {name: compared})
     monkeypatch.setattr(rates, "comparisons", lambda: {name: compared})
-    monkeypatch.setattr(rates, "plans", lambda: plans)
+    monkeypatch.setattr(rates, "tables", lambda: tables)
     found = {
         f"{name}_model_rates": [run(c, abs(c.learning_rate - best[c.model])) for c in rates.trials(name)],
         # As often looked at as an older plan wanted.
         name: [run(dataclasses.replace(c, looks=20)) for c in compared],
     }
-    monkeypatch.setattr(study.recordings, "find", lambda name: found.get(name, []))
+    monkeypatch.setattr(analysis.recordings, "find", lambda name: found.get(name, []))
     return name, found, run
 
 
 def test_at_its_own_rate_every_model_has_its_best(own_rates):
     name, found, run = own_rates
-    assert list(rates.recorded()) == [f"{name}_model_rates", f"{name}_own_rate"]
+    assert [plan.name for plan in rates.plans()] == [f"{name}_model_rates", f"{name}_own_rate"]
     needed = rates.comparison(name)
     assert [(c.model, c.seed, c.learning_rate) for c in needed] == [
-        (model, seed, 1e-3) for seed in (0, 1) for model in study.task.MODELS if model not in ("anode", "gamma")
+        (model, seed, 1e-3) for seed in (0, 1) for model in MODELS if model not in ("anode", "gamma")
     ]
-    assert study.at_own_rates() == {}, "one model lacks its runs"
+    assert analysis.at_own_rates() == {}, "one model lacks its runs"
     found[f"{name}_own_rate"] = list(map(run, needed[: len(needed) // 2]))
-    (made,) = study.at_own_rates().values()
+    (made,) = analysis.at_own_rates().values()
     assert {len(runs) for runs in made.values()} == {1}, "the seed that all models have"
-    assert study.learning_rates(made) == dict.fromkeys(study.task.MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
-    assert list(study.beside({"own": made}, {})) == ["recorded, MNIST 14×14, 5 epochs, own rates"]
+    assert analysis.learning_rates(made) == dict.fromkeys(MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
+    assert list(analysis.beside({"own": made}, {})) == ["recorded, MNIST 14×14, 5 epochs, own rates"]
 
 
 def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
     name, found, run = own_rates
-    columns, rows = study.model_rates_table(name)
+    columns, rows = analysis.model_rates_table(name)
     assert columns == ["model", "0.001", "0.01"]
-    assert [row[0] for row in rows] == [study.style.LABELS[model] for model in study.task.MODELS]
-    assert rows[1] == [study.style.LABELS["anode"], "0.009", "**0.000**"]
-    assert study.close_call(name).startswith("ANODE's two best rates, 0.01 and 0.001, differ by 0.0090")
+    assert [row[0] for row in rows] == [analysis.style.LABELS[model] for model in MODELS]
+    assert rows[1] == [analysis.style.LABELS["anode"], "0.009", "**0.000**"]
+    assert analysis.close_call(name).startswith("ANODE's two best rates, 0.01 and 0.001, differ by 0.0090")
     # A trial that is not planned takes no other's place.
     last = found[f"{name}_model_rates"].pop()
-    found[f"{name}_model_rates"].append(run(dataclasses.replace(study.task.Config(**last.config), learning_rate=1.0)))
+    found[f"{name}_model_rates"].append(run(dataclasses.replace(last.config, learning_rate=1.0)))
     assert rates.best(name) == {}
-    assert (study.model_rates_table(name)[1], study.at_own_rates(), study.close_call(name)) == ([], {}, "")
+    assert (analysis.model_rates_table(name)[1], analysis.at_own_rates(), analysis.close_call(name)) == ([], {}, "")
     with pytest.raises(ValueError, match="not every run"):
         rates.comparison(name)
 
@@ -345,24 +355,24 @@ def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
 def test_a_rate_at_which_validation_failed_is_not_chosen(own_rates):
     name, found, _ = own_rates
     for run in found[f"{name}_model_rates"]:
-        if (run.config["model"], run.config["learning_rate"]) == ("open", 1e-3):
+        if (run.config.model, run.config.learning_rate) == ("open", 1e-3):
             run.metrics["validation_loss"] = math.nan
     assert rates.best(name)["open"] == 1e-2
 
 
 def test_two_comparisons_of_one_name_are_refused(recordings):
-    found = study.recorded()[recordings[0]]
+    found = analysis.whole_recordings()[recordings[0]]
     with pytest.raises(ValueError, match="would be called"):
-        study.beside({"one": found, "two": found, "three": found}, {})
+        analysis.beside({"one": found, "two": found, "three": found}, {})
 
 
 def test_how_two_models_stand_says_how_many_seeds_are_missing(pairs):
     # Mean 2, standard deviation 1: t(0.975, 3)/2 = 1.59 < 2, so four seeds would do.
-    assert typed(study.standing(pairs["open"], pairs["anode"])) == "[-0.48, 4.5] (4)"
-    assert study.standing(pairs["anode"], pairs["anode"]) == "[0, 0] (> 1000)"
+    assert typed(analysis.standing(pairs["open"], pairs["anode"])) == "[-0.48, 4.5] (4)"
+    assert analysis.standing(pairs["anode"], pairs["anode"]) == "[0, 0] (> 1000)"
     apart = [recorded("open", seed, run.metrics["test_accuracy"] + 0.1) for seed, run in enumerate(pairs["anode"])]
-    assert study.standing(apart, pairs["anode"]) == "[10, 10]"
-    assert study.standing(apart[:1], pairs["anode"][:1]) == "–"
+    assert analysis.standing(apart, pairs["anode"]) == "[10, 10]"
+    assert analysis.standing(apart[:1], pairs["anode"][:1]) == "–"
 
 
 def test_data_that_cannot_be_had_are_left_out(monkeypatch):
@@ -370,22 +380,22 @@ def test_data_that_cannot_be_had_are_left_out(monkeypatch):
         if dataset != "digits":
             raise DataError(f"no {dataset}")
 
-    monkeypatch.setattr(study.task, "prepare", prepare)
+    monkeypatch.setattr(analysis, "prepare", prepare)
     digits = {"dataset": "digits", "size": 7}
-    found, missing = study.at_hand({"digits": digits, "mnist": {"dataset": "mnist", "size": 28}})
+    found, missing = analysis.at_hand({"digits": digits, "mnist": {"dataset": "mnist", "size": 28}})
     assert (found, missing) == ({"digits": digits}, ["no mnist"])
-    found, missing = study.at_hand({"mnist": {"dataset": "mnist", "size": 28}})
+    found, missing = analysis.at_hand({"mnist": {"dataset": "mnist", "size": 28}})
     assert list(found) == ["digits"]
     assert missing == ["no mnist"]
 
 
 def test_default_heads_explode_and_ours_do_not():
-    assert study.first_loss("ours", filters=20, size=14) < 10 < study.first_loss("default", filters=20, size=14)
+    assert analysis.first_loss("ours", filters=20, size=14) < 10 < analysis.first_loss("default", filters=20, size=14)
 
 
 def test_a_mosaic_lays_out_outputs_down_and_inputs_across():
     kernels = torch.arange(2 * 3 * 9.0).reshape(2, 3, 3, 3)
-    picture = study.mosaic(kernels)
+    picture = analysis.mosaic(kernels)
     assert picture.shape == (8, 12)
     torch.testing.assert_close(picture[4:7, 8:11], kernels[1, 2])
     assert picture[3].isnan().all()
@@ -394,16 +404,16 @@ def test_a_mosaic_lays_out_outputs_down_and_inputs_across():
 
 def test_kernels_are_shown_for_one_image_a_class(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
-    config = study.task.Config("open", 0, size=7, filters=4, images=64, epochs=1, looks=1)
-    x, y, own = study.own_kernels(store.run(study.task.train, config), channels=3)
+    config = Config("open", 0, size=7, filters=4, images=64, epochs=1, looks=1)
+    x, y, own = analysis.own_kernels(image_classification.experiment.run(config), channels=3)
     assert y.tolist() == list(range(10))
     assert (x.shape, own.shape) == ((10, 1, 7, 7), (10, 3, 3, 3, 3))
     assert own.abs().max() > 1e-3
-    assert study.picture(x[0]).shape == (7, 7, 1)
-    assert (study.picture(x[0]).min(), study.picture(x[0]).max()) == (0, 1)
+    assert analysis.picture(x[0]).shape == (7, 7, 1)
+    assert (analysis.picture(x[0]).min(), analysis.picture(x[0]).max()) == (0, 1)
 
 
-def variations(configs):
+def varied(configs):
     """Recorded runs of some variations, those with a decay of 3 the best by validation."""
     made = []
     for config in configs:
@@ -412,41 +422,41 @@ def variations(configs):
             "validation_loss": 0.5 if best else 1.0, "validation_accuracy": 0.9, "nfe_adaptive": 20.0,
             "test_accuracy": 0.8 + 0.1 * best + 0.01 * config.seed % 0.05, "fitted_accuracy": 0.95, "solver_error": 0.1,
         }  # fmt: skip
-        made.append(Recorded("", "", dataclasses.asdict(config), metrics, {}, {}))
+        made.append(RecordedRun("", "", config, metrics, {}, {}))
     return made
 
 
 def test_recorded_variations_are_read_by_role(monkeypatch):
-    (name, (plan, _)), *_ = variants.regularisation.plans().items()
-    tuning = variations(variants.regularisation.tuning(plan))
-    made = variations(variants.regularisation.comparison(plan, tuning, seeds=3))
+    (name, table), *_ = variations.tables().items()
+    tuning = varied(variations.tuning(table.settings))
+    made = varied(variations.comparison(table.settings, tuning, seeds=3))
     found = {f"{name}_tuning": tuning, name: made[:-1]}
-    monkeypatch.setattr(variants.recordings, "find", lambda wanted: found.get(wanted, []))
-    tuned, chosen = variants.regularised()
+    monkeypatch.setattr(regularised.recordings, "find", lambda wanted: found.get(wanted, []))
+    tuned, chosen = regularised.regularised()
     (title,) = tuned
     roles = chosen[title]
     assert roles["ANODE, tuned"][0] == ("anode", "decay 3")
     # The third seed is not whole.
     assert {len(runs_) for _, runs_ in roles.values()} == {2}
-    assert "not told apart" in variants.generalises(title, roles)
-    assert variants.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
-    assert typed(variants.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2]) == "20 ± 0"
-    lines = variants.saves(title, roles).splitlines()
+    assert "not told apart" in regularised.generalises(title, roles)
+    assert regularised.scores(roles["ANODE"][1], roles["ANODE"][1])[-1] == "–"
+    assert typed(regularised.calm(roles["open loop, kinetic"][1], roles["open loop"][1])[2]) == "20 ± 0"
+    lines = regularised.saves(title, roles).splitlines()
     assert len(lines) == 2
     assert all("evaluations not told apart" in line and "accuracy not told apart" in line for line in lines)
     calmed = roles["open loop, kinetic"][1]
     for k, run in enumerate(calmed):
         run.metrics["nfe_adaptive"] = 10.0 + 0.01 * k
         run.metrics["test_accuracy"] -= 0.1 + 0.001 * k
-    assert "**fewer evaluations**" in variants.saves(title, roles)
-    assert "**lower accuracy**" in variants.saves(title, roles)
+    assert "**fewer evaluations**" in regularised.saves(title, roles)
+    assert "**lower accuracy**" in regularised.saves(title, roles)
     figure, axes = plt.subplots()
-    variants.tuning_panel(axes, tuned[title], title)
+    regularised.tuning_panel(axes, tuned[title], title)
     assert len(axes.lines) == len(tuning) + 1
     plt.close(figure)
     # A tuning that was cut short chooses nothing.
     found[f"{name}_tuning"] = tuning[:-1]
-    assert variants.regularised() == ({}, {})
+    assert regularised.regularised() == ({}, {})
 
 
 def test_full_size_is_planned_for_both_data_sets():
@@ -461,7 +471,7 @@ def test_what_a_gpu_took_is_said_of_the_flows_that_it_trained(monkeypatch):
     made[1].provenance.update(seconds=1.0, device="a processor, 1 of 2 cores")
     for run, seconds in zip((made[0], *made[2:]), (1.0, 20.0, 70.0), strict=True):
         run.provenance.update(seconds=seconds, device="a GPU")
-    name = next(iter(study.task.comparisons()))
+    name = next(iter(plans.comparisons()))
     monkeypatch.setattr(hours.recordings, "find", lambda asked: made if asked == name else [])
     (line,) = hours.measured()
     assert line.startswith(f"- `{name}`, as it was recorded: 20 to 70 seconds a run of 2 epochs on one a GPU")
@@ -473,11 +483,11 @@ def test_what_a_gpu_took_is_said_of_the_flows_that_it_trained(monkeypatch):
 def test_the_gap_is_of_the_trained_model_and_is_asked_where_it_was_measured():
     older = recorded("anode", 0, 0.9, test_loss=0.5, train_loss=0.2)
     newer = recorded("anode", 1, 0.9, test_loss=0.5, train_loss=0.2, fitted_loss=0.1)
-    assert study.generalisation_gap([newer]) == pytest.approx([0.4])
-    assert study.fitted([newer]) and not study.fitted([newer, older])
+    assert analysis.generalisation_gap([newer]) == pytest.approx([0.4])
+    assert analysis.fitted([newer]) and not analysis.fitted([newer, older])
 
 
 def test_the_ratio_of_evaluations_is_paired_by_seed():
     nfe = {"node": (20.0, 40.0, 80.0), "anode": (10.0, 20.0, 40.0)}
     made = [recorded(m, k, 0.9, nfe_adaptive=n) for m, of in nfe.items() for k, n in enumerate(of)]
-    assert study.evaluations_ratio(study.by_model(made), "node", "anode") == pytest.approx((2.0, 2.0))
+    assert analysis.evaluations_ratio(analysis.by_model(made), "node", "anode") == pytest.approx((2.0, 2.0))

@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import pytest
 
-from ncode.reproduction.experiments.image_classification.experiment import build
-from ncode.reproduction.experiments.image_regularisation import experiment as study
-from ncode.reproduction.runs import recordings, store
-from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.experiments.image_classification import build, experiment
+from ncode.reproduction.experiments.image_regularisation import variations
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.recordings import RecordedRun
 
 SETTINGS = {"dataset": "digits", "size": 5, "filters": 3, "epochs": 2, "learning_rate": 3e-3, "cosine": True}
 
@@ -18,65 +18,63 @@ def tuned(**changed):
     The test metrics say the opposite of validation's, so that a choice by them would show.
     """
     made = []
-    for config in study.tuning(SETTINGS):
+    for config in variations.tuning(SETTINGS):
         (name,) = (
-            n for n in study.VARIATIONS[config.model] if study.variation(config.model, n, 100, SETTINGS) == config
+            n
+            for n in variations.VARIATIONS[config.model]
+            if variations.variation(config.model, n, 100, SETTINGS) == config
         )
         metrics = {"validation_loss": 1.0, "validation_accuracy": 0.9, "nfe_adaptive": 20.0}
         metrics |= changed.get(config.model, {}).get(name, {})
         metrics |= {"test_loss": -metrics["validation_loss"], "test_accuracy": 1 - metrics["validation_accuracy"]}
-        made.append(Recorded("", "", asdict(config), metrics, {}, {}))
+        made.append(RecordedRun("", "", config, metrics, {}, {}))
     return made
 
 
 def test_every_variation_changes_the_fixed_configuration_in_one_field():
-    for model, names in study.VARIATIONS.items():
-        fixed = asdict(study.variation(model, study.FIXED, 0, SETTINGS))
+    for model, names in variations.VARIATIONS.items():
+        fixed = asdict(variations.variation(model, variations.FIXED, 0, SETTINGS))
         for name in names:
-            made = asdict(study.variation(model, name, 0, SETTINGS))
+            made = asdict(variations.variation(model, name, 0, SETTINGS))
             changed = {field for field in fixed if fixed[field] != made[field]}
-            assert len(changed) == (name != study.FIXED), name
-    assert study.variation("open", "rate × 3", 0, SETTINGS).learning_rate == pytest.approx(9e-3)
+            assert len(changed) == (name != variations.FIXED), name
+    assert variations.variation("open", "rate × 3", 0, SETTINGS).learning_rate == pytest.approx(9e-3)
 
 
 def test_both_models_are_tuned_by_the_same_and_the_open_loop_by_more():
-    assert set(study.VARIATIONS["anode"]) < set(study.VARIATIONS["open"])
+    assert set(variations.VARIATIONS["anode"]) < set(variations.VARIATIONS["open"])
 
 
 def test_runs_are_named_by_their_configuration():
-    found = study.named(tuned(), SETTINGS)
-    assert list(found) == [(model, name) for model, names in study.VARIATIONS.items() for name in names]
+    found = variations.named(tuned(), SETTINGS)
+    assert list(found) == [(model, name) for model, names in variations.VARIATIONS.items() for name in names]
     assert all(len(made) == 1 for made in found.values())
-    # Recorded before a field existed: its default is meant.
-    (run, *_) = tuned()
-    older = Recorded("", "", {k: v for k, v in run.config.items() if k != "jacobian"}, {}, {}, {})
-    assert list(study.named([older], SETTINGS)) == [("anode", study.FIXED)]
 
 
 def test_variations_run_on_the_seeds_of_what_they_are_compared_with(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
     settings = SETTINGS | {"images": 64, "epochs": 1, "looks": 1}
     fixed = {
-        model: [store.run(study.train, study.variation(model, study.FIXED, seed, settings)) for seed in (3, 5)]
+        model: [experiment.run(variations.variation(model, variations.FIXED, seed, settings)) for seed in (3, 5)]
         for model in ("anode", "open")
     }
-    made = study.beside(fixed, ["dropout 0.3"], settings)
+    made = variations.beside(fixed, ["dropout 0.3"], settings)
     assert [of for of, _ in made.values()] == [
-        ("anode", study.FIXED), ("open", study.FIXED), ("open", "dropout 0.3")
+        ("anode", variations.FIXED), ("open", variations.FIXED), ("open", "dropout 0.3")
     ]  # fmt: skip
-    assert all([run.config["seed"] for run in records] == [3, 5] for _, records in made.values())
+    assert all([run.config.seed for run in records] == [3, 5] for _, records in made.values())
     every = [run for _, records in made.values() for run in records]
-    assert study.named(every, settings) == dict(made.values())
+    assert variations.named(every, settings) == dict(made.values())
 
 
 def test_the_best_has_the_lowest_validation_loss():
     made = tuned(anode={"decay 3": {"validation_loss": 0.8}}, open={"dropout 0.1": {"validation_loss": 0.7}})
-    roles = study.chosen(study.named(made, SETTINGS))
+    roles = variations.chosen(variations.named(made, SETTINGS))
     assert roles["ANODE, tuned"] == ("anode", "decay 3")
     assert roles["open loop, tuned"] == ("open", "dropout 0.1")
     # The flow's regularisers have a table of their own and tune nobody.
     made = tuned(open={"kinetic 1": {"validation_loss": 0.1}})
-    assert study.chosen(study.named(made, SETTINGS))["open loop, tuned"] == ("open", study.FIXED)
+    assert variations.chosen(variations.named(made, SETTINGS))["open loop, tuned"] == ("open", variations.FIXED)
 
 
 @pytest.mark.parametrize(
@@ -92,23 +90,24 @@ def test_the_best_has_the_lowest_validation_loss():
     ],
 )
 def test_the_calmest_flow_is_chosen_at_equal_accuracy(changed, wanted):
-    assert study.calmest(study.named(tuned(open=changed), SETTINGS), list(study.KINETIC)) == wanted
+    assert variations.calmest(variations.named(tuned(open=changed), SETTINGS), list(variations.KINETIC)) == wanted
 
 
 def test_the_comparison_runs_each_choice_once_a_seed_whole_seeds_first():
-    configs = study.comparison(SETTINGS, tuned(anode={"decay 3": {"validation_loss": 0.8}}), seeds=2)
+    configs = variations.comparison(SETTINGS, tuned(anode={"decay 3": {"validation_loss": 0.8}}), seeds=2)
     assert len(configs) == len(set(configs))
     assert [config.seed for config in configs] == sorted(config.seed for config in configs)
     # ANODE twice; the open loop fixed, which is its best too, with both readings, and with two calm flows.
     assert len(configs) == 2 * 7
-    assert study.SEED not in {config.seed for config in configs}
+    assert variations.SEED not in {config.seed for config in configs}
 
 
 def test_the_recorded_comparison_reads_its_tuning(tmp_path, monkeypatch):
     monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
-    for name in study.plans():
-        configs = study.recorded()[f"{name}_tuning"]()
-        assert {config.seed for config in configs} == {study.SEED}
+    planned = {plan.name: plan for plan in variations.plans()}
+    for name in variations.tables():
+        configs = planned[f"{name}_tuning"].configs()
+        assert {config.seed for config in configs} == {variations.SEED}
         assert build(configs[0]) is not None
         with pytest.raises(FileNotFoundError):
-            study.recorded()[name]()
+            planned[name].configs()

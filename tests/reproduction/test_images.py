@@ -14,9 +14,10 @@ from ncode.controllers import ImageControl, KernelController
 from ncode.costs import control_deviation, jacobian, kinetic, path_cost
 from ncode.fields import per_sample
 from ncode.fields.conv import ConvBlock
-from ncode.reproduction.experiments.image_classification import experiment as task
+from ncode.reproduction.experiments.image_classification import plans, train
+from ncode.reproduction.experiments.image_classification.train import FLOWS, MODELS, Config, build, experiment, prepare
 from ncode.reproduction.models.images import ResNet, augment, filters_for
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
 
 RK4 = Solver("rk4", steps=2)
 
@@ -102,7 +103,7 @@ def test_every_sample_gets_its_own_field():
     """A batch's flow is each image's flow under its own kernels."""
     torch.manual_seed(0)
     block = ConvBlock(3, 6, filters=4)
-    gamma = KernelController(block, steer="*.weight", channels=1, spread=3.0)
+    gamma = KernelController(1, spread=3.0)
     model = NCODE(block, gamma=gamma, steer="*.weight", solver=RK4)
     x = augment(torch.randn(3, 1, 6, 6), 2)
     together = model(x)
@@ -116,7 +117,7 @@ def test_training_starts_at_an_ordinary_convolution_plus_a_small_part_of_the_ker
     torch.manual_seed(0)
     block = ConvBlock(11, 14, filters=50)
     before = {name: value.detach().clone() for name, value in block.named_parameters()}
-    gamma = KernelController(block, steer="*.weight", channels=1, activation=None)
+    gamma = KernelController(1, activation=None)
     model = NCODE(block, gamma=gamma, steer="*.weight", solver=RK4)
     with torch.no_grad():
         # Unit variance in every hidden unit, whatever the image: what the heads' spread is stated for.
@@ -133,34 +134,35 @@ def test_training_starts_at_an_ordinary_convolution_plus_a_small_part_of_the_ker
 def test_first_losses_are_near_chance():
     """PyTorch's own initialisation of the heads gave up to 1e17 here; chance is log 10."""
     x, y = torch.randn(32, 1, 14, 14), torch.arange(32) % 10
-    for model in task.MODELS:
-        logits = task.build(task.Config(model, seed=0, filters=16))(x)
+    for model in MODELS:
+        logits = build(Config(model, seed=0, filters=16))(x)
         assert F.cross_entropy(logits, y).item() < 2 * math.log(10), model
 
 
 @pytest.mark.parametrize(("dataset", "size", "channels", "filters"), [("mnist", 28, 5, 92), ("cifar10", 32, 10, 125)])
 def test_the_wide_node_has_the_papers_filters(dataset, size, channels, filters):
     """ANODE's authors give a NODE 92 filters on MNIST where ANODE has 64; the same rule gives 125 on CIFAR-10."""
-    config = task.Config("wide", 0, dataset=dataset, size=size, filters=64, augment=channels)
-    wide, anode = (task.build(dataclasses.replace(config, model=model)) for model in ("wide", "anode"))
+    config = Config("wide", 0, dataset=dataset, size=size, filters=64, augment=channels)
+    wide, anode = (build(dataclasses.replace(config, model=model)) for model in ("wide", "anode"))
     assert wide.body.field.mix.weight.shape[:2] == (filters, filters)
     sizes = [sum(w.numel() for w in model.parameters()) for model in (wide, anode)]
     assert abs(sizes[0] / sizes[1] - 1) < 0.01
 
 
 def test_the_wide_node_is_recorded_beside_the_comparisons():
-    made = task.recorded()
-    for name, configs in task.wide().items():
-        beside = made[name.removesuffix("_wide")]()
+    made = experiment.planned()
+    for name, configs in plans.wide().items():
+        beside = made[name.removesuffix("_wide")].configs()
         assert [dataclasses.replace(config, model="anode") for config in configs] == [
             config for config in beside if config.model == "anode"
         ]
-        assert made[name]() == configs
+        assert made[name].configs() == configs
 
 
 def test_gamma_does_not_read_the_augmentation():
     block = ConvBlock(3, 4, filters=2)
-    gamma = KernelController(block, steer="mix.weight", channels=1)
+    gamma = KernelController(1)
+    gamma.attach(block, ["mix.weight"])
     assert gamma.layers[0].in_features == 16
     x = torch.randn(2, 3, 4, 4)
     changed = torch.cat([x[:, :1], torch.zeros(2, 2, 4, 4)], dim=1)
@@ -171,16 +173,18 @@ def test_gamma_does_not_read_the_augmentation():
 def test_both_readings_of_gamma():
     block = ConvBlock(1, 4, filters=2)
     x = torch.randn(1, 1, 4, 4)
-    linear = KernelController(block, steer="*.weight", channels=1, activation=None)
+    linear = KernelController(1, activation=None)
+    linear.attach(block, block.names("*.weight"))
     zero = linear(torch.zeros(1, 1, 4, 4))
     torch.testing.assert_close(linear(2 * x) - zero, 2 * (linear(x) - zero), rtol=1e-4, atol=1e-5)
-    perceptron = KernelController(block, steer="*.weight", channels=1, activation="tanh")
+    perceptron = KernelController(1, activation="tanh")
+    perceptron.attach(block, block.names("*.weight"))
     zero = perceptron(torch.zeros(1, 1, 4, 4))
     assert not torch.allclose(perceptron(20 * x) - zero, 20 * (perceptron(x) - zero), rtol=0.1)
 
 
 def test_only_the_kernels_named_are_steered():
-    full, middle = (task.build(task.Config(model, seed=0)).body for model in ("open", "mix"))
+    full, middle = (build(Config(model, seed=0)).body for model in ("open", "mix"))
     assert list(full.field.steered) == ["reduce.weight", "mix.weight", "expand.weight"]
     assert list(middle.field.steered) == ["mix.weight"]
     assert {name for name, _ in middle.field.named_parameters()} == {
@@ -204,7 +208,7 @@ def test_the_resnet_is_eulers_steps():
 def test_node_and_resnet_have_anodes_number_of_parameters():
     count = {}
     for model in ("node", "anode", "resnet"):
-        body = task.build(task.Config(model, seed=0)).body
+        body = build(Config(model, seed=0)).body
         count[model] = sum(p.numel() for p in body.parameters())
     # One filter more or less is 4 % at 50 filters and 4 layers of 25.
     assert count["node"] == pytest.approx(count["anode"], rel=0.04)
@@ -235,7 +239,7 @@ def test_kinetic_energy_of_a_constant_velocity():
 def test_kinetic_energy_reaches_the_controller(gradients):
     torch.manual_seed(0)
     block = ConvBlock(2, 4, filters=3)
-    gamma = KernelController(block, steer="*.weight", channels=1)
+    gamma = KernelController(1)
     flow = NCODE(block, gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=20, gradients=gradients))
     x = augment(torch.randn(3, 1, 4, 4), 1)
     out = path_cost(flow, x, running=kinetic)
@@ -247,15 +251,15 @@ def test_kinetic_energy_reaches_the_controller(gradients):
 SMALL = {"images": 200, "size": 7, "filters": 4, "augment": 2, "epochs": 2, "looks": 2}
 
 
-@pytest.mark.parametrize("model", task.MODELS)
+@pytest.mark.parametrize("model", MODELS)
 def test_each_model_trains_and_is_tested(model):
-    result = task.train(task.Config(model, seed=0, **SMALL, learning_rate=1e-2))
+    result = train.train(Config(model, seed=0, **SMALL, learning_rate=1e-2))
     metrics = result.metrics
     assert 0 <= metrics["test_accuracy"] <= 1
     assert result.history.evaluated == [3, 6]
     assert not result.history.failures
-    assert ("solver_error" in metrics) == (model in task.FLOWS)
-    if model in task.FLOWS:
+    assert ("solver_error" in metrics) == (model in FLOWS)
+    if model in FLOWS:
         assert metrics["nfe"] == 8
         assert metrics["nfe_adaptive"] > 8
         assert 0 < metrics["motion"] < 100
@@ -264,16 +268,16 @@ def test_each_model_trains_and_is_tested(model):
 def test_training_learns():
     """The digits, in seconds: far above chance, 10 %."""
     settings = SMALL | {"images": 0, "epochs": 2}
-    result = task.train(task.Config("open", seed=0, **settings, learning_rate=1e-2))
+    result = train.train(Config("open", seed=0, **settings, learning_rate=1e-2))
     assert result.metrics["validation_accuracy"] > 0.6
 
 
 def test_flips_mirror_some_of_the_images(unchecked):
     x = torch.arange(8.0).reshape(1, 1, 2, 4).expand(64, -1, -1, -1)
     seen = []
-    config = task.Config("gamma", seed=0, flips=True)
+    config = Config("gamma", seed=0, flips=True)
     torch.manual_seed(0)
-    task._loss(lambda x: seen.append(x) or torch.zeros(64, 10), (x, torch.zeros(64, dtype=torch.long)), config)
+    train._loss(lambda x: seen.append(x) or torch.zeros(64, 10), (x, torch.zeros(64, dtype=torch.long)), config)
     mirrored = (seen[0] == x.flip(3)).all(dim=(1, 2, 3))
     assert 16 < mirrored.sum() < 48
     assert ((seen[0] == x).all(dim=(1, 2, 3)) | mirrored).all()
@@ -281,10 +285,10 @@ def test_flips_mirror_some_of_the_images(unchecked):
 
 def test_running_costs_are_weighted_and_taken_over_the_states_dimension():
     torch.manual_seed(0)
-    config = task.Config("open", seed=0, size=5, filters=3, augment=2, kinetic=2.0, jacobian=3.0)
-    model, x = task.build(config), torch.randn(4, 1, 5, 5)
+    config = Config("open", seed=0, size=5, filters=3, augment=2, kinetic=2.0, jacobian=3.0)
+    model, x = build(config), torch.randn(4, 1, 5, 5)
     torch.manual_seed(1)
-    logits, cost = model.with_cost(x, *task._costs(model.body, x, config))
+    logits, cost = model.with_cost(x, *train._costs(model.body, x, config))
     torch.manual_seed(1)
     start, direction = model.start(x), torch.randn(4, 3, 5, 5)
     parts = [path_cost(model.body, start, running=term).cost for term in (kinetic, jacobian(direction))]
@@ -322,17 +326,17 @@ def test_the_deviation_is_from_the_batchs_mean_control_in_units_of_the_kernels_s
 
 def test_penalties_lower_what_they_penalise():
     """Each penalty, against the same training without it: energy, Jacobian and deviation of the trained model."""
-    x = task.prepare("digits", "", 200, 7).train[0][:50]
+    x = prepare("digits", "", 200, 7).train[0][:50]
 
     def measure(**weights):
         settings = SMALL | {"images": 128, "epochs": 6, "learning_rate": 1e-2}
-        model = task.train(task.Config("open", seed=0, **settings, **weights)).model.eval()
+        model = train.train(Config("open", seed=0, **settings, **weights)).model.eval()
         torch.manual_seed(0)
         costs = {}
         for name in ("kinetic", "jacobian", "deviation"):
-            ones = task.Config("open", seed=0, **{name: 1.0})
+            ones = Config("open", seed=0, **{name: 1.0})
             with torch.no_grad():
-                costs[name] = model.with_cost(x, *task._costs(model.body, x, ones))[1].mean().item()
+                costs[name] = model.with_cost(x, *train._costs(model.body, x, ones))[1].mean().item()
         return costs
 
     free = measure()
@@ -342,10 +346,10 @@ def test_penalties_lower_what_they_penalise():
 
 def test_decay_shrinks_the_controllers_matrices_and_not_what_its_heads_share():
     for name, shrunk in (("open", "body.gamma.layers"), ("mix", "body.gamma.layers"), ("anode", "body.field")):
-        config = task.Config(name, seed=0, size=5, filters=3, decay=0.5, learning_rate=0.1)
-        model = task.build(config)
+        config = Config(name, seed=0, size=5, filters=3, decay=0.5, learning_rate=0.1)
+        model = build(config)
         before = {key: value.detach().clone() for key, value in model.named_parameters()}
-        optimiser = task._optimiser(model, config)
+        optimiser = train._optimiser(model, config)
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         optimiser.step()
@@ -356,8 +360,8 @@ def test_decay_shrinks_the_controllers_matrices_and_not_what_its_heads_share():
 
 def test_dropout_drops_hidden_units_in_training_only():
     torch.manual_seed(0)
-    model = task.build(task.Config("open", seed=0, size=5, filters=3, hidden=40, dropout=0.5)).body
-    plain = task.build(task.Config("open", seed=0, size=5, filters=3, hidden=40)).body
+    model = build(Config("open", seed=0, size=5, filters=3, hidden=40, dropout=0.5)).body
+    plain = build(Config("open", seed=0, size=5, filters=3, hidden=40)).body
     x = augment(torch.randn(1, 1, 5, 5), 10).expand(2, -1, -1, -1)
     with torch.no_grad():
         theta = model.train().initial_control(x)
@@ -368,37 +372,37 @@ def test_dropout_drops_hidden_units_in_training_only():
 
 
 def test_recorded_configurations_are_read_with_defaults_for_what_came_later():
-    for name in task.recorded():
+    for name in experiment.planned():
         try:
             made = recordings.load(name)
         except FileNotFoundError:
             continue
         for run in made:
-            assert task.build(task.Config(**run.config)) is not None
+            assert build(run.config) is not None
 
 
 def test_images_are_averaged_down():
     x = torch.tensor([[[[0, 255], [255, 255]]]], dtype=torch.uint8)
-    torch.testing.assert_close(task._pooled(x, 1), torch.full((1, 1, 1, 1), 0.75))
+    torch.testing.assert_close(train._pooled(x, 1), torch.full((1, 1, 1, 1), 0.75))
 
 
 def test_an_unknown_model_is_refused():
     with pytest.raises(ValueError, match="resnet"):
-        task.build(task.Config("cnn", seed=0))
+        build(Config("cnn", seed=0))
 
 
 def test_recordings_compare_all_models_seed_by_seed():
-    for name, configs in task.comparisons().items():
-        assert task.recorded()[name]() == configs
-        assert [run.model for run in configs] == [*task.MODELS] * (len(configs) // len(task.MODELS)), name
+    for name, configs in plans.comparisons().items():
+        assert experiment.planned()[name].configs() == configs
+        assert [run.model for run in configs] == [*MODELS] * (len(configs) // len(MODELS)), name
         assert [run.seed for run in configs] == sorted(run.seed for run in configs), name
         # One configuration for all models.
         assert len({dataclasses.replace(run, model="", seed=0) for run in configs}) == 1, name
 
 
 def test_learning_rates_are_chosen_for_the_baseline_on_another_seed_at_the_recorded_budget():
-    compared = [run for configs in task.comparisons().values() for run in configs]
-    for run in task.recorded()["image_classification_rates"]():
+    compared = [run for configs in plans.comparisons().values() for run in configs]
+    for run in experiment.planned()["image_classification_rates"].configs():
         assert run.model == "anode"
         assert run.seed not in {other.seed for other in compared}
         alike = [dataclasses.replace(other, seed=run.seed, learning_rate=run.learning_rate) for other in compared]
@@ -408,7 +412,7 @@ def test_learning_rates_are_chosen_for_the_baseline_on_another_seed_at_the_recor
 def test_a_recording_keeps_the_curves(tmp_path, monkeypatch):
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
     monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
-    record = store.run(task.train, task.Config("gamma", seed=0, **SMALL))
+    record = experiment.run(Config("gamma", seed=0, **SMALL))
     recordings.save("curves", [record], points=3)
     (kept,) = recordings.load("curves")
     assert kept.history["evaluated"] == record.history.evaluated

@@ -7,21 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ncode.reproduction.experiments.pattern_memorisation import analysis
-from ncode.reproduction.experiments.pattern_memorisation import experiment as memorisation
-from ncode.reproduction.experiments.pattern_memorisation.experiment import Config, train
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.experiments.pattern_memorisation import analysis, plans
+from ncode.reproduction.experiments.pattern_memorisation.train import LEARNERS, Config, build, experiment, train
+from ncode.reproduction.runs import recordings
 
 
 def test_training_learns_and_is_measured_on_unseen_episodes(tmp_path):
     config = Config("ncode", 0, bits=60, patterns=2, iterations=120, learning_rate=1e-3, test_episodes=100)
-    record = store.run(train, config, tmp_path)
-    assert len(record.history.metrics["error"]) == 120
-    assert record.metrics["error"] < 0.02 < np.mean(record.history.metrics["error"][:10])
-    assert record.metrics["unknown_error"] == pytest.approx(2 * record.metrics["error"], abs=0.01)
-    assert record.metrics["mu_mean"] > 0 and record.metrics["parameters"] == 3600
+    run = experiment.run(config, tmp_path)
+    assert len(run.history.metrics["error"]) == 120
+    assert run.metrics["error"] < 0.02 < np.mean(run.history.metrics["error"][:10])
+    assert run.metrics["unknown_error"] == pytest.approx(2 * run.metrics["error"], abs=0.01)
+    assert run.metrics["mu_mean"] > 0 and run.metrics["parameters"] == 3600
     # Its unknown half cannot have come nearer than half way.
-    assert record.metrics["squared_error"] >= 0.5 / 4
+    assert run.metrics["squared_error"] >= 0.5 / 4
 
 
 def test_training_resumes_to_the_same_bits(tmp_path):
@@ -34,26 +33,26 @@ def test_training_resumes_to_the_same_bits(tmp_path):
 
 def test_controls_learn_nothing_and_learners_share_their_test_episodes():
     small = {"bits": 30, "test_episodes": 10, "iterations": 2}
-    made = [train(Config(learner, 0, **small)) for learner in memorisation.LEARNERS]
+    made = [train(Config(learner, 0, **small)) for learner in LEARNERS]
     assert len({result.data for result in made}) == 1
-    for learner, result in zip(memorisation.LEARNERS, made, strict=True):
+    for learner, result in zip(LEARNERS, made, strict=True):
         fixed = learner in ("hebb", "oracle")
         assert (result.metrics["parameters"] == 0) == fixed == (result.history.iterations == 0)
 
 
 def test_an_unknown_learner_is_named():
     with pytest.raises(ValueError, match="perceptron"):
-        memorisation.build(Config("perceptron", 0))
+        build(Config("perceptron", 0))
 
 
 def test_runs_are_selected_and_their_curves_aligned(tmp_path, monkeypatch):
     monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
     configs = [Config("lstm", s, bits=10, iterations=20, batch=4, hidden=3, test_episodes=5) for s in range(2)]
-    live = [store.run(train, config, tmp_path / "runs") for config in configs]
+    live = [experiment.run(config, tmp_path / "runs") for config in configs]
     recordings.save("lstm", live, points=5)
     recorded = recordings.load("lstm")
     assert analysis.select(live, seed=1) == live[1:]
-    assert analysis.errors(recorded, learner="lstm") == [record.metrics["error"] for record in live]
+    assert analysis.errors(recorded, learner="lstm") == [run.metrics["error"] for run in live]
     for made in (live, recorded):
         x, rows = analysis.curve(made, points=5)
         assert x == [16, 32, 48, 64, 80]
@@ -63,18 +62,18 @@ def test_runs_are_selected_and_their_curves_aligned(tmp_path, monkeypatch):
 def test_the_sweep_chose_what_it_should(tmp_path, monkeypatch):
     monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
     configs = [Config("data", 0, bits=10, iterations=30, learning_rate=rate, test_episodes=1) for rate in (0.0, 1e-2)]
-    monkeypatch.setattr(memorisation, "UNSTABLE", {})
-    recordings.save("pattern_memorisation_sweep", [store.run(train, config, tmp_path / "runs") for config in configs])
-    assert memorisation.best_rate("data", None) == 1e-2
-    monkeypatch.setattr(memorisation, "UNSTABLE", {("data", None): (1e-2,)})
-    assert memorisation.best_rate("data", None) == 0.0
+    monkeypatch.setattr(plans, "UNSTABLE", {})
+    recordings.save("pattern_memorisation_sweep", [experiment.run(config, tmp_path / "runs") for config in configs])
+    assert plans.best_rate("data", None) == 1e-2
+    monkeypatch.setattr(plans, "UNSTABLE", {("data", None): (1e-2,)})
+    assert plans.best_rate("data", None) == 0.0
 
 
 class Run:
     """A run as far as the analysis looks at it."""
 
     def __init__(self, learner, m, p, error, **config):
-        self.config = {**config, "learner": learner, "patterns": m, "degraded": p, "bits": 100}
+        self.config = Config(learner, 0, patterns=m, degraded=p, bits=100, **config)
         self.metrics = {"error": error, "unknown_error": error / p, "validation_error": error}
 
 
@@ -94,7 +93,7 @@ def test_gains_are_positive_where_training_helps_and_only_where_both_are_there()
 def test_the_best_rule_and_a_variant_are_found():
     rules = [Run("hebb", 10, 0.5, e, clamp=True) for e in (0.3, 0.1, 0.2)] + [Run("hebb", 10, 0.5, 0.0, clamp=False)]
     assert analysis.best_rule(rules, clamp=True) is rules[1]
-    configs = [c for c in memorisation.variants(seeds=2) if c.learner == "ncode"]
+    configs = [c for c in plans.variants(seeds=2) if c.learner == "ncode"]
     made = [
         Run(
             "ncode",
@@ -109,7 +108,7 @@ def test_the_best_rule_and_a_variant_are_found():
         )
         for c in configs
     ]
-    found = [run for name in memorisation.VARIANTS for run in analysis.variant(made, name)]
+    found = [run for name in plans.VARIANTS for run in analysis.variant(made, name)]
     assert len(found) == len(made) == len(set(map(id, found)))
 
 
@@ -119,6 +118,6 @@ def test_crosstalk_at_its_ends(case, error):
 
 
 def test_every_large_case_is_recorded_once_a_seed():
-    made = memorisation.large(0)
+    made = plans.large(0)
     assert len({(c.patterns, c.degraded) for c in made}) == len(made) == 12
     assert all(c.bits == 1000 for c in made)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ncode.reproduction.experiments.pattern_memorisation import experiment as pattern_memorisation
-from ncode.reproduction.experiments.pattern_memorisation.experiment import Config
-from ncode.reproduction.runs import cli, recordings, store
+from ncode.reproduction.experiments import pattern_memorisation
+from ncode.reproduction.experiments.pattern_memorisation import plans
+from ncode.reproduction.runs import cli, recordings
+from ncode.reproduction.runs.configs import typed
+from ncode.reproduction.runs.experiment import Experiment, Plan, Run
+from ncode.reproduction.runs.output import RunOutput
 from ncode.training import History
 
 
@@ -21,21 +24,26 @@ class Plain:
 
 def noisy(config, checkpoint):
     history = History(loss=[float(k) for k in range(1000)], metrics={"error": [float("nan")] * 10 + [0.5] * 990})
-    return store.Result({"x": 1.0}, history)
+    return RunOutput({"x": 1.0}, history)
+
+
+NOISY = Experiment("noisy", Plain, None, noisy)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    known = {"noisy": NOISY, "pattern_memorisation": pattern_memorisation.experiment}
+    monkeypatch.setattr(recordings, "named", known.__getitem__)
     monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
     return tmp_path
 
 
 def test_a_recording_is_thin_and_comes_back(folder):
-    made = store.run(noisy, Plain())
+    made = NOISY.run(Plain())
     recordings.save("noisy", [made], points=100)
     (read,) = recordings.load("noisy")
-    assert (read.id, read.config, read.metrics) == (made.id, {"seed": 0}, {"x": 1.0})
+    assert (read.id, read.config, read.metrics) == (made.id, Plain(0), {"x": 1.0})
     assert read.provenance["commit"] and read.provenance["threads"]
     assert read.history["iteration"][-1] == 1000 and len(read.history["loss"]) == 100
     assert read.history["loss"][0] == 4.5 and read.history["error"][:2] == [None, 0.5]
@@ -43,8 +51,8 @@ def test_a_recording_is_thin_and_comes_back(folder):
 
 def test_too_large_a_recording_is_refused(folder, monkeypatch):
     monkeypatch.setattr(recordings, "LIMIT", 100)
-    with pytest.raises(ValueError, match="points"):
-        recordings.save("large", [store.run(noisy, Plain())])
+    with pytest.raises(ValueError, match="too many runs"):
+        recordings.save("large", [NOISY.run(Plain())])
     assert not (folder / "large.json").exists()
 
 
@@ -55,12 +63,13 @@ def test_a_missing_recording_is_named_with_those_there_are(folder):
 
 
 def test_recording_an_experiment_goes_on_where_it_stopped(folder, monkeypatch):
-    configs = [Config("hebb", 0, bits=20, test_episodes=5), Config("ncode", 0, bits=20, iterations=3, test_episodes=5)]
-    monkeypatch.setattr(pattern_memorisation, "recorded", lambda: {"small": lambda: configs})
-    cli.main(["pattern_memorisation"])
+    small = {"bits": 20, "iterations": 3, "test_episodes": 5}
+    configs = [pattern_memorisation.Config(learner, 0, **small) for learner in ("hebb", "ncode")]
+    monkeypatch.setattr(plans, "plans", lambda: [Plan("small", lambda: configs)])
+    cli.main(["record", "pattern_memorisation"])
     first = recordings.load("small")
-    assert [run.config["learner"] for run in first] == ["hebb", "ncode"]
-    cli.main(["pattern_memorisation", "small"])
+    assert [run.config.learner for run in first] == ["hebb", "ncode"]
+    cli.main(["record", "pattern_memorisation", "small"])
     # Equal down to the seconds and the time of day: nothing was computed again.
     assert recordings.load("small") == first
 
@@ -68,7 +77,7 @@ def test_recording_an_experiment_goes_on_where_it_stopped(folder, monkeypatch):
 def test_what_is_not_finite_is_strict_json_and_comes_back(folder):
     metrics = {"a": float("inf"), "b": float("-inf"), "c": float("nan"), "d": 0.5}
     provenance = {"commit": "abc"}
-    recordings.save("limits", [store.Record("id", "", {"seed": 0}, metrics, History(), provenance, folder)])
+    recordings.save("limits", [Run("id", NOISY, Plain(), metrics, History(), provenance, folder)])
     (found,) = recordings.load("limits")
     assert (found.metrics["a"], found.metrics["b"], found.metrics["d"]) == (float("inf"), float("-inf"), 0.5)
     assert np.isnan(found.metrics["c"])
@@ -94,13 +103,13 @@ def test_every_committed_recording_is_readable_and_small():
 
 def test_a_picture_comes_back_with_what_is_known_of_it(folder):
     rng = np.random.default_rng(0)
-    run = store.Record("id", "", {"model": "ncode"}, {}, History(), {"commit": "abc"}, folder)
+    run = Run("id", NOISY, Plain(), {}, History(), {"commit": "abc"}, folder)
     for channels in (1, 3):
         images = rng.integers(0, 256, (2, 3, channels, 4, 5)) / 255
         recordings.save_picture("shown", images, [run], times=[0.0, 1.0])
         found = recordings.find_picture("shown")
         np.testing.assert_array_equal(found.images, images)
-        of = {"id": "id", "config": run.config, "provenance": run.provenance}
+        of = {"id": "id", "config": {"seed": 0}, "provenance": run.provenance}
         assert found.facts == {"runs": [of], "times": [0.0, 1.0]}
     assert recordings.find_picture("other") is None
     with pytest.raises(ValueError, match="show fewer"):
@@ -115,5 +124,8 @@ def test_every_committed_picture_is_of_committed_runs():
         facts = recordings.find_picture(path.stem).facts
         recorded = recordings.load(path.stem.rpartition("_")[0])
         assert facts["runs"]
+        of = {run.id: run for run in recorded}
         for run in facts["runs"]:
-            assert run in [{"id": r.id, "config": r.config, "provenance": r.provenance} for r in recorded]
+            known = of[run["id"]]
+            assert typed(type(known.config), run["config"]) == known.config
+            assert run["provenance"] == known.provenance

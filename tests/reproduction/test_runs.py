@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from ncode.reproduction.runs import provenance, store
-from ncode.reproduction.runs.store import Result
+from ncode.reproduction.runs import experiment, provenance
+from ncode.reproduction.runs.configs import plain, typed
+from ncode.reproduction.runs.experiment import Experiment, named
+from ncode.reproduction.runs.output import RunOutput, fingerprint
 
 CALLS = []
 
@@ -20,14 +22,20 @@ class Config:
     widths: tuple[int, ...] = (2, 3)
 
 
-def experiment(config: Config, checkpoint=None) -> Result:
+def build(config: Config) -> nn.Module:
+    """A layer that no run has trained."""
+    return nn.Linear(2, 1)
+
+
+def train(config: Config, checkpoint=None) -> RunOutput:
     """A run that notes that it ran."""
     CALLS.append(config)
     torch.manual_seed(config.seed)
     model = nn.Linear(2, 1)
-    return Result(
-        {"score": 1.5}, model=model, arrays={"path": torch.arange(3.0)}, data=store.fingerprint(torch.ones(2))
-    )
+    return RunOutput({"score": 1.5}, model=model, arrays={"path": torch.arange(3.0)}, data=fingerprint(torch.ones(2)))
+
+
+COUNTED = Experiment("counted", Config, build, train)
 
 
 @pytest.fixture(autouse=True)
@@ -37,24 +45,24 @@ def _fresh(tmp_path, monkeypatch):
 
 
 def test_a_finished_run_is_loaded_and_not_computed():
-    first = store.run(experiment, Config())
-    second = store.run(experiment, Config())
+    first = COUNTED.run(Config())
+    second = COUNTED.run(Config())
     assert len(CALLS) == 1
     assert first == second
     assert second.metrics == {"score": 1.5}
-    assert second.config == {"seed": 0, "widths": [2, 3]}
+    assert second.config == Config()
 
 
 def test_a_changed_config_code_or_version_is_another_run(monkeypatch):
-    before = store.identity(experiment, Config())
-    assert store.identity(experiment, Config(seed=1)) != before
+    before = COUNTED.identity(Config())
+    assert COUNTED.identity(Config(seed=1)) != before
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "versions", lambda: {"torch": "0"})
-        assert store.identity(experiment, Config()) != before
+        assert COUNTED.identity(Config()) != before
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "code_fingerprint", lambda module: "other")
-        assert store.identity(experiment, Config()) != before
-    assert store.identity(experiment, Config()) == before
+        assert COUNTED.identity(Config()) != before
+    assert COUNTED.identity(Config()) == before
 
 
 def test_an_interrupted_run_is_not_taken_for_finished(monkeypatch):
@@ -62,42 +70,66 @@ def test_an_interrupted_run_is_not_taken_for_finished(monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write_atomically", fails)
+        patch.setattr(experiment, "write_atomically", fails)
         with pytest.raises(OSError, match="disk full"):
-            store.run(experiment, Config())
-    store.run(experiment, Config())
+            COUNTED.run(Config())
+    COUNTED.run(Config())
     assert len(CALLS) == 2
 
 
 def test_weights_and_arrays_come_back():
-    record = store.run(experiment, Config(seed=3))
+    run = COUNTED.run(Config(seed=3))
     torch.manual_seed(3)
     expected = nn.Linear(2, 1)
-    loaded = record.load_weights(nn.Linear(2, 1))
-    assert torch.equal(loaded.weight, expected.weight)
-    np.testing.assert_array_equal(record.array("path"), [0, 1, 2])
+    assert torch.equal(run.model().weight, expected.weight)
+    assert not run.model().training
+    np.testing.assert_array_equal(run.array("path"), [0, 1, 2])
     with pytest.raises(KeyError):
-        record.array("nothing")
+        run.array("nothing")
+
+
+def test_an_experiment_without_models_says_so():
+    with pytest.raises(ValueError, match="keep no model"):
+        Experiment("bare", Config, None, train).run(Config()).model()
+
+
+def test_a_configuration_comes_back_as_it_was_with_defaults_for_what_came_later():
+    assert typed(Config, plain(Config(3, (4, 5)))) == Config(3, (4, 5))
+    # A list from a settings file is the tuple that JSON gives back.
+    assert COUNTED.run(Config(widths=[2, 3])).config == Config()
+    assert typed(Config, {"seed": 1}) == Config(1)
+
+
+def test_making_an_experiment_trains_nothing():
+    Experiment("another", Config, build, train)
+    assert not CALLS
+
+
+def test_an_experiment_is_found_by_its_name():
+    assert named("annuli.steering").name == "annuli.steering"
+    for name in ("annuli.nothing", "nothing", "toy"):
+        with pytest.raises(ValueError, match="there is none called"):
+            named(name)
 
 
 def test_the_record_says_where_its_numbers_come_from():
-    record = store.run(experiment, Config())
-    facts = json.loads((record.folder / "record.json").read_text())["provenance"]
+    run = COUNTED.run(Config())
+    facts = json.loads((run.folder / "record.json").read_text())["provenance"]
     for key in ("commit", "versions", "device", "threads", "code", "data", "seconds", "started"):
         assert facts[key] not in ("", None), key
-    assert not list(record.folder.glob("*.pkl"))
+    assert not list(run.folder.glob("*.pkl"))
 
 
 def test_data_fingerprints_tell_content_shape_and_type_apart():
     x = torch.zeros(4)
-    prints = [store.fingerprint(y) for y in (x, x.reshape(2, 2), x.double(), x + 1)]
+    prints = [fingerprint(y) for y in (x, x.reshape(2, 2), x.double(), x + 1)]
     assert len(set(prints)) == 4
-    assert store.fingerprint(x) == store.fingerprint(torch.zeros(4))
+    assert fingerprint(x) == fingerprint(torch.zeros(4))
 
 
 def test_a_config_must_be_a_dataclass():
     with pytest.raises(ValueError, match="config"):
-        store.run(experiment, {"seed": 0})
+        COUNTED.run({"seed": 0})
 
 
 def _package(folder, body, docstring=""):
@@ -151,9 +183,9 @@ def test_relative_imports_are_reached(monkeypatch, tmp_path):
 
 
 def test_a_notebooks_function_is_no_experiment(monkeypatch):
-    monkeypatch.setattr(experiment, "__module__", "__main__")
+    monkeypatch.setattr(train, "__module__", "__main__")
     with pytest.raises(ValueError, match="not of a notebook"):
-        store.identity(experiment, Config())
+        COUNTED.identity(Config())
 
 
 def test_what_a_subpackage_does_when_it_is_imported_counts(monkeypatch, tmp_path):
@@ -168,5 +200,5 @@ def test_what_a_subpackage_does_when_it_is_imported_counts(monkeypatch, tmp_path
     assert reached == {"outerpackage.inner.task", "outerpackage.inner", "outerpackage.settings"}
     # The switch that keeps experiments in full float32 on a GPU is set there.
     assert "ncode.reproduction.experiments" in provenance._reachable(
-        "ncode.reproduction.experiments.image_classification.experiment"
+        "ncode.reproduction.experiments.image_classification.train"
     )

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ncode.reproduction.experiments.annuli import analysis as annuli
-from ncode.reproduction.experiments.annuli import experiment as annuli_experiment
+from ncode.reproduction.experiments.annuli.train import experiment as annuli_experiment
 from ncode.reproduction.experiments.reflection import analysis as reflection
-from ncode.reproduction.experiments.reflection import experiment as reflection_experiment
+from ncode.reproduction.experiments.reflection.train import experiment as reflection_experiment
 
 
 def run(looks=(), every=10, **metrics):

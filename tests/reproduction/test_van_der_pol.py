@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ncode.reproduction.experiments.van_der_pol import experiment as van_der_pol
-from ncode.reproduction.experiments.van_der_pol.experiment import Config, Observed
+from ncode.reproduction.experiments import van_der_pol
+from ncode.reproduction.experiments.van_der_pol.train import Config, Observed
 
 
 def test_without_damping_it_is_the_harmonic_oscillator():
@@ -68,7 +68,7 @@ def test_near_starts_find_mu_and_only_mu_is_learned():
     model = van_der_pol.build(config)
     assert [name for name, p in model.named_parameters() if p.requires_grad] == ["g.mu"]
     assert model.g.mu.tolist() == pytest.approx([0.3, 5.0])
-    result = van_der_pol.train(config)
+    result = van_der_pol.experiment.train(config)
     # On its way there: the start at 0.3 has come most of the way.
     assert abs(result.arrays["mu"][0] - 2) < 0.6
     assert result.history.loss[-1] < 0.5 * result.history.loss[0]

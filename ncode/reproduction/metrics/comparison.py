@@ -15,8 +15,8 @@ Runs = Mapping[str, Sequence]
 def by_model(runs: Iterable, field: str = "model") -> dict[str, list]:
     """Runs by model, or by another field of their configuration: in order of appearance, of the seeds that all have."""
     runs = list(runs)
-    models = dict.fromkeys(run.config[field] for run in runs)
-    found = {model: {run.config["seed"]: run for run in runs if run.config[field] == model} for model in models}
+    models = dict.fromkeys(getattr(run.config, field) for run in runs)
+    found = {model: {run.config.seed: run for run in runs if getattr(run.config, field) == model} for model in models}
     whole = set.intersection(*map(set, found.values())) if found else set()
     return {model: [of_seed[seed] for seed in sorted(whole)] for model, of_seed in found.items()}
 

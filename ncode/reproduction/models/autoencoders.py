@@ -70,7 +70,7 @@ KINDS = ("printed", "convolutional", "perceptron")
 BATCH_NORMS = ("", "hidden", "code", "all")
 """Where the printed networks for MNIST may have a batch normalisation; see :func:`networks`."""
 
-LIKELIHOODS = ("bernoulli", "gaussian")
+LIKELIHOODS = ("bernoulli", "gaussian", "mse")
 
 NORMALISATIONS = ("none", "tanh", "row", "sample", "batch")
 """What may keep the control bounded; see :class:`AutoNCODE`."""
@@ -176,11 +176,11 @@ class Autoencoder(nn.Module):
 
     Args:
         encoder, decoder: see :func:`networks`.
-        likelihood: ``"bernoulli"``, the cross-entropy of grey levels read as probabilities; or ``"gaussian"``, with
+        likelihood: ``"bernoulli"``, the cross-entropy of grey levels read as probabilities; ``"gaussian"``, with
             the one variance for all pixels that fits the batch best, so that D/2·log(2πe·MSE) nats are the loss of
-            an image of D numbers (Rybkin et al. 2021) and no weight has to be chosen. Images outside [0, 1] give
-            the first a plausible value that is no likelihood; nothing checks for them, since that would cost every
-            step of training a look at the batch.
+            an image of D numbers (Rybkin et al. 2021) and no weight has to be chosen; or ``"mse"``, a Gaussian of
+            variance 1 without its constant, D/2·MSE. Images outside [0, 1] give the first a plausible value that is
+            no likelihood; nothing checks for them, since that would cost every step of training a look at the batch.
 
     Raises:
         ValueError: when there is no such likelihood.
@@ -218,7 +218,7 @@ class Autoencoder(nn.Module):
         if self.likelihood == "bernoulli":
             return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
         error = (torch.sigmoid(logits) - x).square().mean()
-        return 0.5 * x[0].numel() * torch.log(2 * math.pi * math.e * error)
+        return 0.5 * x[0].numel() * (error if self.likelihood == "mse" else torch.log(2 * math.pi * math.e * error))
 
 
 class AutoNCODE(Autoencoder):

@@ -203,8 +203,7 @@ class HebbianNCODE(nn.Module):
             dtheta = self.mu * (x.unsqueeze(2) * x.unsqueeze(1))
             return dx if free is None else dx * free, dtheta
 
-        (x, path), _ = solve(velocity, (stimulus, theta), t, solver)
-        return x, path
+        return solve(velocity, (stimulus, theta), t, solver=solver)
 
     def _free(self, stimulus: Tensor) -> Tensor | None:
         return (stimulus == 0).to(stimulus) if self.clamp else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,20 +16,22 @@ from ncode.solvers.options import Solver
 
 
 class LSTMMemory(nn.Module):
-    """An LSTM that takes one step a presentation, and a linear readout of its last state.
+    """An LSTM that takes one or several steps a presentation, and a linear readout of its last state.
 
     Args:
         task: sizes and durations.
-        hidden: units; the paper has 5000 for 1000 bits.
+        hidden: units; the paper has 5000.
+        steps: in each of which the stimulus is shown to it; the paper has 5.
     """
 
-    def __init__(self, task: Task, hidden: int):
+    def __init__(self, task: Task, hidden: int, steps: int = 1):
         super().__init__()
+        self.steps = steps
         self.cell = nn.LSTM(task.bits, hidden)
         self.readout = nn.Linear(hidden, task.bits)
 
     def forward(self, stimuli: Stimuli) -> Float[Tensor, "batch n"]:
-        states, _ = self.cell(stimuli)
+        states, _ = self.cell(stimuli.repeat_interleave(self.steps, 0))
         return self.readout(states[-1])
 
 
@@ -80,6 +84,56 @@ class DataControlledMemory(nn.Module):
         return x
 
 
+class LinearODERNNMemory(nn.Module):
+    """The ODE-RNN as C.3 describes it: one cell h' = tanh(Wh + u) of n units, h carried on, and a read-out L(R^n, R^n).
+
+    C.3 does not say how the stimulus u enters: here it is the cell's input while it is shown. W and the read-out have
+    2n² entries, as many as N-CODE's μ and θ(0).
+
+    Args:
+        task: sizes and durations.
+        hidden: not used: the cell has as many units as a pattern has bits.
+        solver: over one presentation.
+    """
+
+    def __init__(self, task: Task, hidden: int | None = None, solver: Solver | None = None):
+        super().__init__()
+        self.duration, self.solver = task.duration, solver or Solver("rk4", steps=1)
+        self.recurrence, self.readout = nn.Linear(task.bits, task.bits), nn.Linear(task.bits, task.bits)
+
+    def forward(self, stimuli: Stimuli) -> Float[Tensor, "batch n"]:
+        h = torch.zeros_like(stimuli[0])
+        for stimulus in stimuli:
+            h = _solved(lambda h, u=stimulus: torch.tanh(self.recurrence(h) + u), h, self.duration, self.solver)
+        return self.readout(h)
+
+
+class LinearDataControlledMemory(nn.Module):
+    """Data control as C.3 describes it: x' = tanh(L[x : stimulus]) with one linear layer L(R^2n, R^n); x is carried on.
+
+    Args:
+        task: sizes and durations.
+        hidden: not used.
+        solver: over one presentation.
+    """
+
+    def __init__(self, task: Task, hidden: int | None = None, solver: Solver | None = None):
+        super().__init__()
+        self.duration, self.solver = task.duration, solver or Solver("rk4", steps=1)
+        self.layer = nn.Linear(2 * task.bits, task.bits)
+
+    def forward(self, stimuli: Stimuli) -> Float[Tensor, "batch n"]:
+        x = torch.zeros_like(stimuli[0])
+        for stimulus in stimuli:
+            x = _solved(
+                lambda x, u=stimulus: torch.tanh(self.layer(torch.cat([x, u], -1))), x, self.duration, self.solver
+            )
+        return x
+
+
+PRINTED = {"ode_rnn": LinearODERNNMemory, "data": LinearDataControlledMemory}
+"""The baselines of one layer that C.3 describes."""
+
 BASELINES = {"lstm": LSTMMemory, "ode_rnn": ODERNNMemory, "data": DataControlledMemory}
 
 
@@ -105,7 +159,10 @@ def _size(kind: str, task: Task, hidden: int) -> int:
         return parameters(BASELINES[kind](task, hidden))
 
 
+def _solved(slope: Callable[[Tensor], Tensor], x: Tensor, duration: float, solver: Solver) -> Tensor:
+    return solve(lambda t, x: slope(x), x, x.new_tensor([0.0, duration]), solver=solver)[-1]
+
+
 def _flow(field: Field, x: Tensor, theta: dict[str, Tensor], duration: float, solver: Solver) -> Tensor:
     t = x.new_tensor([0.0, duration])
-    (path,), _ = solve(lambda t, z: (field(t, z[0], theta),), (x,), t, solver)
-    return path[-1]
+    return solve(lambda t, x: field(t, x, theta), x, t, solver=solver)[-1]

@@ -108,7 +108,10 @@ def _end_leftovers(said: dict) -> None:
 
 def _is_ours(group: int) -> bool:
     """Whether a process of that group works for a book: process numbers are used again."""
-    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=False)
+    try:
+        listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=False)
+    except OSError:  # A slim container has no ps.
+        return False
     parts = (line.split(None, 2) for line in listed.stdout.splitlines())
     return any(
         int(part[0]) == group and not part[1].startswith("Z") and ("snakemake" in part[2] or __package__ in part[2])

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure as Drawing
 
 from ncode.reproduction import profiles
-from ncode.reproduction.claims import claims, published
+from ncode.reproduction.claims import claims, published, settings
 from ncode.reproduction.claims.questions import SETTINGS, Decision, Evidence, decide
 from ncode.reproduction.interactive.figure import LiveFigure
 from ncode.reproduction.publishing.forest import MARKS, forest
@@ -296,13 +296,15 @@ class Page:
         profile: ``"smoke"``, ``"cpu"`` or ``"paper"``.
 
     Attributes:
-        settings: what ``profiles.toml`` gives this notebook in this profile.
+        settings, options: the notebook's part of ``profiles.toml`` in this profile (see
+            :class:`ncode.reproduction.profiles.Profile`).
     """
 
     def __init__(self, notebook: str, profile: str):
         self.notebook = notebook
         self.profile = profile
-        self.settings = profiles.load(notebook.split("_", 1)[1], profile)
+        table = profiles.load(notebook.split("_", 1)[1], profile)
+        self.settings, self.options = table.settings, table.options
         self._start = time.perf_counter()
 
     def figure(self, drawing: Drawing, *, name: str, caption: str, alt: str) -> Figure:
@@ -317,6 +319,12 @@ class Page:
         """A live figure (see :class:`~ncode.reproduction.interactive.figure.LiveFigure`)."""
         plt.close(still)
         return LiveFigure(name, kind, caption, alt, data, still)
+
+    def deviations(self) -> Table:
+        """What the papers state of this page's experiments and runs otherwise somewhere (``settings.toml``)."""
+        name = f"tab-{self.notebook.split('_', 1)[1].replace('_', '-')}-deviations"
+        caption = "What the paper states of these experiments and what runs otherwise, here or in the recordings."
+        return Table(name, caption, settings.COLUMNS, settings.deviations(self.notebook, self.profile))
 
     def ours(self, table: str, rows: Mapping[str, Mapping[str, str]], setting: str) -> Ours:
         """What was measured where the paper printed the table ``table`` (see :class:`Ours`)."""
@@ -338,14 +346,14 @@ class Page:
         """``nearness``, the place of this build's setting; a smoke build's numbers say nothing, so it is a toy."""
         return "toy" if self.profile == "smoke" else nearness
 
-    def took(self, records: Sequence = ()) -> Took:
+    def took(self, runs: Sequence = ()) -> Took:
         """The page's footer; call it last."""
         return Took(
             self.notebook,
             self.profile,
             seconds=round(time.perf_counter() - self._start, 1),
-            training_seconds=round(sum(record.provenance["seconds"] for record in records), 1),
-            seeds=len({record.config["seed"] for record in records}),
-            runs=[record.id for record in records],
+            training_seconds=round(sum(run.provenance["seconds"] for run in runs), 1),
+            seeds=len({run.config.seed for run in runs}),
+            runs=[run.id for run in runs],
             provenance=provenance.here(),
         )

@@ -24,15 +24,15 @@ def summary(path: Path) -> dict:
     Raises:
         ValueError: when it does not say what it took: then it was not executed to its end.
     """
-    recorded = stage.Recorded("")
-    stage.collect(nbformat.read(path, as_version=4), path.stem, recorded)
-    if path.stem not in recorded.took:
+    executed = stage.Executed("")
+    stage.collect(nbformat.read(path, as_version=4), path.stem, executed)
+    if path.stem not in executed.took:
         raise ValueError(f"{path}: does not say what it took; it was not executed to its end")
-    took = recorded.took[path.stem]
+    took = executed.took[path.stem]
     return {
         "notebook": path.stem,
         **{name: took[name] for name in ("profile", "seconds", "provenance")},
-        "verdicts": {claim: shown["verdict"] for claim, shown in sorted(recorded.verdicts.items())},
+        "verdicts": {claim: shown["verdict"] for claim, shown in sorted(executed.verdicts.items())},
     }
 
 

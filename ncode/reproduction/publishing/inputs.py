@@ -33,6 +33,9 @@ def fingerprints(sources: Sources, notebook: str, profile: str) -> dict[str, str
     """
     root = sources.root
     modules = sources.reachable(root / "notebooks" / f"{notebook}.py")
+    # Plans are looked up by name: a run does not depend on them, a page does.
+    plans = {f"{EXPERIMENTS}{name}.plans" for name in experiments(modules)}
+    modules |= {name for name in plans if sources.path(name)}
     execution = (root / EXECUTION).read_text(encoding="utf-8")
     return {
         "code": _digest(sources.code(modules)),
@@ -86,7 +89,8 @@ def settings(root: Path, notebook: str, modules: Iterable[str], profile: str) ->
     sections = tomllib.loads((root / SETTINGS).read_text(encoding="utf-8"))
     names = {path.stem.split("_", 1)[1] for path in root.glob("notebooks/[0-9]*.py")}
     wanted = {notebook.split("_", 1)[1], *experiments(modules)}
-    return {
+    recorded = {name: table for name, table in sections.pop("recorded", {}).items() if name in wanted}
+    return {"recorded": recorded} | {
         name: {key: value for key, value in section.items() if key not in {"smoke", "cpu", "paper"} - {profile}}
         for name, section in sections.items()
         if _is_of(name, _all_experiments(root) | names, wanted)

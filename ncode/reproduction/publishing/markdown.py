@@ -87,27 +87,27 @@ def _facts(provenance: Mapping) -> str:
     return f"{provenance['device']}; {threads} a notebook; {versions}; commit `{provenance['commit']}`"
 
 
-def _home(recorded, name: str) -> str:
-    if name in recorded.titles:
+def _home(executed, name: str) -> str:
+    if name in executed.titles:
         return f"{{doc}}`/notebooks/{name}`"
     return "its notebook is not written yet"
 
 
-def claim_list(recorded, letter: str) -> str:
+def claim_list(executed, letter: str) -> str:
     """Every claim whose id begins with ``letter``, with its verdict from the executed notebooks."""
-    return "\n".join(_claim(recorded, claim) for claim in claims.load().values() if claim.id.startswith(letter))
+    return "\n".join(_claim(executed, claim) for claim in claims.load().values() if claim.id.startswith(letter))
 
 
-def _claim(recorded, claim: claims.Claim) -> str:
-    shown = recorded.verdicts.get(claim.id) or Verdict(claim.id, profile=recorded.profile).content()
+def _claim(executed, claim: claims.Claim) -> str:
+    shown = executed.verdicts.get(claim.id) or Verdict(claim.id, profile=executed.profile).content()
     return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.short}\n\n" + verdicts.admonition(
-        shown, _home(recorded, claim.home)
+        shown, _home(executed, claim.home)
     )
 
 
-def published_table(recorded, name: str) -> str:
+def published_table(executed, name: str) -> str:
     """The published table ``name`` of ``published.toml``, with a column for ours beside each of the paper's."""
-    one, ours = published.get(name), recorded.ours.get(name)
+    one, ours = published.get(name), executed.ours.get(name)
     measured = ours["rows"] if ours else {}
     missing = "–" if ours else "not yet"
     columns = [one.rows_are]
@@ -121,7 +121,7 @@ def published_table(recorded, name: str) -> str:
         rows.append(row)
     caption = f"{one.caption} Source: {one.source}."
     if ours:
-        caption += f" Ours, from {_home(recorded, ours['notebook'])}: {ours['setting']} –: not tested here."
+        caption += f" Ours, from {_home(executed, ours['notebook'])}: {ours['setting']} –: not tested here."
     return list_table(f"tab-published-{name}", caption, columns, rows)
 
 
@@ -131,45 +131,45 @@ def ours(shown: Mapping) -> str:
     return f"{{ref}}`The page on results<tab-published-{shown['table']}>` sets these numbers beside the paper's.\n"
 
 
-def costs(recorded) -> str:
+def costs(executed) -> str:
     """What every notebook took: seconds, seeds, runs."""
-    if not recorded.took:
+    if not executed.took:
         return "No notebook of this build recorded what it took.\n"
     rows = [
         [
-            _home(recorded, name),
+            _home(executed, name),
             f"{took['seconds']:.0f}",
             f"{took['training_seconds']:.0f}",
             str(took["seeds"]),
             str(len(took["runs"])),
         ]
-        for name, took in recorded.took.items()
+        for name, took in executed.took.items()
     ]
-    every = {run for took in recorded.took.values() for run in took["runs"]}
+    every = {run for took in executed.took.values() for run in took["runs"]}
     rows.append(["all", str(round(sum(float(row[1]) for row in rows))), "", "", str(len(every))])
     caption = (
-        f"What each notebook took in the {recorded.profile} profile. Finished training runs are kept, so a "
+        f"What each notebook took in the {executed.profile} profile. Finished training runs are kept, so a "
         "page takes little when its runs were there already; the column of training runs says what they took when new. "
         "Some runs serve more than one page."
     )
     return list_table("tab-costs", caption, ["notebook", "page, s", "training runs, s", "seeds", "runs"], rows)
 
 
-def executed_elsewhere(recorded) -> str:
+def executed_elsewhere(executed) -> str:
     """What notebooks took on other machines and in other profiles, and whether their verdicts were this build's."""
     files = sorted(ELSEWHERE.glob("*.json"))
     kept = [one for path in files for one in json.loads(path.read_text(encoding="utf-8"))]
     rows = []
     for one in sorted(kept, key=lambda one: (one["profile"], one["notebook"])):
         words = [
-            f"{claim} {word}" + ("" if word == recorded.verdicts.get(claim, {}).get("verdict") else " (here not)")
+            f"{claim} {word}" + ("" if word == executed.verdicts.get(claim, {}).get("verdict") else " (here not)")
             for claim, word in one["verdicts"].items()
         ]
         # The smoke profile's numbers say nothing.
         told = "–" if one["profile"] == "smoke" else ", ".join(words) or "none asked"
         rows.append(
             [
-                _home(recorded, one["notebook"]),
+                _home(executed, one["notebook"]),
                 one["profile"],
                 f"{one['seconds']:.0f}",
                 one["provenance"]["device"],
@@ -187,24 +187,25 @@ def executed_elsewhere(recorded) -> str:
     return list_table("tab-elsewhere", caption, ["notebook", "profile", "page, s", "device", "verdicts"], rows)
 
 
-def machine(recorded) -> str:
+def machine(executed) -> str:
     """On what the notebooks ran: device, threads, commit, versions."""
     seen: dict[str, list[str]] = {}
-    for name, shown in recorded.took.items():
+    for name, shown in executed.took.items():
         seen.setdefault(_facts(shown["provenance"]), []).append(name.split("_", 1)[0])
     return "\n".join(f"- notebooks {', '.join(names)}: {facts}" for facts, names in seen.items()) + "\n"
 
 
-def settings(recorded) -> str:
+def settings(executed) -> str:
     """What ``profiles.toml`` gives each notebook in each profile."""
     parts = []
-    for name in recorded.titles:
+    for name in executed.titles:
         section = name.split("_", 1)[1]
-        columns = {profile: _flat(profiles.load(section, profile)) for profile in profiles.NAMES}
+        tables = {profile: profiles.load(section, profile) for profile in profiles.NAMES}
+        columns = {profile: _flat(table.options | table.settings) for profile, table in tables.items()}
         keys = sorted({key for column in columns.values() for key in column})
         if keys:
             rows = [[f"`{key}`", *(f"`{column.get(key, '—')}`" for column in columns.values())] for key in keys]
-            caption = f"Settings of {recorded.titles[name]}."
+            caption = f"Settings of {executed.titles[name]}."
             parts.append(list_table(f"tab-settings-{section.replace('_', '-')}", caption, ["setting", *columns], rows))
     return (
         "\n".join(parts) or "No notebook of this build has settings of its own: it costs the same in every profile.\n"
@@ -219,16 +220,16 @@ def _flat(settings: Mapping, above: str = "") -> dict:
     return found
 
 
-def figure(recorded, name: str) -> str:
+def figure(executed, name: str) -> str:
     """A figure of one of the notebooks, shown on another page with a link to where it is made."""
-    if name not in recorded.figures:
+    if name not in executed.figures:
         raise ValueError(f"figure: no executed notebook has one called {name!r}")
-    shown = recorded.figures[name]
+    shown = executed.figures[name]
     caption = f"{_flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
     return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {_flat_text(shown.alt)}\n\n{caption}\n::::\n"
 
 
-def recordings_described(recorded) -> str:
+def recordings_described(executed) -> str:
     """What every recording in ``results/`` consists of."""
     return "\n".join(recordings.describe(path.stem) for path in sorted(recordings.folder().glob("*.json"))) + "\n"
 
@@ -239,38 +240,38 @@ def live(shown: Mapping) -> str:
     return f"```{{raw}} html\n{markup(shown)}{script}\n```\n"
 
 
-def live_figure(recorded, name: str) -> str:
+def live_figure(executed, name: str) -> str:
     """The live figure called ``name``, for a page that is no notebook.
 
     Raises:
         ValueError: when no notebook of this build made it.
     """
-    if name not in recorded.live:
+    if name not in executed.live:
         raise ValueError(f"{name}: no notebook of this build made such a live figure")
-    shown = recorded.live[name]
+    shown = executed.live[name]
     return f"{live(shown)}\nFrom {{doc}}`/notebooks/{shown['notebook']}`.\n"
 
 
-def notebooks(recorded) -> str:
+def notebooks(executed) -> str:
     """The notebooks of this build, each with its link to Colab."""
     url = sync.repository_url()
     return (
-        "\n".join(f"- {{doc}}`/notebooks/{name}` ([on Colab]({sync.colab_url(name, url)}))" for name in recorded.titles)
+        "\n".join(f"- {{doc}}`/notebooks/{name}` ([on Colab]({sync.colab_url(name, url)}))" for name in executed.titles)
         + "\n"
     )
 
 
-def repository(recorded) -> str:
+def repository(executed) -> str:
     """The commands that fetch and build the book."""
     return f"```sh\ngit clone {sync.repository_url()}\ncd ncode\nmake book\n```\n"
 
 
-def install(recorded) -> str:
+def install(executed) -> str:
     """The command that installs the library alone."""
     return f'```sh\npip install "{DISTRIBUTION} @ git+{sync.repository_url()}"\n```\n'
 
 
-def modules(recorded) -> str:
+def modules(executed) -> str:
     """The API reference: one section for each module that exists."""
     return "\n".join(
         f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"

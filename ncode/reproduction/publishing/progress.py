@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -9,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TextIO
 
 EVERY = 30
 """Seconds between two lines where the output is no terminal."""
@@ -38,7 +38,7 @@ class Progress:
         out: where to write; standard output where none is given.
     """
 
-    def __init__(self, folder: Path, out: TextIO | None = None):
+    def __init__(self, folder: Path, out: io.TextIOBase | None = None):
         self.folder = folder
         self.out = out or sys.stdout
         self.seconds = self._read()

@@ -2,7 +2,7 @@
 
 Launch links are made from these paths: a page staged at ``notebooks/05_reflection.ipynb`` opens the file of
 that name in the repository. Figures and tables are numbered, verdicts become admonitions, and what notebooks
-recorded fills the pages on results and on reproducing.
+show fills the pages on results and on reproducing.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Figure:
 
 
 @dataclass
-class Recorded:
-    """What a book's executed notebooks recorded.
+class Executed:
+    """The content of a book's executed notebooks.
 
     Attributes:
         profile: the profile that ran.
@@ -57,7 +57,7 @@ class Recorded:
     ours: dict[str, dict] = field(default_factory=dict)
 
 
-def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded:
+def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Executed:
     """Write the book's source to the empty folder ``to``.
 
     Args:
@@ -70,37 +70,37 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Recorded
         ValueError: when two notebooks give a verdict on one claim or measure one published table, or a page asks for
             something unknown.
     """
-    recorded = Recorded(profile)
+    executed = Executed(profile)
     (to / "notebooks").mkdir(parents=True)
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
-        collect(notebook, path.stem, recorded)
+        collect(notebook, path.stem, executed)
         nbformat.write(for_the_book(notebook), to / "notebooks" / path.name)
     shutil.copytree(root / "book", to / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml"))
     shutil.copytree(root / "book" / "_ext", to / "book" / "_ext", dirs_exist_ok=True)
     (to / markdown.FIGURES).mkdir()
-    for name, figure in recorded.figures.items():
+    for name, figure in executed.figures.items():
         (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
     (to / "book" / "_static" / "interactive.js").write_text(
         f"{interactive.script()}\nNcodeLive.start();\n", encoding="utf-8"
     )
     (to / "book" / "_static" / "interactive.css").write_text(interactive.style(), encoding="utf-8")
     for page in (to / "book").glob("*.md"):
-        page.write_text(fill(page.read_text(encoding="utf-8"), recorded), encoding="utf-8")
+        page.write_text(fill(page.read_text(encoding="utf-8"), executed), encoding="utf-8")
     shutil.copy(root / "book" / "_toc.yml", to / "_toc.yml")
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     text = yaml.safe_dump(configure(settings, repository_url(root), profile), sort_keys=False, allow_unicode=True)
     (to / "_config.yml").write_text(text, encoding="utf-8")
-    return recorded
+    return executed
 
 
-def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> None:
-    """Add to ``recorded`` what the executed ``notebook`` called ``name`` says."""
+def collect(notebook: nbformat.NotebookNode, name: str, executed: Executed) -> None:
+    """Add to ``executed`` what the executed ``notebook`` called ``name`` says."""
     found = re.search(
         r"^# (.+)$", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), re.M
     )
-    recorded.titles[name] = found[1] if found else name
-    for mime, key, into in ((VERDICT, "claim", recorded.verdicts), (OURS, "table", recorded.ours)):
+    executed.titles[name] = found[1] if found else name
+    for mime, key, into in ((VERDICT, "claim", executed.verdicts), (OURS, "table", executed.ours)):
         for shown in _shown(notebook, mime):
             earlier = into.get(shown[key])
             if earlier:
@@ -108,12 +108,12 @@ def collect(notebook: nbformat.NotebookNode, name: str, recorded: Recorded) -> N
                 raise ValueError(f"{shown[key]}: {kind} in {earlier['notebook']} and another one in {name}")
             into[shown[key]] = {**shown, "notebook": name}
     for shown in _shown(notebook, interactive.MIME):
-        recorded.live[shown["name"]] = {**shown, "notebook": name}
+        executed.live[shown["name"]] = {**shown, "notebook": name}
     for took in _shown(notebook, TOOK):
-        recorded.took[name] = dict(took)
+        executed.took[name] = dict(took)
     for data in _outputs(notebook, FIGURE):
         shown = data[FIGURE]
-        recorded.figures[shown["name"]] = Figure(
+        executed.figures[shown["name"]] = Figure(
             name, base64.b64decode(data["image/png"]), shown["caption"], shown["alt"]
         )
 
@@ -166,7 +166,7 @@ def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def fill(text: str, recorded: Recorded) -> str:
+def fill(text: str, executed: Executed) -> str:
     """Replace each line ``{{ name arguments }}`` of a page by what :mod:`ncode.reproduction.publishing.markdown` writes
     for it.
 
@@ -178,7 +178,7 @@ def fill(text: str, recorded: Recorded) -> str:
         function = markdown.FILLS.get(match[1])
         if function is None:
             raise ValueError(f"{{{{ {match[1]} }}}}: a page may ask for {', '.join(markdown.FILLS)}")
-        return function(recorded, *match[2].split())
+        return function(executed, *match[2].split())
 
     return _FILL.sub(written, text)
 

@@ -1,4 +1,4 @@
-"""Make an experiment's recorded runs: ``python -m ncode.reproduction.runs.cli pattern_memorisation [RECORDING ...]``.
+"""Runs from the command line: ``python -m ncode.reproduction.runs record pattern_memorisation [RECORDING ...]``.
 
 Finished runs are kept and found again, so an interrupted recording goes on where it stopped, and what is finished is
 written after every run: a recording that was cut short is a smaller one, not none.
@@ -7,36 +7,45 @@ written after every run: a recording that was cut short is a smaller one, not no
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
+from collections.abc import Sequence
 
-from ncode.reproduction.runs import recordings, store
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.experiment import named
 
 SHOWN = 20
 """Metrics of a run that are worth a line; of more, their number is told."""
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run what the experiment's ``recorded()`` lists, and write one file for each recording."""
-    parser = argparse.ArgumentParser(prog="python -m ncode.reproduction.runs.cli", description=__doc__)
-    parser.add_argument("experiment", help="an experiment, or a module of one: annuli.steering")
-    parser.add_argument("recordings", nargs="*", help="which of its recordings; all where none is named")
-    parser.add_argument("--first", type=int, metavar="N", help="only the first N runs of every recording")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m ncode.reproduction.runs", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    recorder = commands.add_parser("record", help="make an experiment's recordings")
+    recorder.add_argument("experiment", help="such as pattern_memorisation or annuli.steering")
+    recorder.add_argument("recordings", nargs="*", help="which of its recordings; all where none is named")
+    recorder.add_argument("--first", type=int, metavar="N", help="only the first N runs of every recording")
+    recorder.set_defaults(command=lambda chosen: record(chosen.experiment, chosen.recordings, chosen.first))
     chosen = parser.parse_args(arguments)
+    chosen.command(chosen)
+
+
+def record(name: str, wanted: Sequence[str] = (), first: int | None = None) -> None:
+    """Run what the experiment called ``name`` plans, and write one file for each recording.
+
+    Args:
+        wanted: which of its plans; all where none is named.
+        first: how many runs of every recording; all where nothing is said.
+    """
     os.environ.setdefault("TQDM_DISABLE", "1")
-    package = "ncode.reproduction.experiments"
-    module = chosen.experiment if "." in chosen.experiment else f"{chosen.experiment}.experiment"
-    experiment = importlib.import_module(f"{package}.{module}")
-    recorded = experiment.recorded()
-    for name in chosen.recordings or recorded:
-        records, configs = [], recorded[name]()[: chosen.first]
+    experiment = named(name)
+    plans = experiment.planned()
+    for recording in wanted or plans:
+        runs, configs = [], plans[recording].configs()[:first]
         for k, config in enumerate(configs):
-            records.append(store.run(experiment.train, config))
-            path = recordings.save(name, records)
-            facts = records[-1]
+            runs.append(experiment.run(config))
+            path = recordings.save(recording, runs)
+            facts = runs[-1]
             made = f"{facts.metrics}" if len(facts.metrics) <= SHOWN else f"{len(facts.metrics)} metrics"
-            print(f"{name} {k + 1}/{len(configs)}: {made}, {facts.provenance['seconds']:.0f} s -> {path}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+            seconds = facts.provenance["seconds"]
+            print(f"{recording} {k + 1}/{len(configs)}: {made}, {seconds:.0f} s -> {path}", flush=True)

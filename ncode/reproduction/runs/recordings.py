@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from jaxtyping import Float
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ncode.reproduction.runs.configs import plain, typed
+from ncode.reproduction.runs.experiment import Run, named
 from ncode.reproduction.runs.files import write_atomically
-from ncode.reproduction.runs.store import Record
 
 LIMIT = 200_000
 """The largest size of a recording or a picture, in bytes."""
@@ -31,19 +32,29 @@ FEWEST = 10
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One recorded run; attributes as of :class:`ncode.reproduction.runs.store.Record`.
+class RecordedRun:
+    """One run of a recording; attributes as of :class:`ncode.reproduction.runs.experiment.Run`.
 
-    ``history`` holds ``iteration`` and, for every series, means over the iterations since the entry before; and
-    ``evaluated`` and ``evaluations`` where the run had any.
+    Attributes:
+        experiment: the experiment's name.
+        history: ``iteration`` and, for every series, means over the iterations since the entry before; and
+            ``evaluated`` and ``evaluations`` where the run had any.
     """
 
     id: str
     experiment: str
-    config: dict
+    config: Any
     metrics: dict[str, float]
     history: dict[str, list]
-    provenance: dict
+    provenance: dict[str, Any]
+
+    def finished(self) -> Run:
+        """The run that this is the record of, with its weights.
+
+        Raises:
+            FileNotFoundError: when it is not finished here.
+        """
+        return named(self.experiment).finished(self.id)
 
 
 def folder() -> Path:
@@ -54,8 +65,8 @@ def folder() -> Path:
     return checkout if (root / "pyproject.toml").exists() and checkout.is_dir() else package / "recorded"
 
 
-def save(name: str, records: Sequence[Record], points: int = 100) -> Path:
-    """Write ``records`` as the recording ``name``.
+def save(name: str, runs: Sequence[Run], points: int = 100) -> Path:
+    """Write ``runs`` as the recording ``name``.
 
     Histories are thinned to at most ``points`` entries, or to as many fewer, down to :data:`FEWEST`, as keep the file
     below :data:`LIMIT`.
@@ -63,28 +74,34 @@ def save(name: str, records: Sequence[Record], points: int = 100) -> Path:
     Raises:
         ValueError: when it would be larger all the same.
     """
-    text = _text(records, points)
+    text = _text(runs, points)
     while len(text.encode()) > LIMIT and points > FEWEST:
         points = max(FEWEST, points // 2)
-        text = _text(records, points)
+        text = _text(runs, points)
     if len(text.encode()) > LIMIT:
-        raise ValueError(f"records: {name} takes {len(text.encode())} bytes, more than {LIMIT}: too many runs")
+        raise ValueError(f"runs: {name} takes {len(text.encode())} bytes, more than {LIMIT}: too many runs")
     path = folder() / f"{name}.json"
     write_atomically(path, lambda temporary: temporary.write_text(text))
     return path
 
 
-def _text(records: Sequence[Record], points: int) -> str:
-    runs = [
-        asdict(Recorded(r.id, r.experiment, r.config, r.metrics, thinned(r, points), r.provenance)) for r in records
+def _text(runs: Sequence[Run], points: int) -> str:
+    kept = [
+        {
+            "id": run.id,
+            "experiment": run.experiment.name,
+            "config": plain(run.config),
+            # JSON has no infinity and no NaN: "inf" and "nan" read as numbers again.
+            "metrics": {k: v if math.isfinite(v) else str(v) for k, v in run.metrics.items()},
+            "history": thinned(run, points),
+            "provenance": run.provenance,
+        }
+        for run in runs
     ]
-    for run in runs:
-        # JSON has no infinity and no NaN: "inf" and "nan" read as numbers again.
-        run["metrics"] = {k: v if math.isfinite(v) else str(v) for k, v in run["metrics"].items()}
-    return "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in runs) + "\n]\n"
+    return "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in kept) + "\n]\n"
 
 
-def load(name: str) -> list[Recorded]:
+def load(name: str) -> list[RecordedRun]:
     """The recording called ``name``.
 
     Raises:
@@ -94,11 +111,21 @@ def load(name: str) -> list[Recorded]:
     if not path.exists():
         known = ", ".join(sorted(found.stem for found in folder().glob("*.json"))) or "none"
         raise FileNotFoundError(f"no recording {name!r} in {folder()}; there are: {known}")
-    made = json.loads(path.read_text())
-    return [Recorded(**{**run, "metrics": {k: float(v) for k, v in run["metrics"].items()}}) for run in made]
+    return [_read(run) for run in json.loads(path.read_text())]
 
 
-def find(name: str) -> list[Recorded]:
+def _read(raw: dict[str, Any]) -> RecordedRun:
+    return RecordedRun(
+        raw["id"],
+        raw["experiment"],
+        typed(named(raw["experiment"]).Config, raw["config"]),
+        {name: float(value) for name, value in raw["metrics"].items()},
+        raw["history"],
+        raw["provenance"],
+    )
+
+
+def find(name: str) -> list[RecordedRun]:
     """The recording called ``name``; empty where there is none yet."""
     try:
         return load(name)
@@ -106,9 +133,9 @@ def find(name: str) -> list[Recorded]:
         return []
 
 
-def thinned(record: Record, points: int = 100) -> dict[str, list]:
+def thinned(run: Run, points: int = 100) -> dict[str, list]:
     """A run's history in at most ``points`` entries, as a recording keeps it; its evaluations are kept as they are."""
-    history = record.history
+    history = run.history
     block = max(1, math.ceil(history.iterations / points))
     starts = range(0, history.iterations, block)
     series = {"loss": history.loss, **history.metrics}
@@ -121,9 +148,9 @@ def thinned(record: Record, points: int = 100) -> dict[str, list]:
     return short
 
 
-def history(run: Record | Recorded, points: int = 100) -> dict[str, list]:
+def history(run: Run | RecordedRun, points: int = 100) -> dict[str, list]:
     """A live run's history as :func:`thinned` gives it, or a recorded run's, which was thinned when it was recorded."""
-    return run.history if isinstance(run, Recorded) else thinned(run, points)
+    return run.history if isinstance(run, RecordedRun) else thinned(run, points)
 
 
 @dataclass(frozen=True)
@@ -140,7 +167,7 @@ class Picture:
     facts: dict
 
 
-def save_picture(name: str, images: np.ndarray, runs: Sequence[Record], **facts: Any) -> Path:
+def save_picture(name: str, images: np.ndarray, runs: Sequence[Run], **facts: Any) -> Path:
     """Write ``images`` as the PNG file ``name``, side by side, with what is to be known of them inside.
 
     Args:
@@ -154,7 +181,7 @@ def save_picture(name: str, images: np.ndarray, runs: Sequence[Record], **facts:
     rows, columns, channels, height, width = images.shape
     whole = images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
     text = PngInfo()
-    of = [{"id": run.id, "config": run.config, "provenance": run.provenance} for run in runs]
+    of = [{"id": run.id, "config": plain(run.config), "provenance": run.provenance} for run in runs]
     known = {"shape": images.shape, "runs": of, **facts}
     text.add_text("ncode", json.dumps(known))
     buffer = io.BytesIO()
@@ -183,7 +210,7 @@ def find_picture(name: str) -> Picture | None:
 def describe(name: str) -> str:
     """What a recording consists of, as one line of Markdown: runs, seeds, and for each machine time and commits."""
     made = load(name)
-    machines: dict[str, list[Recorded]] = {}
+    machines: dict[str, list[RecordedRun]] = {}
     for run in made:
         facts = run.provenance
         machine = f"{facts['device']}, {facts['threads']} thread(s), torch {facts['versions']['torch']}"
@@ -194,7 +221,7 @@ def describe(name: str) -> str:
         commits = ", ".join(sorted({run.provenance["commit"] for run in runs}))
         of = f"{len(runs)} of them " if len(machines) > 1 else ""
         parts.append(f"{of}{minutes:.0f} minutes on {machine}, commit {commits}")
-    seeds = len({run.config["seed"] for run in made})
+    seeds = len({run.config.seed for run in made})
     return f"- `{name}`: {len(made)} runs, {seeds} seed(s), {'; '.join(parts)}"
 
 

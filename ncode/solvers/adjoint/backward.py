@@ -27,8 +27,9 @@ from torch import Tensor
 
 from ncode.solvers.adjoint.graph import edges
 from ncode.solvers.adjoint.system import AdjointStep, System
-from ncode.solvers.engine import end_of, finite, steps
+from ncode.solvers.engine import end_of, steps
 from ncode.solvers.errors import SolveError
+from ncode.solvers.finite import finite
 from ncode.solvers.norms import Tolerance, of, per_sample
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State

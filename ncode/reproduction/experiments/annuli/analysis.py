@@ -7,22 +7,17 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ncode.models import Flow
-from ncode.reproduction.experiments.annuli import experiment, steering
+from ncode.reproduction.experiments.annuli import steering
 from ncode.reproduction.metrics.comparison import metric
 
 Records = Mapping[str, Sequence]
 """Runs by model, one a seed, all models with the same seeds in the same order."""
 
 CONTROLLED = ("open", "closed")
-
-
-def trained(record) -> nn.Sequential:
-    """The record's model, flow (or γ alone) and readout, with its trained weights."""
-    return record.load_weights(experiment.build(experiment.Config(**record.config))).eval()
 
 
 @torch.no_grad()
@@ -41,7 +36,7 @@ def field_seen_by(
 @torch.no_grad()
 def probability(record, points: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
     """The probability of the disk's class that the trained model gives each point."""
-    return torch.sigmoid(trained(record)(points)).squeeze(1)
+    return torch.sigmoid(record.model()(points)).squeeze(1)
 
 
 def along_a_ray(record) -> Float[Tensor, " radii"]:
@@ -51,7 +46,7 @@ def along_a_ray(record) -> Float[Tensor, " radii"]:
 
 def portraits(record) -> list[list[steering.Equilibria]]:
     """The equilibria of the open loop's field along every ray."""
-    return [steering.portraits(trained(record)[0], angle) for angle in steering.ANGLES]
+    return [steering.portraits(record.model()[0], angle) for angle in steering.ANGLES]
 
 
 def reached(record, level: float) -> float | int:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from ncode.models import Flow
-from ncode.reproduction.experiments import toy
-from ncode.reproduction.experiments.annuli import analysis, experiment, steering
+from ncode.reproduction.experiments import annuli, toy
+from ncode.reproduction.experiments.annuli import analysis, steering
 from ncode.reproduction.experiments.annuli.analysis import Records
 from ncode.reproduction.plotting import style
 
@@ -36,14 +36,14 @@ def one_field_or_many(records: Records) -> Figure:
     """Fig. 1: above, NODE's one flow beside the open loop's field of each of three points; below, trained paths."""
     figure, axes = style.panels(2, 2, width=3.4, height=3.2)
     for panel, model in zip(axes[0], ("node", "open"), strict=True):
-        flow = analysis.trained(records[model][0])[0]
+        flow = records[model][0].model()[0]
         for point, colour in zip(THREE, RED_YELLOW_BLUE, strict=True):
             if model == "open" or colour == RED_YELLOW_BLUE[0]:
                 _streams(panel, flow, point[None], 0.0, colour if model == "open" else "black")
             _path(panel, flow, point[None], 0, colour)
         panel.set(title=style.LABELS[model])
     for panel, model in zip(axes[1], ("node", "open"), strict=True):
-        _paths(panel, analysis.trained(records[model][0])[0])
+        _paths(panel, records[model][0].model()[0])
     _name_axes(figure)
     return figure
 
@@ -53,7 +53,7 @@ def paths(records: Records) -> Figure:
     models = [model for model in toy.FLOWS if model not in ("node", "open")]
     figure, axes = style.panels(len(models), width=2.6, height=2.6)
     for panel, model in zip(axes[0], models, strict=True):
-        _paths(panel, analysis.trained(records[model][0])[0])
+        _paths(panel, records[model][0].model()[0])
         panel.set(title=style.LABELS[model])
     _name_axes(figure)
     return figure
@@ -103,7 +103,7 @@ def training(records: Records) -> Figure:
 
 def frames(record) -> Figure:
     """Fig. A.1: the fields that two points see over time, inner point above, outer below."""
-    flow = analysis.trained(record)[0]
+    flow = record.model()[0]
     times = (0.0, 0.25, 0.5, 0.75, 1.0)
     figure, axes = style.panels(len(times), 2, width=1.7, height=1.8, sharex=True, sharey=True)
     for row, (point, colour) in zip(axes, zip(PAIR, style.CLASSES, strict=True), strict=True):
@@ -127,9 +127,9 @@ def bifurcations(record, rays: Sequence) -> Figure:
     axes[0, 1].plot(steering.RADII, analysis.along_a_ray(record), color=style.COLOURS["open"])
     # In the middle of the step in which the portrait changes.
     changes = np.concatenate([steering.changes(ray) for seed in rays for ray in seed]) - float(steering.RADII[1]) / 2
-    axes[0, 2].hist(changes, bins=np.linspace(0, experiment.OUTER, 31), color=style.COLOURS["open"])
+    axes[0, 2].hist(changes, bins=np.linspace(0, annuli.OUTER, 31), color=style.COLOURS["open"])
     for panel, label in zip(axes[0], ("equilibria, $x_1$", "P(disk)", "bifurcations"), strict=True):
-        panel.axvspan(experiment.DISK, experiment.INNER, color="#eeeeee", zorder=0)
+        panel.axvspan(annuli.DISK, annuli.INNER, color="#eeeeee", zorder=0)
         panel.set(xlabel="radius of x(0)", ylabel=label)
     return figure
 
@@ -152,7 +152,7 @@ def _path(panel: Axes, flow: Flow, x0: torch.Tensor, i: int, colour: str, until:
 
 def _paths(panel: Axes, flow: Flow) -> None:
     """Paths of points of both classes, coloured by class; black dots mark their ends."""
-    points, labels = experiment.sample(60, seed=10_001)
+    points, labels = annuli.sample(60, seed=10_001)
     with torch.no_grad():
         x = flow.trajectory(points, torch.linspace(0, 1, 41)).x
     for i, label in enumerate(labels.int()):
@@ -167,7 +167,7 @@ def _decision(panel: Axes, record, colours: str) -> AxesImage:
     side = torch.linspace(-2, 2, 161)
     shares = analysis.probability(record, torch.cartesian_prod(side, side)).reshape(161, 161).T
     shown = panel.imshow(shares, extent=(-2, 2, -2, 2), origin="lower", vmin=0, vmax=1, cmap=f"{colours}_r")
-    for radius in (experiment.DISK, experiment.INNER, experiment.OUTER):
+    for radius in (annuli.DISK, annuli.INNER, annuli.OUTER):
         panel.add_patch(plt.Circle((0, 0), radius, fill=False, color="#D55E00", linewidth=1))
     panel.set(xlabel="$x_1(0)$", ylabel="$x_2(0)$")
     panel.label_outer()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ncode.models import Flow
-from ncode.reproduction.experiments.annuli import experiment as annuli
+from ncode.reproduction.experiments import annuli
 from ncode.reproduction.interactive import export
 from ncode.reproduction.plotting import style
 

@@ -6,7 +6,7 @@ with its equilibria. Where their number of some kind changes, the field bifurcat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +16,18 @@ from torch import Tensor
 from ncode.analysis import phase
 from ncode.analysis.phase import Equilibria
 from ncode.models import Flow
-from ncode.reproduction import profiles
-from ncode.reproduction.experiments.annuli import experiment as annuli
-from ncode.reproduction.runs import store
-from ncode.reproduction.runs.store import Result
+from ncode.reproduction.experiments import annuli
+from ncode.reproduction.experiments.annuli.train import DISK, INNER, OUTER, Config
+from ncode.reproduction.runs.experiment import Experiment
+from ncode.reproduction.runs.output import RunOutput
 
-RADII = torch.linspace(0, annuli.OUTER, 61)
+RADII = torch.linspace(0, OUTER, 61)
 """The points of a ray, by their distance from the centre."""
 
 ANGLES = torch.arange(8) * (2 * torch.pi / 8)
 """The rays, by their direction."""
 
-GAP_SHARE = (annuli.INNER - annuli.DISK) / annuli.OUTER
+GAP_SHARE = (INNER - DISK) / OUTER
 """The share of a ray that lies between the classes: the share of changes that would fall there by chance."""
 
 
@@ -65,7 +65,7 @@ def bifurcations(rays: Sequence[Sequence[Equilibria]]) -> dict[str, float]:
         ``in_gap``, the share of them between the classes, 0 where there is none.
     """
     found = np.concatenate([changes(ray) for ray in rays])
-    inside = (found > annuli.DISK) & (found <= annuli.INNER)
+    inside = (found > DISK) & (found <= INNER)
     return {
         "differs": float(np.mean([ray[0].signature != ray[-1].signature for ray in rays])),
         "changes": len(found) / len(rays),
@@ -73,28 +73,14 @@ def bifurcations(rays: Sequence[Sequence[Equilibria]]) -> dict[str, float]:
     }
 
 
-def train(config: annuli.Config, checkpoint: Path | None = None) -> Result:
-    """The run of :func:`ncode.reproduction.experiments.annuli.experiment.train`, with :func:`bifurcations` of its open
-    loop."""
-    record = store.run(annuli.train, config)
-    metrics = dict(record.metrics)
+def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
+    """The annuli's run of ``config``, with :func:`bifurcations` of its open loop."""
+    run = annuli.experiment.run(config)
+    metrics = dict(run.metrics)
     if config.model == "open":
-        flow = record.load_weights(annuli.build(config)).eval()[0]
+        flow = run.model()[0]
         metrics |= bifurcations([portraits(flow, angle) for angle in ANGLES])
-    return Result(metrics, record.history, data=record.provenance["data"])
+    return RunOutput(metrics, run.history, data=run.provenance["data"])
 
 
-def recorded() -> dict[str, Callable[[], list[annuli.Config]]]:
-    """The recording behind the book: both loops, by what they steer of the field."""
-
-    def configs() -> list[annuli.Config]:
-        plan = profiles.load("annuli_steering", "paper")
-        shared = {name: value for name, value in plan.items() if name not in ("seeds", "steers")}
-        return [
-            annuli.Config(model, seed, steer=steer, **shared)
-            for seed in range(plan["seeds"])
-            for steer in plan["steers"]
-            for model in ("open", "closed")
-        ]
-
-    return {"annuli_steering": configs}
+experiment = Experiment("annuli.steering", Config, None, train, plans="ncode.reproduction.experiments.annuli.plans")

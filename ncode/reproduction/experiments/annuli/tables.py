@@ -32,8 +32,8 @@ def steered(recorded: Sequence) -> list[list[str]]:
     """
     made = []
     for steer, words in steering.STEERED.items():
-        of_steer = [run for run in recorded if run.config["steer"] == steer]
-        loops = [[run for run in of_steer if run.config["model"] == model] for model in ("open", "closed")]
+        of_steer = [run for run in recorded if run.config.steer == steer]
+        loops = [[run for run in of_steer if run.config.model == model] for model in ("open", "closed")]
         if not all(loops):
             continue
         crowded = metric(loops[0], "in_gap") > steering.GAP_SHARE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,15 +16,31 @@ from torch.nn import functional as F
 from ncode.analysis.topology import overtakings
 from ncode.fields.mlp import MLP
 from ncode.models import NeuralODE
-from ncode.reproduction.experiments.augmentation import experiment as augmentation
-from ncode.reproduction.experiments.augmentation.experiment import FAILURES, Regressor
+from ncode.reproduction.experiments.augmentation import plans
+from ncode.reproduction.experiments.augmentation.train import FAILURES, Regressor, experiment, sample, surrounds
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import ratio_interval
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.experiment import Run
+from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.solvers.options import Solver
 
 ACCURATE = Solver(rtol=1e-7, atol=1e-7, max_nfe=100_000)
 COARSE = Solver("euler", steps=1)
+
+
+def by_augment(runs: Iterable[Run | RecordedRun]) -> dict[int, list]:
+    """Runs by p, of the seeds that every p has, seeds in order."""
+    found: dict[int, dict[int, Run | RecordedRun]] = {}
+    for run in runs:
+        found.setdefault(run.config.augment, {})[run.config.seed] = run
+    whole = sorted(set.intersection(*(set(seeds) for seeds in found.values()))) if found else []
+    return {p: [found[p][seed] for seed in whole] for p in sorted(found)}
+
+
+def sweep(study: str, profile: str) -> dict[int, list[Run]]:
+    """The runs of one study in a profile, by p."""
+    return by_augment(experiment.run(config) for config in plans.configs(study, profile))
 
 
 def looks(runs: Sequence, name: str) -> np.ndarray:
@@ -35,7 +51,7 @@ def looks(runs: Sequence, name: str) -> np.ndarray:
 def epochs(runs: Sequence) -> np.ndarray:
     """The epochs after which the looks of :func:`looks` were taken."""
     evaluated = np.array(recordings.history(runs[0])["evaluated"])
-    return evaluated / evaluated[-1] * runs[0].config["epochs"]
+    return evaluated / evaluated[-1] * runs[0].config.epochs
 
 
 def when(runs: Sequence, name: str, loss: float) -> np.ndarray:
@@ -98,14 +114,9 @@ def topology_kept(dim: int, fields: int, radius: float = 1.0) -> Kept:
             # Between its steps a coarse method has no path worth looking at.
             t = torch.linspace(0, 1, 21) if solver.adaptive else torch.tensor([0.0, 1.0])
             return int(overtakings(flow.trajectory(line, t).x[..., 0]) == 0)
-        return augmentation.surrounds(flow, radius, centre)
+        return surrounds(flow, radius, centre)
 
     return Kept(*([kept(seed, solver) for seed in range(fields)] for solver in (ACCURATE, COARSE)))
-
-
-def load(run) -> Regressor:
-    """A live run's trained model."""
-    return run.load_weights(augmentation.build(augmentation.Config(**run.config))).eval()
 
 
 @torch.no_grad()
@@ -128,7 +139,7 @@ def order_bound(run) -> float:
 
     Where targets fall as the points rise, the best that a non-decreasing function can do is a constant.
     """
-    _, y = augmentation.sample(augmentation.Config(**run.config), 2 * run.config["seed"])
+    _, y = sample(run.config, 2 * run.config.seed)
     return float(y.double().var(correction=0))
 
 

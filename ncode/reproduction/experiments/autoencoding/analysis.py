@@ -11,27 +11,24 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from torch import Tensor
 
 from ncode.reproduction.data.datasets import title
-from ncode.reproduction.experiments.autoencoding.experiment import (
+from ncode.reproduction.experiments.autoencoding.latents import orbit_images
+from ncode.reproduction.experiments.autoencoding.train import (
     BOTTLENECKS,
     COMPONENT_WISE,
     TUNING_SEED,
     Config,
-    build,
+    experiment,
     prepare,
-    recorded,
-    train,
 )
 from ncode.reproduction.metrics.comparison import by_model, metric
 from ncode.reproduction.metrics.intervals import difference_interval
-from ncode.reproduction.models.autoencoders import Autoencoder, AutoNCODE
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.recordings import Recorded
-from ncode.reproduction.runs.store import Record, run
+from ncode.reproduction.runs.experiment import Run
+from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import TrainingError
 
 
@@ -42,12 +39,12 @@ class Tuned:
     Attributes:
         tuning: the run at every scale; ``None`` where training failed.
         scale: the one whose validation loss is lowest.
-        records: the runs of the comparison at that scale, by seed; ``None`` for one that failed.
+        runs: those of the comparison at that scale, by seed; ``None`` for one that failed.
     """
 
-    tuning: dict[float, Record | None]
+    tuning: dict[float, Run | None]
     scale: float
-    records: list[Record | None]
+    runs: list[Run | None]
 
     @property
     def tried(self) -> dict[float, float]:
@@ -55,15 +52,15 @@ class Tuned:
         return {scale: one.metrics["validation_nats"] if one else np.inf for scale, one in self.tuning.items()}
 
     @property
-    def finished(self) -> list[Record]:
+    def completed(self) -> list[Run]:
         """The runs of the comparison that end with a finite test loss."""
-        return [record for record in self.records if record and math.isfinite(record.metrics["test_nats"])]
+        return [run for run in self.runs if run and math.isfinite(run.metrics["test_nats"])]
 
 
-def attempt(config: Config) -> Record | None:
-    """The run's record; ``None`` where training could not go on."""
+def attempt(config: Config) -> Run | None:
+    """The run; ``None`` where training could not go on."""
     try:
-        return run(train, config)
+        return experiment.run(config)
     except TrainingError:
         return None
 
@@ -85,22 +82,28 @@ def chosen(base: Config, scales: Sequence[float]) -> Config:
     return dataclasses.replace(base, normalisation=best, scale=tried[best].scale)
 
 
-def sweep(base: Config, seeds: int) -> list[Record]:
+def sweep(base: Config, seeds: int) -> list[Run]:
     """The runs of ``base`` with seeds 0, 1, …."""
-    return [run(train, dataclasses.replace(base, seed=seed)) for seed in range(seeds)]
+    return [experiment.run(dataclasses.replace(base, seed=seed)) for seed in range(seeds)]
 
 
-def recorded_bottlenecks() -> dict[str, list[Recorded]]:
+def bottlenecks() -> dict[str, list[RecordedRun]]:
     """The recorded models of N16 on MNIST, each with the seeds that all of them have."""
     names = ("autoencoding_mnist", "autoencoding_mnist_bottlenecks")
-    found = by_model(one for name in names for one in recordings.find(name) if one.config["model"] in BOTTLENECKS)
+    found = by_model(one for name in names for one in recordings.find(name) if one.config.model in BOTTLENECKS)
     return {model: runs for model, runs in found.items() if runs}
 
 
-def recorded_normalisations() -> dict[str, list[Recorded]]:
+def printed() -> dict[str, list[RecordedRun]]:
+    """The recorded models with Table A.1's networks on MNIST that N16 compares, on the seeds that all of them have."""
+    of_question = (one for one in recordings.find("autoencoding_mnist_printed") if one.config.model in BOTTLENECKS)
+    return {model: runs for model, runs in by_model(of_question).items() if runs}
+
+
+def normalisations() -> dict[str, list[RecordedRun]]:
     """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
     names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
-    made = (one for name in names for one in recordings.find(name) if one.config["model"] == "ncode")
+    made = (one for name in names for one in recordings.find(name) if one.config.model == "ncode")
     return by_model(made, "normalisation")
 
 
@@ -108,13 +111,13 @@ LEARNT = 0.9
 """The largest squared error of a model that has learnt something, as a share of the mean training image's."""
 
 
-def learns(record: Record | None) -> bool:
+def learns(run: Run | None) -> bool:
     """Whether a training came to its end, and to reconstructions that are not the mean training image."""
-    if record is None:
+    if run is None:
         return False
-    ready = prepare(*(record.config[name] for name in ("dataset", "variant", "images")))
+    ready = prepare(run.config.dataset, run.config.variant, run.config.images)
     mean = (ready.validation[0] - ready.train[0].mean(0)).square().mean().item()
-    return record.metrics["validation_mse"] < LEARNT * mean
+    return run.metrics["validation_mse"] < LEARNT * mean
 
 
 def nats(runs: Sequence) -> np.ndarray:
@@ -124,27 +127,38 @@ def nats(runs: Sequence) -> np.ndarray:
 
 def against(runs: Sequence, others: Sequence) -> tuple[float, float]:
     """The 95 % interval of :func:`nats` minus others', paired by seed; NaN where not the same seeds have finished."""
-    of_seed, other = ({run.config["seed"]: run for run in made} for made in (runs, others))
+    of_seed, other = ({run.config.seed: run for run in made} for made in (runs, others))
     if of_seed.keys() != other.keys():
         return (np.nan,) * 2
     return difference_interval(nats(list(of_seed.values())), nats([other[seed] for seed in of_seed]))
 
 
-def recorded_rows() -> list[list[str]]:
+def setting(config: Config) -> str:
+    """A run's data, networks and budget in words, such as ``MNIST, as printed, 50 epochs``.
+
+    Only Table A.1's networks are named: they tell the paper's own setting from ours.
+    """
+    readings = {(0, 1): ", one entry a row", (5, 5): ", dense 5 × 5"}
+    reading = readings.get((config.latent, config.entries), "")
+    of_paper = f", as printed{reading}" if config.kind == "printed" else ""
+    return f"{title(config.dataset, config.variant)}{of_paper}, {config.epochs} epochs"
+
+
+def comparison_rows() -> list[list[str]]:
     """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
     rows = []
-    for name in recorded():
-        if name.endswith(("_tuning", "_bottlenecks", "_normalisations")):
+    for name in experiment.planned():
+        if name.endswith(("_tuning", "_bottlenecks", "_normalisations", "_readings", "_single")):
             continue
-        made: dict[str, list[Recorded]] = {}
+        made: dict[str, list[RecordedRun]] = {}
         for one in recordings.find(name):
-            made.setdefault(one.config["model"], []).append(one)
+            made.setdefault(one.config.model, []).append(one)
         for model, runs in made.items():
             config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
             stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)
             rows.append(
                 [
-                    f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs",
+                    setting(config),
                     style.LABELS["autoncode" if model == "ncode" else model],
                     str(len(runs)),
                     numbers.number(int(runs[0].metrics["parameters"])),
@@ -166,10 +180,10 @@ def tuning_rows(name: str) -> list[list[str]]:
     def tuned(c: Config) -> tuple:
         return (c.model, c.learning_rate, *((c.normalisation, c.scale) if c.model == "ncode" else ()))
 
-    used = {tuned(c) for c in recorded()[name]()}
+    used = {tuned(c) for c in experiment.planned()[name].configs()}
     rows = []
     for one in recordings.find(f"{name}_tuning"):
-        c = Config(**one.config)
+        c = one.config
         ours = c.model == "ncode"
         rows.append(
             [
@@ -184,31 +198,18 @@ def tuning_rows(name: str) -> list[list[str]]:
     return rows
 
 
-def loaded(record: Record) -> Autoencoder:
-    """The run's model, ready to be evaluated."""
-    return record.load_weights(build(Config(**record.config))).eval()
-
-
-@torch.no_grad()
-def orbit_images(
-    model: AutoNCODE, x: Float[Tensor, "batch c h w"], t: Sequence[float] | np.ndarray
-) -> Float[Tensor, "time batch c h w"]:
-    """What the decoder makes of x(t), on its way to x(T) and beyond."""
-    return torch.stack([model.decode(state) for state in model.orbit(model.encode(x), np.asarray(t).tolist())])
-
-
 def orbit_picture(
-    record: Record, rows: int = 8, columns: int = 9
+    run: Run, rows: int = 8, columns: int = 9
 ) -> tuple[Float[np.ndarray, "rows columns c h w"], list[float]]:
     """What a finished AutoN-CODE's decoder makes of x(t), for the first validation image of each class, and the times.
 
     The last column is the image itself, the others are evenly spaced times from 0 to T.
     """
-    config = Config(**record.config)
+    config = run.config
     x, y = (part.cpu() for part in prepare(config.dataset, config.variant, config.images).validation)
     x = x[[int((y == label).nonzero()[0]) for label in range(rows)]]
     times = np.linspace(0, config.horizon, columns - 1).tolist()
-    frames = torch.cat([orbit_images(loaded(record), x, times), x[None]])
+    frames = torch.cat([orbit_images(run.model(), x, times), x[None]])
     return frames.transpose(0, 1).numpy(), times
 
 

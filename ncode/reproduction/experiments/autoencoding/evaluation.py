@@ -1,4 +1,4 @@
-"""What pages share that evaluate the autoencoders of the page on autoencoding: settings, runs, recordings."""
+"""Shared by the pages that evaluate the autoencoders: settings, runs, recordings."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ncode.reproduction import profiles
-from ncode.reproduction.data.datasets import title
 from ncode.reproduction.data.downloads import DataError
-from ncode.reproduction.experiments.autoencoding import experiment as autoencoding
+from ncode.reproduction.experiments import autoencoding, digit_features
 from ncode.reproduction.experiments.autoencoding import latents
-from ncode.reproduction.experiments.autoencoding.analysis import chosen
-from ncode.reproduction.experiments.digit_features import experiment as digit_features
+from ncode.reproduction.experiments.autoencoding.analysis import chosen, setting
 from ncode.reproduction.metrics import features
 from ncode.reproduction.metrics.comparison import Runs, by_model
 from ncode.reproduction.metrics.features import FeatureError
 from ncode.reproduction.plotting import style
-from ncode.reproduction.runs import recordings, store
-from ncode.reproduction.runs.recordings import Recorded
-from ncode.reproduction.runs.store import Record
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.experiment import Run
+from ncode.reproduction.runs.recordings import RecordedRun
 
 WITHOUT_DOWNLOAD = {"dataset": "digits", "variant": "", "kind": "perceptron", "likelihood": "bernoulli"}
 """What takes the place of data that cannot be had."""
@@ -31,8 +29,8 @@ COLOURS = {"ncode": "autoncode"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What an evaluating page runs.
+class Setup:
+    """The runs of an evaluating page.
 
     Attributes:
         seeds: how many; those of the autoencoders.
@@ -45,15 +43,14 @@ class Plan:
     missing: str
 
 
-def plan(profile: str, own: Mapping) -> Plan:
+def setup(profile: str, own: Mapping) -> Setup:
     """The autoencoders' settings in ``profile``, as their own page uses them, and a page's own settings.
 
     So the same models are found, whichever page runs first. Where InceptionV3 is to judge and its weights cannot be
-    had, EfficientNet-Lite0 does, and the plan says so.
+    had, EfficientNet-Lite0 does, and the set-up says so.
     """
-    planned = profiles.load("autoencoding", profile)
-    known = {field.name for field in dataclasses.fields(autoencoding.Config)}
-    settings, missing = {name: value for name, value in planned.items() if name in known}, ""
+    trained = profiles.load("autoencoding", profile)
+    settings, missing = dict(trained.settings), ""
     try:
         autoencoding.prepare(settings["dataset"], settings.get("variant", ""), settings.get("images", 0))
     except DataError as error:
@@ -66,33 +63,33 @@ def plan(profile: str, own: Mapping) -> Plan:
         except FeatureError as error:
             own["inception"] = False
             missing = f"{missing} EfficientNet-Lite0 judges. {error}".strip()
-    best = chosen(autoencoding.Config("ncode", 0, **settings), planned["scales"])
+    best = chosen(autoencoding.Config("ncode", 0, **settings), trained.options["scales"])
     settings |= {"normalisation": best.normalisation, "scale": best.scale}
-    return Plan(planned["seeds"], settings | own, missing)
+    return Setup(trained.options["seeds"], settings | own, missing)
 
 
-def autoencoders(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
+def autoencoders(evaluations: Runs) -> list[Run[autoencoding.Config]]:
     """The runs of the autoencoders that live evaluations are of."""
-    configs = [config(**run.config) for of_model in evaluations.values() for run in of_model]
-    known = [one for one in configs if one.model in autoencoding.MODELS]
-    return [store.run(autoencoding.train, latents.autoencoder_config(one)) for one in known]
+    configs = [run.config for of_model in evaluations.values() for run in of_model]
+    known = [config for config in configs if config.model in autoencoding.MODELS]
+    return [autoencoding.experiment.run(latents.autoencoder_config(config)) for config in known]
 
 
-def judge(evaluations: Runs, config: type[latents.Config]) -> list[Record]:
+def judge(evaluations: Runs) -> list[Run[digit_features.Config]]:
     """The run of the classifier of digits that judged; none where another network did."""
-    one = config(**next(iter(evaluations.values()))[0].config)
-    if one.dataset not in latents.DIGITS:
+    config = _first(evaluations).config
+    if config.dataset not in latents.DIGITS:
         return []
-    wanted = digit_features.Config(one.dataset, one.variant, epochs=one.judge_epochs)
-    return [store.run(digit_features.train, wanted)]
+    wanted = digit_features.Config(config.dataset, config.variant, epochs=config.judge_epochs)
+    return [digit_features.experiment.run(wanted)]
 
 
-def judged_by(evaluations: Runs, config: type[latents.Config]) -> str:
-    """In words, whose features live evaluations are in."""
-    for of_digits in judge(evaluations, config):
+def judged_by(evaluations: Runs) -> str:
+    """The network in whose features live evaluations are, in words."""
+    for of_digits in judge(evaluations):
         right = 100 * of_digits.metrics["test_accuracy"]
         return f"a classifier of digits that is right on {right:.1f} % of the test images"
-    return "InceptionV3" if _first(evaluations).config["inception"] else "EfficientNet-Lite0"
+    return "InceptionV3" if _first(evaluations).config.inception else "EfficientNet-Lite0"
 
 
 def sets(live: Runs, names: Iterable[str], needed: Iterable[str] = ()) -> dict[str, Runs]:
@@ -101,7 +98,8 @@ def sets(live: Runs, names: Iterable[str], needed: Iterable[str] = ()) -> dict[s
     A recording that lacks one of the models ``needed`` is left out.
     """
     found = {described("this run", live): live}
-    for name in names:
+    # Readings are many settings of one model and seed: no comparison of models.
+    for name in (name for name in names if not name.endswith("_readings")):
         made = by_model(recordings.find(name))
         if made and all(made.values()) and set(needed) <= set(made):
             found[described("recorded", made)] = made
@@ -117,13 +115,12 @@ def not_recorded(names: Iterable[str]) -> str:
 
 def dataset(made: Runs) -> str:
     """The data set that runs are of."""
-    return _first(made).config["dataset"]
+    return _first(made).config.dataset
 
 
 def described(kind: str, made: Runs) -> str:
     """Kind, data and budget of runs in words, such as ``recorded, MNIST, 50 epochs``."""
-    config = _first(made).config
-    return f"{kind}, {title(config['dataset'], config['variant'])}, {config['epochs']} epochs"
+    return f"{kind}, {setting(_first(made).config)}"
 
 
 def label(model: str) -> str:
@@ -141,5 +138,5 @@ def band(axes: Axes, x: Sequence[float], values: np.ndarray, model: str) -> None
     style.band(axes, x, values, COLOURS.get(model, model))
 
 
-def _first(made: Runs) -> Record | Recorded:
+def _first(made: Runs) -> Run | RecordedRun:
     return next(iter(made.values()))[0]

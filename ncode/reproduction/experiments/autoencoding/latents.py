@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from ncode.reproduction import profiles
-from ncode.reproduction.experiments.autoencoding import experiment as autoencoding
-from ncode.reproduction.experiments.digit_features import experiment as digit_features
+from ncode.reproduction.experiments import autoencoding, digit_features
 from ncode.reproduction.metrics import features
 from ncode.reproduction.metrics.features import Features, extract
 from ncode.reproduction.metrics.frechet import COMPONENTS, Reference
 from ncode.reproduction.metrics.points import Points
-from ncode.reproduction.models.autoencoders import ARCHITECTURES, Autoencoder
-from ncode.reproduction.runs import store
+from ncode.reproduction.models.autoencoders import ARCHITECTURES, Autoencoder, AutoNCODE
 
 DIGITS = ("digits", "mnist")
 """Data sets that the classifier of digits judges; networks trained on ImageNet judge the others."""
@@ -48,7 +46,7 @@ class Trained:
     variance and a mixture's regularisation mean the same for every model.
 
     Attributes:
-        record: of the autoencoder's run.
+        run: the autoencoder's.
         model: the autoencoder.
         ready: its data.
         scale: what embeddings were divided by.
@@ -56,8 +54,8 @@ class Trained:
 
     def __init__(self, config: Config):
         base = autoencoder_config(config)
-        self.record = store.run(autoencoding.train, base)
-        self.model: Autoencoder = self.record.load_weights(autoencoding.build(base)).eval().requires_grad_(False)
+        self.run = autoencoding.experiment.run(base)
+        self.model: Autoencoder = self.run.model().requires_grad_(False)
         self.ready = autoencoding.prepare(config.dataset, config.variant, config.images)
         self.model.to(self.ready.device)
         self.scale = 1.0
@@ -96,8 +94,7 @@ def judge(config: Config) -> Features:
 
 @functools.lru_cache(maxsize=4)
 def _digit_judge(config: digit_features.Config) -> Features:
-    record = store.run(digit_features.train, config)
-    network = record.load_weights(digit_features.build(config)).eval().requires_grad_(False)
+    network = digit_features.experiment.run(config).model().requires_grad_(False)
     return features.digit_features(network.to(autoencoding.Prepared.device))
 
 
@@ -134,31 +131,9 @@ def _real_features(
     return extract(network, test), extract(network, train[: len(test)]), network.fid
 
 
-def recorded(
-    section: str, config: type[autoencoding.Config], models: Sequence[str], without: Sequence[str] = ()
-) -> dict[str, Callable[[], list]]:
-    """The evaluations of recorded autoencoders, by name: one for every table of ``<section>_recorded``.
-
-    A table is called as the recording of the autoencoders that it evaluates, and holds the evaluation's settings.
-    The order is theirs, so what was asked first is evaluated first.
-
-    Args:
-        section: such as ``"image_generation"``.
-        config: the evaluation's configuration.
-        models: what is evaluated, of those that are recorded.
-        without: of the models, those that are no autoencoder; they come behind a seed's first autoencoder.
-    """
-
-    def configs(name: str, plan: dict) -> list:
-        made, seeds = [], set()
-        for base in autoencoding.recorded()[f"autoencoding_{name}"]():
-            shared = {k: v for k, v in dataclasses.asdict(base).items() if k not in ("model", "seed")}
-            if base.model in models:
-                made.append(config(base.model, base.seed, **shared, **plan))
-            if base.seed not in seeds:
-                made += [config(model, base.seed, **shared, **plan) for model in without]
-                seeds.add(base.seed)
-        return made
-
-    plans = profiles.load(f"{section}_recorded", "paper")
-    return {f"{section}_{name}": functools.partial(configs, name, plan) for name, plan in plans.items()}
+@torch.no_grad()
+def orbit_images(
+    model: AutoNCODE, x: Float[Tensor, "batch c h w"], t: Sequence[float] | np.ndarray
+) -> Float[Tensor, "time batch c h w"]:
+    """What the decoder makes of x(t), on its way to x(T) and beyond."""
+    return torch.stack([model.decode(state) for state in model.orbit(model.encode(x), np.asarray(t).tolist())])

@@ -17,8 +17,8 @@ from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.autoencoding import analysis as autoencoding_analysis
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
 from ncode.reproduction.experiments.latent_interpolation import analysis as interpolation_analysis
-from ncode.reproduction.runs import recordings, store
-from ncode.reproduction.runs.store import Record
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.experiment import Run
 
 SEED = 0
 """Whose runs are shown; none was chosen."""
@@ -30,17 +30,17 @@ LINES = 2
 """Lines of every model."""
 
 
-def finished(recording: str) -> dict[str, Record]:
+def finished(recording: str) -> dict[str, Run]:
     """The runs of :data:`SEED` that a recording is of, with what they kept, by model.
 
     Raises:
         FileNotFoundError: when one of them is not finished here.
     """
-    of_seed = [run for run in recordings.load(recording) if run.config["seed"] == SEED]
-    return {run.config["model"]: store.finished(run.experiment, run.id) for run in of_seed}
+    of_seed = [run for run in recordings.load(recording) if run.config.seed == SEED]
+    return {run.config.model: run.finished() for run in of_seed}
 
 
-def keep(name: str, blocks: Mapping[str, np.ndarray], of: Sequence[Record]) -> Path:
+def keep(name: str, blocks: Mapping[str, np.ndarray], of: Sequence[Run]) -> Path:
     """Write blocks of images, all of one shape (rows, columns, channels, height, width), as the picture ``name``."""
     return recordings.save_picture(name, np.concatenate(list(blocks.values())), of, blocks=list(blocks))
 
@@ -68,10 +68,9 @@ def introduced(*names: str) -> str:
 
 def autoencoding(recording: str) -> list[Path]:
     """Reconstructions along AutoN-CODE's orbit (Figs. A.4 and A.5)."""
-    (run,) = (run for run in recordings.load(recording) if (run.config["model"], run.config["seed"]) == ("ncode", SEED))
-    record = store.finished(run.experiment, run.id)
-    images, times = autoencoding_analysis.orbit_picture(record)
-    return [recordings.save_picture(f"{recording}_orbit", images, [record], times=times)]
+    (run,) = (run for run in recordings.load(recording) if (run.config.model, run.config.seed) == ("ncode", SEED))
+    images, times = autoencoding_analysis.orbit_picture(run.finished())
+    return [recordings.save_picture(f"{recording}_orbit", images, [run.finished()], times=times)]
 
 
 def image_generation(recording: str) -> list[Path]:

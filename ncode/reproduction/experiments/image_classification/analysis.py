@@ -12,8 +12,18 @@ from torch.nn import functional as F
 
 from ncode.reproduction.data.datasets import title
 from ncode.reproduction.data.downloads import DataError
-from ncode.reproduction.experiments.image_classification import experiment as task
 from ncode.reproduction.experiments.image_classification import rates
+from ncode.reproduction.experiments.image_classification.plans import comparisons
+from ncode.reproduction.experiments.image_classification.train import (
+    FLOWS,
+    MODELS,
+    RATE_SEED,
+    WIDE,
+    Config,
+    build,
+    experiment,
+    prepare,
+)
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.metrics.comparison import by_model as by_model
@@ -21,8 +31,7 @@ from ncode.reproduction.metrics.intervals import difference_interval, is_above, 
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.store import Record
-from ncode.reproduction.runs.store import run as finished
+from ncode.reproduction.runs.experiment import Run
 
 
 def at_hand(sets: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
@@ -34,7 +43,7 @@ def at_hand(sets: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
     found, missing = {}, []
     for name, own in sets.items():
         try:
-            task.prepare(own["dataset"], own.get("variant", ""), own.get("images", 0), own["size"])
+            prepare(own["dataset"], own.get("variant", ""), own.get("images", 0), own["size"])
             found[name] = dict(own)
         except DataError as error:
             missing.append(str(error))
@@ -47,7 +56,7 @@ def runs_on(sets: Mapping[str, Mapping], missing: Iterable[str]) -> str:
     return " ".join([f"This execution runs on {here}.", *(f"Not to be had here: {why}" for why in missing)])
 
 
-def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
+def whole_recordings(wide: bool = False) -> dict[str, dict[str, list]]:
     """The recordings of all models, by name and model, of the seeds on which every model is trained.
 
     Data set by data set, from the smallest images to the largest; a recording without such a seed is left out.
@@ -56,20 +65,20 @@ def recorded(wide: bool = False) -> dict[str, dict[str, list]]:
         wide: with the wide NODE's runs, where they were recorded on all these seeds.
     """
     found = {}
-    for name in task.comparisons():
+    for name in comparisons():
         made = by_model(recordings.find(name))
         if not complete(made):
             continue
-        seeds = [run.config["seed"] for run in made["anode"]]
-        beside = {run.config["seed"]: run for run in recordings.find(f"{name}_{task.WIDE}")} if wide else {}
+        seeds = [run.config.seed for run in made["anode"]]
+        beside = {run.config.seed: run for run in recordings.find(f"{name}_{WIDE}")} if wide else {}
         if beside.keys() >= set(seeds):
-            made[task.WIDE] = [beside[seed] for seed in seeds]
+            made[WIDE] = [beside[seed] for seed in seeds]
         found[name] = made
-    datasets = list(dict.fromkeys(made["anode"][0].config["dataset"] for made in found.values()))
+    datasets = list(dict.fromkeys(made["anode"][0].config.dataset for made in found.values()))
 
     def place(name: str) -> tuple[int, int]:
         config = found[name]["anode"][0].config
-        return datasets.index(config["dataset"]), config["size"]
+        return datasets.index(config.dataset), config.size
 
     return {name: found[name] for name in sorted(found, key=place)}
 
@@ -82,12 +91,12 @@ def at_own_rates() -> dict[str, Runs]:
     has them; the seeds are those that all models have.
     """
     asked = rates.asked()
-    names = [*task.comparisons(), *(f"{name}_own_rate" for name in asked)]
-    made = {rates.unlooked(task.Config(**run.config)): run for name in names for run in recordings.find(name)}
+    names = [*comparisons(), *(f"{name}_own_rate" for name in asked)]
+    made = {rates.unlooked(run.config): run for name in names for run in recordings.find(name)}
     found = {}
     for name in asked:
         best = rates.best(name)
-        wanted = [replace(rates.unlooked(c), learning_rate=best[c.model]) for c in task.comparisons()[name] if best]
+        wanted = [replace(rates.unlooked(c), learning_rate=best[c.model]) for c in comparisons()[name] if best]
         runs = by_model(made[config] for config in wanted if config in made)
         if complete(runs):
             found[f"{name}_own_rate"] = runs
@@ -122,7 +131,7 @@ def close_call(name: str, model: str = "anode") -> str:
 
 
 def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, Runs]:
-    """Recordings and the runs of this execution, by what they are (see :func:`data`).
+    """Recordings and the runs of this execution, by what they are (see :func:`described`).
 
     Where two are of the same data and length, the later one's name has its learning rate as well; where each model has
     its own, the name says so.
@@ -131,11 +140,11 @@ def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, 
     for kind, sets in (("recorded", recorded), ("this run", live)):
         for made in sets.values():
             run = made["anode"][0]
-            name = data(run, kind)
+            name = described(run, kind)
             if len(set(learning_rates(made).values())) > 1:
                 name = f"{name}, own rates"
             if name in found:
-                name = f"{name}, rate {numbers.setting(run.config['learning_rate'])}"
+                name = f"{name}, rate {numbers.setting(run.config.learning_rate)}"
             if name in found:
                 raise ValueError(f"two comparisons would be called {name!r}")
             found[name] = made
@@ -144,20 +153,20 @@ def beside(recorded: Mapping[str, Runs], live: Mapping[str, Runs]) -> dict[str, 
 
 def learning_rates(made: Runs) -> dict[str, float]:
     """Every model's learning rate."""
-    return {model: runs[0].config["learning_rate"] for model, runs in made.items()}
+    return {model: runs[0].config.learning_rate for model, runs in made.items()}
 
 
 def budgets(compared: Mapping[str, Runs]) -> str:
     """The budget of all runs, and what was planned and is not recorded, as Markdown."""
-    absent = ", ".join(sorted(task.comparisons().keys() - recorded().keys())) or "none"
+    absent = ", ".join(sorted(comparisons().keys() - whole_recordings().keys())) or "none"
     lines = [f"- {name}: {budget(made)}" for name, made in compared.items()]
     return "\n".join(lines) + f"\n\nPlanned, with no whole seed recorded yet: {absent}."
 
 
-def main(recorded: Mapping[str, Runs], dataset: str) -> Runs | None:
+def fullest(recorded: Mapping[str, Runs], dataset: str) -> Runs | None:
     """Of the recordings on a data set the one with the most models, then seeds, then the largest images; if any."""
-    found = [made for made in recorded.values() if made["anode"][0].config["dataset"] == dataset]
-    return max(found, key=lambda made: (len(made), len(made["anode"]), made["anode"][0].config["size"]), default=None)
+    found = [made for made in recorded.values() if made["anode"][0].config.dataset == dataset]
+    return max(found, key=lambda made: (len(made), len(made["anode"]), made["anode"][0].config.size), default=None)
 
 
 def by_size(recorded: Mapping[str, Runs], dataset: str) -> tuple[list[int], dict[str, np.ndarray]]:
@@ -165,22 +174,22 @@ def by_size(recorded: Mapping[str, Runs], dataset: str) -> tuple[list[int], dict
 
     Of the seeds that every size has. Nothing but the size differs: of several settings the one with the most sizes.
     """
-    alike: dict[task.Config, dict[int, Runs]] = {}
+    alike: dict[Config, dict[int, Runs]] = {}
     for made in recorded.values():
-        config = task.Config(**made["anode"][0].config)
+        config = made["anode"][0].config
         if config.dataset == dataset:
             alike.setdefault(replace(config, size=0, looks=0, seed=0), {})[config.size] = made
     found = max(alike.values(), key=len, default={})
     sizes = sorted(found)
-    seeds = [{run.config["seed"] for run in found[size]["anode"]} for size in sizes]
+    seeds = [{run.config.seed for run in found[size]["anode"]} for size in sizes]
     common = set.intersection(*seeds) if seeds else set()
     kept = {
-        size: {model: [run for run in runs if run.config["seed"] in common] for model, runs in found[size].items()}
+        size: {model: [run for run in runs if run.config.seed in common] for model, runs in found[size].items()}
         for size in sizes
     }
     return sizes, {
         model: 100 * np.stack([metric(kept[size][model], "test_accuracy") for size in sizes], axis=1)
-        for model in task.MODELS
+        for model in MODELS
         if sizes
     }
 
@@ -245,23 +254,22 @@ def ahead(runs: Runs, model: str, rivals: Iterable[str], share: float = 0.5) -> 
 
 def complete(runs: Runs) -> bool:
     """Whether every model has a run, each at least one."""
-    return set(runs) == set(task.MODELS) and all(runs.values())
+    return set(runs) == set(MODELS) and all(runs.values())
 
 
-def data(run, kind: str = "") -> str:
+def described(run, kind: str = "") -> str:
     """A run's data and epochs in words, after what kind of run it is: ``recorded, MNIST 14×14, 5 epochs``."""
     config = run.config
-    of = title(config["dataset"], config["variant"])
-    few = f", {config['images']} images" if config["images"] else ""
-    # Older recordings have no such field.
-    solved = f", {config['method']}" if config.get("method", "rk4") != "rk4" else ""
-    return f"{kind}{', ' if kind else ''}{of} {config['size']}×{config['size']}{few}{solved}, {config['epochs']} epochs"
+    of = title(config.dataset, config.variant)
+    few = f", {config.images} images" if config.images else ""
+    solved = f", {config.method}" if config.method != "rk4" else ""
+    return f"{kind}{', ' if kind else ''}{of} {config.size}×{config.size}{few}{solved}, {config.epochs} epochs"
 
 
 def budget(made: Runs) -> str:
     """ANODE's width, solver and number of seeds, and the models' learning rates, in words."""
     runs = made["anode"]
-    config = task.Config(**runs[0].config)
+    config = runs[0].config
     by_rate: dict[float, list[str]] = {}
     for model, rate in learning_rates(made).items():
         by_rate.setdefault(rate, []).append(style.LABELS[model])
@@ -298,12 +306,12 @@ def evaluations_growth(runs: Sequence) -> tuple[float, float]:
 
 def best_rate(runs: Iterable) -> float:
     """The learning rate of the run with the lowest validation loss."""
-    return min(runs, key=lambda run: run.metrics["validation_loss"]).config["learning_rate"]
+    return min(runs, key=lambda run: run.metrics["validation_loss"]).config.learning_rate
 
 
 def tuned(
     settings: Mapping, sets: Mapping[str, Mapping], rates: Iterable[float]
-) -> tuple[dict[str, list[Record]], dict[str, dict]]:
+) -> tuple[dict[str, list[Run]], dict[str, dict]]:
     """ANODE at several learning rates on every data set, and the settings that all models then get there.
 
     Args:
@@ -313,8 +321,7 @@ def tuned(
     """
     trials = {
         name: [
-            finished(task.train, task.Config("anode", task.RATE_SEED, **{**settings, **own, "learning_rate": rate}))
-            for rate in rates
+            experiment.run(Config("anode", RATE_SEED, **{**settings, **own, "learning_rate": rate})) for rate in rates
         ]
         for name, own in sets.items()
     }
@@ -328,15 +335,15 @@ def rate_table(live: Mapping[str, Sequence], recorded: Iterable) -> list[list[st
     A live page uses the best; a recorded comparison what its plan says.
     """
     # How often a run is looked at does not change its training.
-    plans = [configs[0] for configs in task.comparisons().values()]
-    used = {replace(plan, model="anode", seed=task.RATE_SEED, looks=0) for plan in plans}
+    plans = [configs[0] for configs in comparisons().values()]
+    used = {replace(plan, model="anode", seed=RATE_SEED, looks=0) for plan in plans}
     rows = []
     for kind, runs in (*(("this run", runs) for runs in live.values()), ("recorded", recorded)):
         for run in runs:
-            rate, scores, config = run.config["learning_rate"], run.metrics, task.Config(**run.config)
+            rate, scores, config = run.config.learning_rate, run.metrics, run.config
             taken = rate == best_rate(runs) if kind == "this run" else replace(config, looks=0) in used
             loss, accuracy = f"{scores['validation_loss']:.4g}", f"{100 * scores['validation_accuracy']:.1f}"
-            rows.append([data(run, kind), numbers.setting(rate), loss, accuracy, "✓" if taken else ""])
+            rows.append([described(run, kind), numbers.setting(rate), loss, accuracy, "✓" if taken else ""])
     return rows
 
 
@@ -352,7 +359,7 @@ def first_loss(heads: str, filters: int = 50, size: int = 28) -> float:
         heads: ``"ours"``, or ``"default"`` for PyTorch's initialisation of γ.
     """
     torch.manual_seed(0)
-    model = task.build(task.Config("open", 0, filters=filters, size=size, activation=""))
+    model = build(Config("open", 0, filters=filters, size=size, activation=""))
     if heads == "default":
         for layer in model.body.gamma.layers:
             layer.reset_parameters()
@@ -369,9 +376,9 @@ def own_kernels(run, channels: int = 6) -> tuple[torch.Tensor, torch.Tensor, tor
     Returns:
         Images (10, c, h, w), labels (10,), and (10, channels, channels, 3, 3).
     """
-    config = task.Config(**run.config)
-    model = run.load_weights(task.build(config)).eval()
-    ready = task.prepare(config.dataset, config.variant, config.images, config.size)
+    config = run.config
+    model = run.model()
+    ready = prepare(config.dataset, config.variant, config.images, config.size)
     x, y = (part.cpu() for part in ready.validation)
     with torch.no_grad():
         theta = model.body.initial_control(model.start(x))
@@ -390,10 +397,10 @@ def mosaic(kernels: torch.Tensor) -> torch.Tensor:
     return F.pad(kernels, (0, 1, 0, 1), value=torch.nan).movedim(2, 1).flatten(2).flatten(0, 1)
 
 
-def flow(runs: Sequence, model: str) -> list[str]:
-    """Losses, evaluations, the worst solver error and the parameters, without readout and with, of one model's runs."""
+def flow_cells(runs: Sequence, model: str) -> list[str]:
+    """Cells of a table: losses, evaluations, the worst solver error and the parameters, without readout and with."""
     losses = [numbers.spread(metric(runs, name)) for name in ("train_loss", "test_loss")]
     solved = ["–", "–"]
-    if model in task.FLOWS:
+    if model in FLOWS:
         solved = [numbers.spread(metric(runs, "nfe_adaptive")), numbers.number(metric(runs, "solver_error").max())]
     return [*losses, *solved, *(f"{runs[0].metrics[name]:,.0f}" for name in ("body_parameters", "parameters"))]

@@ -53,7 +53,7 @@ def curves(runs: Sequence) -> dict[str, np.ndarray]:
     losses = np.array([history["loss"] for history in histories], dtype=float)
     blocks = np.array_split(np.arange(losses.shape[1]), min(STEPS, losses.shape[1]))
     made = {
-        "epoch": looks / looks[-1] * runs[0].config["epochs"],
+        "epoch": looks / looks[-1] * runs[0].config.epochs,
         "iteration": np.array([histories[0]["iteration"][block[-1]] for block in blocks]),
         "step_loss": np.array([[_mean(row[block]) for block in blocks] for row in losses]),
         "accuracy": 100 * seen["accuracy"],

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from ncode.reproduction import profiles
 from ncode.reproduction.data.datasets import title
-from ncode.reproduction.experiments.image_classification import experiment as task
+from ncode.reproduction.experiments.image_classification.plans import comparisons
+from ncode.reproduction.experiments.image_classification.train import FLOWS, Config, build
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.provenance import on_gpu
 
@@ -18,9 +19,9 @@ TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000, "svhn": 68_257, "imagenet
 """Of the full data sets, without validation's; of ImageNet the 200 classes that ANODE's authors use (Tiny ImageNet)."""
 
 
-def step_seconds(config: task.Config, images: int = 4) -> float:
+def step_seconds(config: Config, images: int = 4) -> float:
     """Seconds that one image's share of a training step takes here, forward and backward, at initialisation."""
-    model = task.build(config)
+    model = build(config)
     channels = 1 if config.dataset in ("digits", "mnist") else 3
     x, y = torch.randn(images, channels, config.size, config.size), torch.arange(images) % 10
     taken = []
@@ -31,7 +32,7 @@ def step_seconds(config: task.Config, images: int = 4) -> float:
     return min(taken) / images
 
 
-def hours(config: task.Config) -> float:
+def hours(config: Config) -> float:
     """Hours of one run on a full data set here, as far as :func:`step_seconds` tells: training stiffens fields."""
     return step_seconds(config) * TRAINING_IMAGES[config.dataset] * config.epochs / 3600
 
@@ -39,12 +40,11 @@ def hours(config: task.Config) -> float:
 def plan_in_words() -> str:
     """What the open loop costs at full size, in the ``paper`` profile and as planned recordings, as Markdown."""
     paper = profiles.load("image_classification", "paper")
-    own = {k: v for k, v in paper.items() if k not in ("seeds", "rates", "sets", "variations")}
     plans = {
-        f"`paper` profile, {title(of['dataset'])}": (task.Config("open", 0, **own, **of), paper["seeds"])
-        for name, of in paper["sets"].items()
+        f"`paper` profile, {title(of['dataset'])}": (Config("open", 0, **paper.settings, **of), paper.options["seeds"])
+        for name, of in paper.options["sets"].items()
     }
-    for name, configs in task.comparisons().items():
+    for name, configs in comparisons().items():
         if configs[0].size >= 28:
             plans[f"`{name}`"] = configs[0], len({config.seed for config in configs})
     lines = [
@@ -61,11 +61,11 @@ def plan_in_words() -> str:
 def measured() -> list[str]:
     """What the recorded flows took that were trained on a GPU, by recording, as Markdown."""
     lines = []
-    for name in task.comparisons():
-        runs = [run for run in recordings.find(name) if run.config["model"] in task.FLOWS and on_gpu(run.provenance)]
+    for name in comparisons():
+        runs = [run for run in recordings.find(name) if run.config.model in FLOWS and on_gpu(run.provenance)]
         if runs:
             seconds = [run.provenance["seconds"] for run in runs]
-            epochs, device = runs[0].config["epochs"], runs[0].provenance["device"]
+            epochs, device = runs[0].config.epochs, runs[0].provenance["device"]
             lines.append(
                 f"- `{name}`, as it was recorded: {min(seconds):.0f} to {max(seconds):.0f} seconds a run of "
                 f"{epochs} epochs on one {device} that many runs shared."

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
-from ncode.reproduction.experiments.image_classification.experiment import (
-    MODELS,
-    RATE_SEED,
-    Config,
-    comparisons,
-    plans,
-    train,
-)
+from ncode.reproduction.experiments.image_classification.plans import comparisons, tables
+from ncode.reproduction.experiments.image_classification.train import MODELS, RATE_SEED, Config
 from ncode.reproduction.runs import recordings
-
-__all__ = ["asked", "best", "comparison", "recorded", "train", "trials", "tried"]
+from ncode.reproduction.runs.experiment import Plan
 
 
 def asked() -> list[str]:
     """The comparisons whose plan in ``profiles.toml`` asks for a rate of each model's own, by name."""
-    return [name for name, (plan, _) in plans().items() if "own_rates" in plan]
+    return [name for name, table in tables().items() if "own_rates" in table.options]
 
 
 def trials(name: str) -> list[Config]:
     """Every model at each of the plan's rates, on
-    :data:`~ncode.reproduction.experiments.image_classification.experiment.RATE_SEED`."""
-    plan, settings = plans()[name]
+    :data:`~ncode.reproduction.experiments.image_classification.train.RATE_SEED`."""
+    table = tables()[name]
     return [
-        Config(model, RATE_SEED, **{**settings, "learning_rate": rate})
-        for rate in plan["own_rates"]
+        Config(model, RATE_SEED, **{**table.settings, "learning_rate": rate})
+        for rate in table.options["own_rates"]
         for model in MODELS
     ]
 
@@ -41,9 +33,7 @@ def tried(name: str) -> dict[str, dict[float, float]]:
 
     Empty unless every one of them is recorded: a choice among fewer for one model is not made.
     """
-    made = {
-        unlooked(Config(**run.config)): run.metrics["validation_loss"] for run in recordings.find(f"{name}_model_rates")
-    }
+    made = {unlooked(run.config): run.metrics["validation_loss"] for run in recordings.find(f"{name}_model_rates")}
     planned = trials(name)
     if any(unlooked(config) not in made for config in planned):
         return {}
@@ -78,10 +68,10 @@ def unlooked(config: Config) -> Config:
     return replace(config, looks=0)
 
 
-def recorded() -> dict[str, Callable[[], list[Config]]]:
-    """The recordings behind the book, by name: trials, and then what they choose."""
-    made: dict[str, Callable[[], list[Config]]] = {}
+def plans() -> list[Plan[Config]]:
+    """Every comparison's trials, and then what they choose."""
+    made = []
     for name in asked():
-        made[f"{name}_model_rates"] = functools.partial(trials, name)
-        made[f"{name}_own_rate"] = functools.partial(comparison, name)
+        made.append(Plan(f"{name}_model_rates", functools.partial(trials, name)))
+        made.append(Plan(f"{name}_own_rate", functools.partial(comparison, name)))
     return made

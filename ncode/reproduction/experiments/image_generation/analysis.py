@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from ncode.reproduction.experiments.autoencoding.evaluation import label
-from ncode.reproduction.experiments.image_generation.experiment import FITS, name
+from ncode.reproduction.experiments.image_generation.train import FITS, name
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import interval, is_below
-from ncode.reproduction.runs.store import Record
+from ncode.reproduction.runs.experiment import Run
 
 SAMPLED = ("autoencoder", "ncode", "vae")
 """The models whose samples are shown (Fig. 8)."""
@@ -64,7 +64,7 @@ def mixture_of(runs: Sequence, points: int) -> str:
     return name("mixture", size)
 
 
-def samples(runs: Mapping[str, Record]) -> dict[str, np.ndarray]:
+def samples(runs: Mapping[str, Run]) -> dict[str, np.ndarray]:
     """Samples of mixtures fitted to test embeddings and of the VAE's prior, a row for each (Fig. 8).
 
     Args:
@@ -79,7 +79,7 @@ def samples(runs: Mapping[str, Record]) -> dict[str, np.ndarray]:
     return rows
 
 
-def nearest(run: Record, densities: Iterable[str]) -> dict[str, np.ndarray]:
+def nearest(run: Run, densities: Iterable[str]) -> dict[str, np.ndarray]:
     """Samples, and the nearest images that a density was fitted to, as the decoder gives them, in rows (Fig. A.8).
 
     Args:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from ncode.reproduction.experiments.image_classification.analysis import accuracy, data, standing
-from ncode.reproduction.experiments.image_regularisation import experiment as regularisation
+from ncode.reproduction.experiments.image_classification.analysis import accuracy, described, standing
+from ncode.reproduction.experiments.image_regularisation import variations
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import difference_interval
 from ncode.reproduction.plotting import style
@@ -16,7 +16,7 @@ from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
-"""Variations by role (see :func:`ncode.reproduction.experiments.image_regularisation.experiment.chosen`): (model,
+"""Variations by role (see :func:`ncode.reproduction.experiments.image_regularisation.variations.chosen`): (model,
 name), and the runs."""
 
 
@@ -25,28 +25,28 @@ def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
 
     Returns:
         First, where the tuning is whole, its runs as
-        :func:`ncode.reproduction.experiments.image_regularisation.experiment.named` gives them; then, where a whole
+        :func:`ncode.reproduction.experiments.image_regularisation.variations.named` gives them; then, where a whole
         seed of the comparison is there, by role the variation (model, name) and its runs.
     """
     tuned, chosen = {}, {}
-    for name, (plan, _) in regularisation.plans().items():
+    for name, table in variations.tables().items():
         tried = recordings.find(f"{name}_tuning")
-        if len(tried) < len(regularisation.tuning(plan)):
+        if len(tried) < len(variations.tuning(table.settings)):
             continue
-        title = data(tried[0], "recorded")
-        tuned[title] = regularisation.named(tried, plan)
-        made, whole = recordings.find(name), len(regularisation.comparison(plan, tried, seeds=1))
-        counts = Counter(run.config["seed"] for run in made)
-        made = regularisation.named([run for run in made if counts[run.config["seed"]] == whole], plan)
+        title = described(tried[0], "recorded")
+        tuned[title] = variations.named(tried, table.settings)
+        made, whole = recordings.find(name), len(variations.comparison(table.settings, tried, seeds=1))
+        counts = Counter(run.config.seed for run in made)
+        made = variations.named([run for run in made if counts[run.config.seed] == whole], table.settings)
         if made:
-            chosen[title] = {role: (of, made[of]) for role, of in regularisation.chosen(tuned[title]).items()}
+            chosen[title] = {role: (of, made[of]) for role, of in variations.chosen(tuned[title]).items()}
     return tuned, chosen
 
 
 def tuning_panel(axes: Axes, tuned: Mapping[tuple[str, str], list], title: str) -> None:
     """Draw the validation loss of every variation of a tuning: the open loop's as circles, ANODE's as triangles."""
     losses = {of: made[0].metrics["validation_loss"] for of, made in tuned.items()}
-    names = list(regularisation.VARIATIONS["open"])[::-1]
+    names = list(variations.VARIATIONS["open"])[::-1]
     edge = 1.6 * min(losses.values())
     for (model, name), loss in losses.items():
         marker = "o" if model == "open" else "^"
@@ -80,8 +80,8 @@ def score_rows(title: str, roles: Roles) -> list[list[str]]:
     """A table's rows: the accuracies (see :func:`scores`) of what varies γ."""
     rows = []
     for role, ((_, name), runs) in roles.items():
-        if name not in regularisation.CALM:
-            label = role if name == regularisation.FIXED or name in role else f"{role}: {name}"
+        if name not in variations.CALM:
+            label = role if name == variations.FIXED or name in role else f"{role}: {name}"
             rows.append([title, label, *scores(runs, roles["ANODE"][1])])
     return rows
 
@@ -89,7 +89,7 @@ def score_rows(title: str, roles: Roles) -> list[list[str]]:
 def calm_rows(title: str, roles: Roles) -> list[list[str]]:
     """A table's rows: the evaluations (see :func:`calm`) of what regularises the flow."""
     free = roles["open loop"][1]
-    return [[title, name, *calm(runs, free)] for (_, name), runs in roles.values() if name in regularisation.CALM]
+    return [[title, name, *calm(runs, free)] for (_, name), runs in roles.values() if name in variations.CALM]
 
 
 def generalises(title: str, roles: Roles) -> str:
@@ -108,7 +108,7 @@ def saves(title: str, roles: Roles) -> str:
     """Whether a regularised flow takes fewer evaluations, and at what price in accuracy, as lines of Markdown."""
     free, lines = roles["open loop"][1], []
     for (_, name), runs in roles.values():
-        if name not in regularisation.CALM:
+        if name not in variations.CALM:
             continue
         calls = difference_interval(metric(runs, "nfe_adaptive"), metric(free, "nfe_adaptive"))
         points = difference_interval(metric(runs, "test_accuracy", 100.0), metric(free, "test_accuracy", 100.0))

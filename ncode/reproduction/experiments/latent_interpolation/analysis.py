@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ncode.reproduction.experiments.autoencoding import evaluation
-from ncode.reproduction.runs.store import Record
+from ncode.reproduction.runs.experiment import Run
 
 LINES = ("ncode", "autoencoder", "control", "pixels")
 """Whose lines are shown (Fig. A.12), with two control experiments."""
@@ -21,7 +21,7 @@ def label(model: str) -> str:
     return "cross-fade of pixels" if model == "pixels" else evaluation.label(model)
 
 
-def lines(runs: Mapping[str, Record]) -> dict[str, np.ndarray]:
+def lines(runs: Mapping[str, Run]) -> dict[str, np.ndarray]:
     """The images on the first lines that were measured, a row for each line, by model.
 
     Args:
@@ -30,7 +30,7 @@ def lines(runs: Mapping[str, Record]) -> dict[str, np.ndarray]:
     return {label(model): runs[model].array("lines") for model in LINES}
 
 
-def squares(runs: Mapping[str, Record]) -> dict[str, np.ndarray]:
+def squares(runs: Mapping[str, Run]) -> dict[str, np.ndarray]:
     """The images on the first square that was measured, by model.
 
     Args:

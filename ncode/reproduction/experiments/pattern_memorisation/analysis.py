@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ncode.reproduction.experiments.pattern_memorisation.experiment import VARIANTS
+from ncode.reproduction.experiments.pattern_memorisation.plans import VARIANTS
 from ncode.reproduction.runs import recordings
 
 
 def select(runs: Iterable, **wanted) -> list:
     """Of live or recorded runs, those whose configuration has the values ``wanted``."""
-    return [run for run in runs if all(run.config[name] == value for name, value in wanted.items())]
+    return [run for run in runs if all(getattr(run.config, name) == value for name, value in wanted.items())]
 
 
 def errors(runs: Iterable, **wanted) -> list[float]:
@@ -24,7 +24,7 @@ def errors(runs: Iterable, **wanted) -> list[float]:
 def curve(runs: Iterable, points: int = 40) -> tuple[list[int], list[list[float]]]:
     """Bit error against the number of training episodes, one row a run; the runs are of one length."""
     histories = [recordings.history(run, points) for run in runs]
-    episodes_seen = [k * run.config["batch"] for run in runs[:1] for k in histories[0]["iteration"]]
+    episodes_seen = [k * run.config.batch for run in runs[:1] for k in histories[0]["iteration"]]
     return episodes_seen, [history["error"] for history in histories]
 
 
@@ -38,7 +38,9 @@ def crosstalk_error(bits: int, patterns: int, degraded: float) -> float:
 def predicted_and_measured(runs: Iterable) -> list[tuple[float, float]]:
     """For each run the error of the unknown bits, by :func:`crosstalk_error` and on the test episodes."""
     task = ("bits", "patterns", "degraded")
-    return [(crosstalk_error(*(run.config[name] for name in task)), run.metrics["unknown_error"]) for run in runs]
+    return [
+        (crosstalk_error(*(getattr(run.config, name) for name in task)), run.metrics["unknown_error"]) for run in runs
+    ]
 
 
 def all_below(runs: Iterable, cases: Iterable[tuple[int, float]], seeds: int, limit: float = 0.01) -> bool:
@@ -49,7 +51,7 @@ def all_below(runs: Iterable, cases: Iterable[tuple[int, float]], seeds: int, li
 
 def gains(trained: Iterable, rules: Iterable) -> list[float]:
     """By how much training lowers the untrained rule's mean error, for every case that both have."""
-    made = {(run.config["patterns"], run.config["degraded"]) for run in select(trained, learner="ncode")}
+    made = {(run.config.patterns, run.config.degraded) for run in select(trained, learner="ncode")}
     gained = []
     for m, p in sorted(made):
         if fixed := errors(rules, learner="hebb", patterns=m, degraded=p):
@@ -63,7 +65,7 @@ def best_rule(runs: Iterable, clamp: bool):
 
 
 def variant(runs: Iterable, name: str) -> list:
-    """The trained runs of one of :data:`ncode.reproduction.experiments.pattern_memorisation.experiment.VARIANTS`."""
+    """The trained runs of one of :data:`ncode.reproduction.experiments.pattern_memorisation.plans.VARIANTS`."""
     fields = {"clamp": False, "leak": 0.0, "learn_theta0": False, "spread": 0.01, "batch": 1}
     return select(runs, learner="ncode", **{**fields, **VARIANTS[name]})
 

@@ -10,21 +10,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ncode.models import Flow
-from ncode.reproduction.experiments.reflection import experiment
+from ncode.reproduction.experiments import reflection
 from ncode.reproduction.metrics.comparison import metric
 
 FEW = torch.linspace(-0.9, 0.9, 7).unsqueeze(1)
 """The samples whose fields and controls are looked at."""
 
 
-def trained(record) -> Flow:
-    """The record's model, with its trained weights."""
-    return record.load_weights(experiment.build(experiment.Config(**record.config))).eval()
-
-
 def floor() -> float:
     """The least mean squared error of an increasing function on the test points."""
-    return experiment.grid().square().mean().item()
+    return reflection.grid().square().mean().item()
 
 
 @torch.no_grad()
@@ -41,13 +36,13 @@ def field_at(
 def control_spread(record, x0: Float[Tensor, "samples 1"] = FEW) -> Float[Tensor, "2"]:
     """How much θ differs between samples at the start and at the end: its standard deviation over them, averaged over
     its entries."""
-    return trained(record).trajectory(x0, [0.0, 1.0]).theta.std(1).mean(1)
+    return record.model().trajectory(x0, [0.0, 1.0]).theta.std(1).mean(1)
 
 
 @torch.no_grad()
 def keeps_order(record, tolerance: float = 1e-3) -> bool:
     """Whether the model's map is increasing on the test points, up to the solver's tolerance."""
-    end = trained(record)(experiment.grid())[:, 0]
+    end = record.model()(reflection.grid())[:, 0]
     return bool((end.diff() >= -tolerance).all())
 
 

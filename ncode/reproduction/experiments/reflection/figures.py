@@ -20,7 +20,7 @@ def paths(records: Mapping[str, Sequence]) -> Figure:
     figure, axes = style.panels(len(records), width=1.56, height=2.2, sharey=True)
     for panel, (model, runs) in zip(axes[0], records.items(), strict=True):
         with torch.no_grad():
-            path = analysis.trained(runs[0]).trajectory(starts, t).x
+            path = runs[0].model().trajectory(starts, t).x
         style.paths(panel, t, path[..., 0], colours)
         panel.plot([1.04] * len(starts), -starts, "_", color="grey", clip_on=False)
         panel.set(title=style.LABELS[model].replace("N-CODE, ", ""), xlabel="time t")
@@ -30,7 +30,7 @@ def paths(records: Mapping[str, Sequence]) -> Figure:
 
 def fields(records: Mapping[str, Sequence]) -> Figure:
     """The fields that a few samples see: NODE's, the open loop's, and the closed loop's at two times."""
-    node, opened, closed = (analysis.trained(records[model][0]) for model in ("node", "open", "closed"))
+    node, opened, closed = (records[model][0].model() for model in ("node", "open", "closed"))
     x = torch.linspace(-1.5, 1.5, 101).unsqueeze(1)
     colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(analysis.FEW)))
     figure, axes = style.panels(4, width=1.95, height=2.1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ncode.models import Flow
-from ncode.reproduction.experiments.reflection.experiment import Config
+from ncode.reproduction.experiments.reflection.train import Config
 from ncode.reproduction.interactive import export
 from ncode.reproduction.plotting import style
 

@@ -24,6 +24,7 @@ from torchdiffeq import odeint_adjoint
 
 from ncode.fields.base import Field
 from ncode.fields.mlp import ACTIVATIONS
+from ncode.reproduction.experiments.theorem_1.train import distance
 from ncode.solvers.dispatch import solve
 from ncode.solvers.norms import per_sample
 from ncode.solvers.options import NFE, Solver
@@ -105,8 +106,9 @@ class Problem:
 
 def _ours(field, x, theta, solver):
     values, t = field.unpack(theta), x.new_tensor([0.0, 1.0])
-    path, nfe = solve(lambda t, z: (field(t, z[0], values),), (x,), t, solver, (theta,))
-    return path[0][-1], nfe
+    nfe = NFE()
+    path = solve(lambda t, x: field(t, x, values), x, t, solver=solver, parameters=(theta,), nfe=nfe)
+    return path[-1], nfe
 
 
 def _torchdiffeq(f: nn.Module, state, x, solver, parameters=()):
@@ -208,9 +210,3 @@ def kept_bytes(problem: Problem, way: str, tolerance: float) -> int:
 def errors(problem: Problem, tolerance: float, exact: Sequence[Tensor], ways: Sequence[str]) -> dict[str, float]:
     """Relative error of the gradient with respect to x(0) and θ together, by way."""
     return {way: distance(problem.gradient(way, tolerance)[:2], exact) for way in ways}
-
-
-def distance(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
-    """The relative distance of two gradients."""
-    a, b = (torch.cat([part.detach().double().flatten() for part in parts]) for parts in (found, exact))
-    return float((a - b).norm() / b.norm())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ncode.reproduction.experiments.van_der_pol.experiment import START, TRUE_MU
+from ncode.reproduction.experiments.van_der_pol.train import START, TRUE_MU
 from ncode.reproduction.plotting import style
 
 

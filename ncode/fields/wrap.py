@@ -1,0 +1,72 @@
+"""Any module as a vector field, any of its parameters steered."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from ncode.fields.base import Field, Theta
+
+
+class Wrapped(Field):
+    """The field f(t, x, θ) of an ordinary module: x' = module(x) or x' = module(t, x).
+
+    Where nothing is steered the module is called as it is. Where some of its parameters are steered, it is called for
+    every sample with that sample's values, by ``torch.func.functional_call`` under ``vmap``: what the module does to
+    its parameters, such as hooks and parametrisations, it does to each sample's. Hand-written fields are faster.
+
+    Its parameters keep the module's own names: ``"0.weight"`` of an ``nn.Sequential``.
+
+    Args:
+        module: its ``forward`` takes x (batch, …), or the time and x, and gives x' of x's shape.
+        shape: of one sample's state; ``None`` where any will do.
+
+    Raises:
+        ValueError: when ``forward`` takes neither (x) nor (t, x).
+
+    Under ``vmap`` a module must not change buffers in place, as batch normalisation does in training, which would
+    couple samples besides; PyTorch raises an error then.
+    """
+
+    def __init__(self, module: nn.Module, *, shape: Sequence[int] | None = None):
+        super().__init__(shape)
+        self.module = module
+        self.timed = _timed(module)
+
+    def forward(self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Theta) -> Float[Tensor, "batch *state"]:
+        if not theta:
+            return self.module(t, x) if self.timed else self.module(x)
+        own = t if t.dim() else t.expand(len(x))
+
+        def one(values: Theta, time: Tensor, state: Tensor) -> Tensor:
+            state = state.unsqueeze(0)
+            arguments = (time, state) if self.timed else (state,)
+            return functional_call(self.module, dict(values), arguments).squeeze(0)
+
+        return vmap(one, randomness="different")(dict(theta), own, x)
+
+    def unpack(self, theta: Float[Tensor, "batch m"]) -> dict[str, Tensor]:
+        """θ's rows, cut into the steered parameters, each in its own shape."""
+        parts = theta.split([torch.Size(shape).numel() for shape in self.steered.values()], dim=1)
+        return {name: part.reshape(-1, *shape) for (name, shape), part in zip(self.steered.items(), parts, strict=True)}
+
+    def _root(self) -> nn.Module:
+        return self.module
+
+
+def _timed(module: nn.Module) -> bool:
+    """Whether a module takes (t, x), and not (x) alone."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    wanted = inspect.signature(module.forward).parameters.values()
+    needed = [one for one in wanted if one.kind in kinds and one.default is inspect.Parameter.empty]
+    if len(needed) > 2 or (not needed and not any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in wanted)):
+        raise ValueError(
+            f"field: {type(module).__name__}.forward takes ({', '.join(one.name for one in needed)}): a module that "
+            "is a field takes (x) or (t, x); an ncode.Field takes (t, x, theta)"
+        )
+    return len(needed) == 2

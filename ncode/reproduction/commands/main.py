@@ -1,0 +1,137 @@
+"""The command line ``ncode``: look at what was run and recorded, check it, run more, and see what is installed.
+
+Each command is a few lines over a function of the library; what takes long to import is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ncode.reproduction.commands import found, health
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Adaptive control for neural ODEs: the papers' experiments from the command line.
+
+An **experiment** is one study of the papers, such as `annuli`. A **run** is one training of it, kept under its id in
+the folder that `ncode doctor` names. A **recording** is a set of runs that took longer than a notebook should; it
+travels with the package.
+
+Start with `ncode doctor`, then `ncode list`, then `ncode show orbits_mnist`.""",
+)
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A recording's name, or a run's id or its beginning.",
+        metavar="NAME",
+        autocompletion=lambda incomplete: [row[0] for row in found.recordings() if row[0].startswith(incomplete)],
+    ),
+]
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="What to list: experiments, recordings or runs.")] = "recordings",
+    like: Annotated[str, typer.Option("--like", help="Only names that contain this.")] = "",
+) -> None:
+    """List experiments, recordings, or the finished runs on this machine.
+
+    Examples: `ncode list`, `ncode list experiments`, `ncode list runs --like annuli`
+    """
+    kinds = {"experiments": found.experiments, "recordings": found.recordings, "runs": found.runs}
+    if what not in kinds:
+        raise typer.BadParameter(f"{what!r} is not one of {', '.join(kinds)}", param_hint="WHAT")
+    for line in found.table([row for row in kinds[what]() if like in row[0]], what):
+        typer.echo(line)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show what a recording or a run is: its settings, what came out, and where it was computed.
+
+    Examples: `ncode show orbits_mnist`, `ncode show 6a3c2e20`
+    """
+    for line in found.description(_taken(name)):
+        typer.echo(line)
+
+
+@app.command()
+def compare(first: Name, second: Name) -> None:
+    """Set two recordings, or two runs, side by side: settings that differ, and every metric that both have.
+
+    Example: `ncode compare latent_clustering_mnist latent_clustering_cifar10`
+    """
+    for line in found.comparison(first, _taken(first), second, _taken(second)):
+        typer.echo(line)
+
+
+@app.command()
+def verify(
+    recompute: Annotated[
+        int, typer.Option("--recompute", metavar="N", help="Compute N random runs' metrics again from their weights.")
+    ] = 0,
+) -> None:
+    """Check that every record is what was computed: checksums of contents and weights, ids, and recordings.
+
+    It says what is wrong, names the file, and fails when anything is. Example: `ncode verify --recompute 3`
+    """
+    problems = found.verified(recompute)
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{len(problems)} problem(s)" if problems else "Everything is what was computed.")
+    raise typer.Exit(bool(problems))
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="An experiment: see `ncode list experiments`.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Fields of its configuration: seed=1 model=node.", metavar="FIELD=VALUE")
+    ] = None,
+) -> None:
+    """Make one run of an experiment, or find it finished. Whatever is not named keeps its default.
+
+    A run that was interrupted goes on where it stopped. Examples: `ncode run reflection seed=1`,
+    `ncode run annuli model=node iterations=100`
+    """
+    try:
+        made = found.make(experiment, settings or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    for line in found.description([made]):
+        typer.echo(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which devices there are, and where runs and data lie; fail when something is wrong.
+
+    Put what it prints into a report of a problem.
+    """
+    facts = health.facts()
+    width = max(len(fact.name) for fact in facts)
+    for fact in facts:
+        typer.echo(f"{'ok' if fact.fine else 'NO':2}  {fact.name:{width}}  {fact.value}")
+    raise typer.Exit(not all(fact.fine for fact in facts if fact.needed))
+
+
+def _taken(name: str) -> list[dict]:
+    try:
+        return found.named(name)
+    except LookupError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from None
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    app(prog_name="ncode")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Recordings of the autoencoders, and of their evaluations; settings and seeds come from ``profiles.toml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from ncode.reproduction import profiles
+from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, MODELS, TUNING_SEED, Config
+from ncode.reproduction.models.autoencoders import ARCHITECTURES
+from ncode.reproduction.profiles import Profile
+from ncode.reproduction.runs.experiment import Plan
+
+C = TypeVar("C", bound=Config)
+
+
+def plans() -> list[Plan[Config]]:
+    """Every comparison, after the tuning that it was chosen by.
+
+    All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
+    """
+    made = []
+    for name, table in profiles.recorded("autoencoding").items():
+        if "tuning" in table.options:
+            tried = functools.partial(
+                tuning, table.settings, of=table.options.get("of", {}).get("ncode"), **table.options["tuning"]
+            )
+            made.append(Plan(f"autoencoding_{name}_tuning", tried))
+        made.append(Plan(f"autoencoding_{name}", functools.partial(comparison, table)))
+    return made
+
+
+def tuning(
+    settings: dict,
+    rates: Sequence[float],
+    scales: Sequence[float],
+    epochs: int,
+    normalisations: Sequence[str] = COMPONENT_WISE,
+    of: Mapping | None = None,
+) -> list[Config]:
+    """What a comparison's learning rate and AutoN-CODE's normalisation and scale are chosen by, on validation images.
+
+    The rate is the plain autoencoder's, for all models; at that rate AutoN-CODE is trained with every normalisation,
+    at every scale.
+
+    Args:
+        settings: of the comparison; its normalisation and scale are varied.
+        rates: none where another tuning has chosen the rate.
+        epochs: of each of these runs.
+        of: settings of AutoN-CODE alone.
+    """
+    # So short a training has no plateau to wait for, but the rate must not fall by another schedule.
+    looks = epochs if settings.get("plateau") else 1
+    settings, of = {**settings, "epochs": epochs, "looks": looks}, of or {}
+    bare = {name: value for name, value in settings.items() if name not in ("normalisation", "scale")}
+    plain = [Config("autoencoder", TUNING_SEED, **{**bare, "learning_rate": rate}) for rate in rates]
+    return plain + [
+        Config("ncode", TUNING_SEED, **{**settings, **of, "normalisation": normalisation, "scale": scale})
+        for normalisation in normalisations
+        for scale in scales
+    ]
+
+
+def comparison(table: Profile) -> list[Config]:
+    """The runs of one table: every model on every seed, or as its ``normalisations`` or ``readings`` ask."""
+    options, settings = table.options, table.settings
+    if "readings" in options:
+        # Of what the text leaves open, one setting at a time, on a seed that no comparison uses.
+        return [Config(**{"seed": TUNING_SEED, **settings, **reading}) for reading in options["readings"]]
+    seeds, models = range(options["seeds"]), options.get("models", MODELS)
+    if "normalisations" in options:
+        # AutoN-CODE with each normalisation, at the scale that is best for it.
+        return [
+            Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
+            for seed in seeds
+            for normalisation, scale in options["normalisations"].items()
+        ]
+    of = options.get("of", {})  # Settings of one model alone.
+    made = [Config(model, seed, **{**settings, **of.get(model, {})}) for seed in seeds for model in models]
+    # A recording takes hours: what is asked first comes first, and the rest in its order.
+    first = options.get("first", {"models": (), "seeds": 0})
+    return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))
+
+
+def evaluations(section: str, kind: type[C], models: Sequence[str], without: Sequence[str] = ()) -> list[Plan[C]]:
+    """The evaluations of recorded autoencoders: one for every table of ``recorded.<section>``.
+
+    A table is called as the recording of the autoencoders that it evaluates, and holds the evaluation's settings.
+    The order is theirs, so what was asked first is evaluated first.
+
+    Args:
+        section: such as ``"image_generation"``.
+        kind: the evaluation's configuration.
+        models: what is evaluated, of those that are recorded.
+        without: of the models, those that are no autoencoder; they come behind a seed's first autoencoder.
+    """
+
+    def configs(name: str, settings: Mapping[str, Any]) -> list[C]:
+        made, seeds = [], set()
+        for base in comparison(profiles.recorded("autoencoding")[name]):
+            shared = {k: v for k, v in dataclasses.asdict(base).items() if k not in ("model", "seed")}
+            if base.model in models:
+                made.append(kind(base.model, base.seed, **shared, **settings))
+            if base.seed not in seeds:
+                made += [kind(model, base.seed, **shared, **settings) for model in without]
+                seeds.add(base.seed)
+        return made
+
+    return [
+        Plan(f"{section}_{name}", functools.partial(configs, name, table.settings))
+        for name, table in profiles.recorded(section).items()
+    ]
+
+
+def followed(settings: Mapping) -> dict:
+    """What follows from settings, for the comparison with the paper's: the latent size, and whether plateaus count."""
+    architecture = ARCHITECTURES["mnist" if settings["dataset"] == "digits" else settings["dataset"]]
+    return {
+        "latent": settings["latent"] or architecture.latent,
+        "kernel": architecture.kernel,
+        "plateaus": settings["plateau"] > 0,
+    }

@@ -1,0 +1,163 @@
+"""A solve of a right-hand side that is a kernel, as one node of autograd's graph.
+
+Its gradient is the exact one of its discrete solve, from the record of the steps that were taken: what plain
+backpropagation through the same steps gives, without a graph of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ncode.fields.kernels import Kernel
+from ncode.solvers import engine
+from ncode.solvers.kernel_step import KernelStep
+from ncode.solvers.loop import Count, Stopped, adaptive_steps, fixed_steps
+from ncode.solvers.options import NFE, Solver
+from ncode.solvers.paths import Picker
+from ncode.solvers.step import RungeKutta, State, Taken, Weights
+from ncode.solvers.tableaus import TABLEAUS
+
+
+def can(solver: Solver, times: Sequence[float]) -> bool:
+    """Whether a kernel is solved so: where the solver wants it, and a step knows all that it asks for."""
+    tableau = TABLEAUS[solver.method]
+    if not solver.kernels or solver.backend != "ncode" or solver.gradients != "direct" or solver.jumps:
+        return False
+    if isinstance(solver.rtol, tuple) or isinstance(solver.atol, tuple):
+        return False
+    return len(times) == 2 or tableau.adaptive
+
+
+def integrate(kernel: Kernel, state: State, times: Sequence[float], solver: Solver, nfe: NFE) -> State:
+    """The parts of z at every one of ``times``, time first.
+
+    Raises:
+        SolveError: when the solve fails.
+    """
+    solve = _Solve(kernel, times, solver, nfe)
+    path = _Node.apply(solve, kernel.pack(state), *kernel.weights)
+    return kernel.unpack(path)
+
+
+class _Solve:
+    """One solve: its steps, forward and backward."""
+
+    def __init__(self, kernel: Kernel, times: Sequence[float], solver: Solver, nfe: NFE):
+        self.kernel, self.times, self.solver, self.nfe = kernel, times, solver, nfe
+        self.tableau = TABLEAUS[solver.method]
+        self.step = KernelStep(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
+        self.taken: list[Taken] = []
+        self.lengths: list[tuple[float, float, float]] = []
+
+    def forward(self, z: Tensor, w: Weights, keep: bool) -> Tensor:
+        self.step.keep = keep
+        picker = Picker(self.step, z, self.times, w)
+        for taken in self.steps(z, w):
+            picker.look(taken)
+            if keep:
+                self.taken.append(taken)
+                self.lengths.append((taken.t, taken.h, taken.end))
+        path = torch.stack(picker.states)
+        if not self.tableau.adaptive and not torch.isfinite(path).all():
+            # Fixed steps go on to the end with whatever they have: then again, up to where it went wrong.
+            spent, self.nfe.forward = self.nfe.forward, 0
+            wrong = next(taken for taken in self.steps(z, w) if not torch.isfinite(taken.y).all())
+            raise engine.failure("non-finite values", wrong.end, self.kernel.unpack(wrong.y), spent)
+        return path
+
+    def steps(self, z: Tensor, w: Weights) -> Iterator[Taken]:
+        """The steps, as they are taken; evaluations are counted, failures come as ``SolveError``."""
+        count, (first, *_, last) = Count(self.solver.max_nfe), self.times
+        try:
+            if self.tableau.adaptive:
+                ends = [first, last] if self.tableau.interpolates else self.times
+                yield from adaptive_steps(self.step, z, ends, engine.adaptive(self.solver), count, w, z.dtype)
+            elif first != last:
+                n = self.solver.count(first, last)
+                yield from fixed_steps(self.step, z, first, last, n, count, w)
+        except Stopped as stop:
+            state = self.kernel.unpack(stop.x)
+            raise engine.failure(stop.reason, stop.t, state, count.spent, stop.errors) from None
+        finally:
+            self.nfe.forward = count.spent
+
+    def again(self, z: Tensor, w: Weights) -> list[Taken]:
+        """The same steps once more."""
+        taken, k1 = [], None
+        for t, h, end in self.lengths:
+            k1 = self.step.start(t, z, w) if k1 is None else k1
+            y, k_last, _, stages = self.step(t, z, k1, h, None, w)
+            taken.append(Taken(t, h, end, z, k1, y, k_last, stages))
+            z, k1 = y, k_last
+        return taken
+
+    def backward(self, z: Tensor, gradient: Tensor, w: Weights, grad_w: Sequence[Tensor | None]) -> Tensor:
+        """The gradient of z from that of the path."""
+        record, self.taken = self.taken or self.again(z, w), []
+        pending = list(enumerate(self.times))[::-1]
+        grad, grad_k = torch.zeros_like(z), None
+        for taken in reversed(record):
+            grad_slopes, grad_x = None, None
+            while pending and pending[0][1] != record[0].t and _within(pending[0][1], taken):
+                index, time = pending.pop(0)
+                if time == taken.end:
+                    grad += gradient[index]
+                    continue
+                # x(t + sh) = x + h Σ w_i k_i.
+                weights = self.step.weights_at((time - taken.t) / taken.h, z)
+                seeds = torch.outer(weights, gradient[index].reshape(-1)).mul_(taken.h).view(-1, *z.shape)
+                grad_slopes = seeds if grad_slopes is None else grad_slopes.add_(seeds)
+                grad_x = gradient[index] if grad_x is None else grad_x + gradient[index]
+            grad, grad_k = self.step.back(taken, grad, grad_k, w, grad_w, grad_slopes)
+            if grad_x is not None:
+                grad += grad_x
+            if not self.step.fsal:
+                grad, grad_k = grad + self.step.back_start(taken.t, taken.x, grad_k, w, grad_w), None
+        if grad_k is not None:
+            grad += self.step.back_start(record[0].t, record[0].x, grad_k, w, grad_w)
+        for index, _ in pending:
+            grad += gradient[index]
+        self.kernel.finish()
+        return grad
+
+    def differentiable(self, z: Tensor, w: Weights) -> Tensor:
+        """The path again, by operations that autograd records: for derivatives of the gradient."""
+        step = RungeKutta(self.tableau, lambda t, parts: (self.kernel.velocity(t, parts[0], w),))
+        picker = Picker(step, (z,), self.times)
+        state, slope = (z,), None
+        for t, h, end in self.lengths:
+            slope = step.start(t, state) if slope is None else slope
+            y, last, _, stages = step(t, state, slope, h)
+            picker.look(Taken(t, h, end, state, slope, y, last, stages))
+            state, slope = y, last
+        return torch.stack([parts[0] for parts in picker.states])
+
+
+class _Node(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, solve: _Solve, z: Tensor, *w: Tensor) -> Tensor:
+        ctx.solve = solve
+        ctx.save_for_backward(z, *w)
+        # Attached, what is kept would hold the node that keeps it.
+        return solve.forward(z.detach(), tuple(part.detach() for part in w), any(ctx.needs_input_grad))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple:
+        z, *w = ctx.saved_tensors
+        needs = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():
+            wanted = [part for part, need in zip((z, *w), needs, strict=True) if need]
+            path = ctx.solve.differentiable(z, tuple(w))
+            found = iter(torch.autograd.grad(path, wanted, gradient, create_graph=True, allow_unused=True))
+            return None, *(next(found) if need else None for need in needs)
+        w = tuple(w)
+        grad_w = tuple(torch.zeros_like(part) if need else None for part, need in zip(w, needs[1:], strict=True))
+        return None, ctx.solve.backward(z, gradient, w, grad_w), *grad_w
+
+
+def _within(time: float, taken: Taken) -> bool:
+    """Whether an output time lies in the step or at its end."""
+    return (time - taken.t) * taken.h > 0

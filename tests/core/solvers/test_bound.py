@@ -1,0 +1,286 @@
+"""Kernels against autograd: the same field, the same steps, the same numbers, whatever is steered and asked for."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from ncode import (
+    MLP,
+    NCODE,
+    AugmentedNeuralODE,
+    ClosedLoop,
+    DataControlledODE,
+    NeuralODE,
+    OpenLoop,
+    SolveError,
+    Solver,
+    TimedMLP,
+    path_cost,
+)
+from ncode.fields.elementary import Linear
+from ncode.fields.kernels import tanh_
+from ncode.solvers import bound
+
+SOLVER = Solver(rtol=1e-4, atol=1e-4)
+STEER = ["*", "*weight", "layers.0.weight", "layers.*.bias", "layers.1.*"]
+
+
+def states(batch: int = 40, dim: int = 2) -> torch.Tensor:
+    return torch.randn(batch, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def open_loop(field, steer="*", solver=SOLVER):
+    gamma = OpenLoop(2, field.size(steer), hidden=(8,), spread=1.0)
+    return NCODE(field, gamma=gamma, steer=steer, solver=solver)
+
+
+def closed_loop(field, steer="*", solver=SOLVER):
+    m = field.size(steer)
+    gamma, g = OpenLoop(2, m, hidden=(8,), spread=1.0), ClosedLoop(2, m, hidden=(16,), spread=1.0)
+    return NCODE(field, gamma=gamma, g=g, steer=steer, solver=solver)
+
+
+def measured(model, x, times=None, kernels=True):
+    """The path, all gradients of some loss, and the evaluations."""
+    model.solver = replace(model.solver, kernels=kernels)
+    model.zero_grad()
+    x = x.clone().requires_grad_()
+    y = model(x) if times is None else model.trajectory(x, times).x
+    (y * torch.linspace(0, 9, y.numel(), dtype=y.dtype).cos().reshape(y.shape)).sum().backward()
+    gradients = [x.grad.clone(), *(p.grad.clone() for p in model.parameters())]
+    return y.detach(), gradients, model.nfe.forward
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Which solves went through a kernel."""
+    calls = []
+    integrate = bound.integrate
+    monkeypatch.setattr(bound, "integrate", lambda *args: calls.append(1) or integrate(*args))
+    return calls
+
+
+def must_agree(model, x, used, times=None, tolerance=1e-11):
+    model = model.to(x.dtype)
+    path, gradients, nfe = measured(model, x, times)
+    assert len(used) == 1
+    expected, expected_gradients, expected_nfe = measured(model, x, times, kernels=False)
+    assert len(used) == 1 and nfe == expected_nfe
+    torch.testing.assert_close(path, expected, rtol=tolerance, atol=tolerance)
+    for found, wanted in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance * float(1 + wanted.abs().max()))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softplus"])
+@pytest.mark.parametrize("make", [lambda f: NeuralODE(f, solver=SOLVER), open_loop, closed_loop])
+def test_every_activation(make, activation, used):
+    must_agree(make(MLP(2, (16,), activation=activation)), states(), used)
+
+
+@pytest.mark.parametrize("times", [None, [0.0, 0.2, 0.5, 0.5001, 1.3], [1.0, 0.5, -0.3], [0.0, 0.0, 1.0, 1.0]])
+@pytest.mark.parametrize("steer", STEER)
+@pytest.mark.parametrize("make", [open_loop, closed_loop])
+def test_whatever_is_steered(make, steer, times, used):
+    must_agree(make(MLP(2, (8,)), steer), states(), used, times)
+
+
+@pytest.mark.parametrize("hidden", [(), (3,), (16, 16), (40, 12)])
+@pytest.mark.parametrize("batch", [1, 3, 33])
+def test_every_layout(hidden, batch, used):
+    """Small matrices of a sample's own entry by entry, large ones and few samples by batched products."""
+    must_agree(open_loop(MLP(2, hidden)), states(batch), used)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: NeuralODE(TimedMLP(2, (16,)), solver=SOLVER),
+        lambda: open_loop(TimedMLP(2, (16,))),
+        lambda: closed_loop(TimedMLP(2, (16,)), "*weight"),
+        lambda: DataControlledODE(MLP(2, (16,), inputs=2), solver=SOLVER),
+        lambda: open_loop(MLP(2, (16,), inputs=3)),
+        lambda: open_loop(MLP(2, (16,), inputs=3), "u"),
+        lambda: open_loop(MLP(2, (40,), inputs=3), ["u", "*.0.weight"]),
+        lambda: AugmentedNeuralODE(MLP(4, (16,)), augment=2, solver=SOLVER),
+        lambda: open_loop(Linear(2)),
+        lambda: closed_loop(Linear(2)),
+    ],
+)
+def test_every_model(model, used):
+    must_agree(model(), states(), used)
+
+
+@pytest.mark.parametrize("norm", ["worst", "mean"])
+@pytest.mark.parametrize("method", ["euler", "midpoint", "heun", "rk4", "bosh3", "dopri5", "tsit5", "dopri8"])
+def test_every_method_and_norm(method, norm, used):
+    must_agree(open_loop(MLP(2, (16,)), solver=Solver(method, norm=norm)), states(), used)
+
+
+@pytest.mark.parametrize("method", ["bosh3", "dopri5", "tsit5", "dopri8"])
+def test_paths_of_every_adaptive_method(method, used):
+    must_agree(NeuralODE(MLP(2, (16,)), solver=Solver(method)), states(), used, [0.0, 0.3, 0.6, 1.0])
+
+
+def test_single_precision(used):
+    torch.manual_seed(0)
+    must_agree(NeuralODE(MLP(2, (16,)), solver=SOLVER), states().float(), used, tolerance=1e-5)
+
+
+def test_gradcheck():
+    """In fixed steps, since the lengths of adaptive ones follow the worst sample, and count as constants."""
+    model = open_loop(MLP(2, (8,)), solver=Solver("rk4", steps=3)).double()
+    x = states(20).requires_grad_()
+    assert torch.autograd.gradcheck(model, (x,), fast_mode=True)
+    assert torch.autograd.gradgradcheck(model, (x,), fast_mode=True)
+
+
+def test_second_derivatives_of_adaptive_steps(used):
+    model = open_loop(MLP(2, (8,))).double()
+    second = []
+    for kernels in (True, False):
+        model.solver = replace(SOLVER, kernels=kernels)
+        x = states(20).requires_grad_()
+        (first,) = torch.autograd.grad(model.trajectory(x, [0.0, 0.3, 1.0]).x.square().sum(), x, create_graph=True)
+        second.append(torch.autograd.grad(first.square().sum(), [x, *model.parameters()]))
+    assert len(used) == 1
+    for found, wanted in zip(*second, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9 * float(1 + wanted.abs().max()))
+
+
+def test_a_second_backward_gives_the_same():
+    model = open_loop(MLP(2, (8,))).double()
+    x = states(20).requires_grad_()
+    y = model(x)
+    (first,) = torch.autograd.grad(y.sum(), x, retain_graph=True)
+    (second,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(first, second)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(y.sum(), x)
+
+
+def test_the_path_may_be_changed_in_place():
+    model = open_loop(MLP(2, (8,))).double()
+    gradients = []
+    for change in (False, True):
+        x = states(20).requires_grad_()
+        y = model(x)
+        y = y.mul_(2) if change else 2 * y
+        gradients.append(torch.autograd.grad(y.sum(), x)[0])
+    assert torch.equal(*gradients)
+
+
+def test_weights_changed_before_the_backward_pass_are_an_error():
+    model = NeuralODE(MLP(2, (8,)), solver=SOLVER).double()
+    loss = model(states()).sum()
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    with pytest.raises(RuntimeError, match="inplace"):
+        loss.backward()
+
+
+def test_training_leaves_no_cycles():
+    model = open_loop(MLP(2, (8,))).double()
+    x = states()
+    model(x).sum().backward()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            model(x).sum().backward()
+            model.trajectory(x, [0.0, 0.5, 1.0]).x.sum()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_memory_is_free_once_the_gradient_is_taken():
+    """As with a graph: a loss that is kept for a report keeps no path."""
+    model = open_loop(MLP(2, (8,))).double()
+    loss = model(states()).sum()
+    solve = loss.grad_fn
+    while not hasattr(solve, "solve"):
+        solve = solve.next_functions[0][0]
+    assert solve.solve.taken
+    loss.backward()
+    assert not solve.solve.taken
+
+
+class Other(MLP):
+    def forward(self, t, x, theta):
+        return super().forward(t, x, theta) + 1
+
+
+def _hooked():
+    field = MLP(2, (8,))
+    field.register_forward_hook(lambda module, inputs, output: output + 1)
+    return field
+
+
+def _activation():
+    field = MLP(2, (8,))
+    field.activation = nn.Sigmoid()
+    return field
+
+
+@pytest.mark.parametrize("field", [lambda: Other(2, (8,)), _hooked, _activation])
+def test_a_field_that_does_more_goes_through_autograd(field, used):
+    model = NeuralODE(field(), solver=SOLVER).double()
+    path, *_ = measured(model, states())
+    assert not used
+    assert torch.equal(path, measured(model, states(), kernels=False)[0])
+
+
+def test_hooks_on_g_are_called(used):
+    model = closed_loop(MLP(2, (8,))).double()
+    seen = []
+    model.g.layers[0].register_forward_hook(lambda *_: seen.append(1))
+    model(states())
+    assert seen and not used
+
+
+def test_transforms_see_every_operation(used):
+    model = NeuralODE(MLP(2, (8,)), solver=SOLVER).double()
+    x = states()
+    gradient = torch.func.grad(lambda x: model(x).sum())(x)
+    assert not used
+    torch.testing.assert_close(gradient, measured(model, x)[1][0] * 0 + gradient)
+    _, tangent = torch.func.jvp(model, (x,), (torch.ones_like(x),))
+    assert not used[1:] and torch.isfinite(tangent).all()
+
+
+def test_what_a_kernel_does_not_know_goes_another_way(used):
+    model = open_loop(MLP(2, (8,))).double()
+    path_cost(model, states(), running=lambda point: point.velocity.square().sum(1))
+    for other in ({"gradients": "adjoint"}, {"backend": "torchdiffeq"}, {"jumps": (0.5,)}, {"rtol": (1e-3,)}):
+        model.solver = Solver(**other)
+        model(states()).sum().backward()
+    assert not used
+
+
+def test_tanh_is_as_exact_as_rounding_allows():
+    x = torch.cat([torch.linspace(-200, 200, 100_001), torch.logspace(-30, 1, 10_001), torch.tensor([0.0, torch.inf])])
+    for dtype in (torch.float32, torch.float64):
+        exact = torch.tanh(x.double() if dtype is torch.float32 else x.to(dtype))
+        found = tanh_(x.to(dtype).clone()).to(exact.dtype)
+        assert ((found - exact).abs() <= 4 * torch.finfo(dtype).eps * exact.abs()).all()
+    assert tanh_(torch.tensor([torch.nan])).isnan().all()
+
+
+def test_a_failure_names_the_sample():
+    model = NeuralODE(MLP(2, (8,)), solver=Solver(max_nfe=9)).double()
+    with pytest.raises(SolveError, match="too many evaluations"):
+        model(states())
+    field = MLP(2, (), activation="tanh")
+    nn.init.constant_(field.layers[0].weight, 500.0)
+    fixed = NeuralODE(field, horizon=100.0, solver=Solver("euler", steps=200))
+    x = torch.zeros(3, 2)
+    nn.init.zeros_(field.layers[0].bias)
+    x[1] = 1e30
+    with pytest.raises(SolveError, match="non-finite") as caught:
+        fixed(x)
+    assert caught.value.sample == 1

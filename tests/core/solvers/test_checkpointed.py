@@ -1,0 +1,157 @@
+"""Checkpointed gradients are those of the steps that were taken, in less memory."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from adjoint_cases import relative
+from models import KINDS, build
+from torch import nn
+
+from ncode import Field, NeuralODE, Solver, path_cost
+from ncode.costs import kinetic
+from ncode.solvers.dispatch import integrate
+from ncode.solvers.options import ADAPTIVE, FIXED
+from ncode.solvers.record import DENSE, Record, segments
+from ncode.solvers.step import Taken
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def gradient(model, x, gradients, t=(0.0, 0.2, 0.55, 1.0), **options):
+    model.solver = Solver(gradients=gradients, **options)
+    x = x.clone().requires_grad_()
+    path = model.trajectory(x, list(t))
+    loss = (path.x**2).sum() + (0 if path.theta is None else path.theta.sin().sum())
+    return torch.autograd.grad(loss, [x, *model.parameters()]), model.nfe
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "adaptive_heun", "rk4", "euler"])
+def test_gradients_are_the_direct_ones_to_rounding(kind, method):
+    model, x = build(kind, Solver()), torch.randn(4, 2)
+    direct, _ = gradient(model, x, "direct", method=method)
+    found, nfe = gradient(model, x, "checkpointed", method=method)
+    assert relative(found, direct) < 1e-12
+    # Every step once more; its last stage, the next one's first, only where a path is read off between.
+    assert 0.5 * nfe.forward < nfe.backward <= 1.4 * nfe.forward
+
+
+@pytest.mark.parametrize("method", ADAPTIVE + FIXED)
+def test_every_method(method):
+    model, x = build("both", Solver()), torch.randn(3, 2)
+    for t in ((0.0, 1.0), (0.0, 0.0, 0.4, 0.4, 1.0), (1.0, 0.3)):
+        direct, _ = gradient(model, x, "direct", t, method=method)
+        found, _ = gradient(model, x, "checkpointed", t, method=method)
+        assert relative(found, direct) < 1e-12
+
+
+@pytest.mark.parametrize("options", [{"method": "rk4", "steps": 300}, {"rtol": 1e-11, "atol": 1e-11}])
+def test_many_steps_keep_few_states_and_have_the_same_gradient(options):
+    model, x = build("closed", Solver()), torch.randn(3, 2)
+    t = (0.0, 0.013, 2.0, 3.0)
+    direct, _ = gradient(model, x, "direct", t, **options)
+    found, _ = gradient(model, x, "checkpointed", t, **options)
+    assert relative(found, direct) < 1e-11
+
+
+def test_a_jump_is_taken_again_as_a_jump():
+    class Switched(Field):
+        def __init__(self):
+            super().__init__(shape=(1,))
+            self.early, self.late = (nn.Parameter(torch.tensor([rate])) for rate in (0.5, 1.0))
+
+        def forward(self, t, x, theta):
+            return torch.where(t < 0.5, self.early, self.late) * x
+
+    model, x = NeuralODE(Switched()), torch.ones(2, 1)
+    for kind in ("direct", "checkpointed", "adjoint"):
+        found, nfe = gradient(model, x, kind, (0.0, 1.0), rtol=1e-8, atol=1e-8, jumps=(0.5,))
+        # Σ x(1)² = 2 exp(early + late).
+        exact = torch.tensor(2 * math.exp(1.5))
+        torch.testing.assert_close(torch.cat(found[1:]), exact.expand(2), rtol=1e-6, atol=0)
+        assert nfe.forward < 250
+
+
+def test_second_derivatives_are_the_direct_ones():
+    found = []
+    for kind in ("direct", "checkpointed"):
+        model = build("open", Solver(gradients=kind))
+        torch.manual_seed(1)
+        x = torch.randn(3, 2, requires_grad=True)
+        (slope,) = torch.autograd.grad(model(x).square().sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(slope.square().sum(), [x, *model.parameters()]))
+    assert relative(*found) < 1e-10
+
+
+def test_running_costs_and_captured_tensors():
+    found = []
+    for kind in ("direct", "checkpointed"):
+        model = build("closed", Solver(gradients=kind))
+        torch.manual_seed(1)
+        x, weight = torch.randn(3, 2, requires_grad=True), torch.tensor(0.7, requires_grad=True)
+        cost = path_cost(model, x, running=lambda p, w=weight: w * kinetic(p)).cost.sum()
+        found.append(torch.autograd.grad(cost, [x, weight, *model.parameters()]))
+    assert relative(*found) < 1e-12
+
+
+def test_random_fields_and_swapped_parameters_are_refused():
+    class Dropped(Field):
+        def __init__(self):
+            super().__init__(shape=(2,))
+            self.drop = nn.Dropout(0.5)
+
+        def forward(self, t, x, theta):
+            return -self.drop(x)
+
+    model = NeuralODE(Dropped(), solver=Solver("rk4", gradients="checkpointed"))
+    x = torch.randn(4, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="random"):
+        model(x).sum().backward()
+    model = build("node", Solver(gradients="checkpointed", rtol=1e-6, atol=1e-6))
+    other = {name: (p.detach() + 1).requires_grad_() for name, p in model.named_parameters()}
+    end = torch.func.functional_call(model, other, (torch.randn(4, 2),))
+    with pytest.raises(RuntimeError, match="no longer"):
+        end.sum().backward()
+
+
+def test_a_tensor_reached_only_later_is_refused():
+    late = torch.tensor(1.0, requires_grad=True)
+    (path,), _ = integrate(
+        lambda t, z: ((late if t > 0.5 else 1.0) * z[0],),
+        (torch.ones(1, 1, requires_grad=True),),
+        [0.0, 1.0],
+        Solver("rk4", steps=10, gradients="checkpointed"),
+    )
+    with pytest.raises(RuntimeError, match="would be lost"):
+        path[-1].sum().backward()
+
+
+@pytest.mark.parametrize("steps", [1, 16, 17, 1000, 10_000])
+def test_states_that_are_kept_grow_as_the_root_of_the_steps(steps):
+    record = Record()
+    for i in range(steps):
+        record.look(Taken(float(i), 1.0, i + 1.0, (torch.tensor([i]),), object(), None, None, None))
+    assert len(record.states) <= max(DENSE, math.sqrt(2 * DENSE * steps))
+    longest = max(b - a for a, b in segments(list(record.states), steps))
+    assert longest <= max(1, math.sqrt(2 * steps / DENSE) + 1)
+    assert sum(b - a for a, b in segments(list(record.states), steps)) == steps
+
+
+def test_kept_bytes_grow_slower_than_the_steps():
+    def kept(n, gradients):
+        model = build("node", Solver("rk4", steps=n, gradients=gradients), hidden=64)
+        sizes = []
+
+        def pack(tensor):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model(torch.randn(32, 2))
+        return sum(sizes)
+
+    assert kept(400, "direct") > 15 * kept(20, "direct")
+    assert kept(400, "checkpointed") < 6 * kept(20, "checkpointed") < kept(20, "direct")

@@ -1,0 +1,47 @@
+"""What the page on Theorem 1 asks, where the answer is known."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ncode.reproduction.experiments.theorem_1 import analysis, tables
+
+
+def record(error):
+    return SimpleNamespace(metrics={"checkpointed@1e-12": error, "γ:1e-12": error, "chain:1e-12": error})
+
+
+def kept(adjoint):
+    return analysis.Memory(
+        {"direct": [(100, 1), (600, 2)], "adjoint": [(adjoint, 1), (adjoint, 2)]},
+        {"direct": [(100, 1)], "adjoint": [(adjoint, 1)]},
+    )
+
+
+FLIPS = {"as in the theorem": 1e-12, "+a ∂h/∂z": 1.0, "+∂ℓ/∂z": 1.0}
+
+
+def test_each_question_can_be_answered_no():
+    assert set(analysis.holds([record(1e-10)], [1e-12], FLIPS, kept(100)).values()) == {True}
+    bad = analysis.holds([record(1e-8)], [1e-12], {**FLIPS, "+∂ℓ/∂z": 0.01}, kept(10**6))
+    assert set(bad.values()) == {False}
+    assert set(analysis.reaches_gamma([record(1e-10), record(1e-8)], [1e-12]).values()) == {False}
+
+
+def test_memory_grows_from_the_shortest_horizon_to_the_longest():
+    assert kept(1).grows()
+    assert kept(7).kept("adjoint") == [7, 7, 7]
+
+
+def test_the_least_energy_is_that_of_straight_paths():
+    # The mean of 4x² over [-1, 1] is 4/3; 64 evenly spaced points with both ends give a little more.
+    assert analysis.least_energy() == pytest.approx(4 / 3, rel=0.05)
+    assert analysis.least_energy() > 4 / 3
+
+
+def test_without_checkpoints_contraction_breaks_the_plain_adjoint_and_not_the_default():
+    plain, default = (analysis.contraction(1e-4, [0], refine) for refine in (False, True))
+    assert plain[10.0, 0].error > 1e3 and plain[10.0, 0].warned
+    assert default[10.0, 0].error < 0.1
+    with pytest.raises(KeyError):  # the table wants the default's sixteen
+        tables.contraction(plain, default)
