@@ -179,7 +179,7 @@ learning = [
 # %%
 cases = [(m, p) for m in options["patterns"] for p in options["degraded"]]
 asked = dict.fromkeys([*cases, tuple(fig6.values())])
-live = [
+ours = [
     run("ncode", s, patterns=m, degraded=p, **plastic)
     for m, p in asked
     for s in range(seeds)
@@ -214,7 +214,7 @@ Markdown("\n".join(map(recordings.describe, files.values())))
 
 # %%
 m = options["patterns"][1]
-shown_run = select(live, patterns=m, degraded=0.5, seed=0)[0]
+shown_run = select(ours, patterns=m, degraded=0.5, seed=0)[0]
 config = shown_run.config
 torch.manual_seed(0)
 trained = pattern_memorisation.build(config)
@@ -300,7 +300,7 @@ Markdown(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-curves", "caption": "Fig. 6, right, anew. Left: this execution. Right: recorded runs; the baselines (n = 100) see more than a hundred times as many episodes as N-CODE (n = 1000). Median over seeds, and range. Dotted: chance with the known bits copied (p/2) and without (1/2). The untrained Hebbian rule has seen no training episode; it is a horizontal line near 0, as is the nearest neighbour."}, "image": {"alt": "Two panels of bit error against episodes on a logarithmic axis. N-CODE falls from one quarter to near zero within two hundred episodes; the baselines fall slowly and stay far above it."}}
 figure, axes = style.panels(2, width=3.9, height=3.0, sharey=True)
-left = [*learning, *select(live, **fig6)]
+left = [*learning, *select(ours, **fig6)]
 right = [
     r
     for r in recorded["baselines"]
@@ -359,7 +359,7 @@ def draw_cases(panel, made, learner, style, **look):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-memory-cases", "caption": "Fig. A.3 anew: bit error on unseen episodes after training (markers: every seed), against the number of patterns, one line for each degradation p. Dashed: the untrained Hebbian rule with μ = 1/n. Dotted: the claim's 1 %. Errors below 1e-5 are drawn at 1e-5."}, "image": {"alt": "Two panels of bit error on a logarithmic axis against the number of patterns, for n = 1000 and n = 100. With 1000 bits the errors are small; with 100 bits and many patterns or strong degradation they are well above one per cent."}}
 figure, axes = style.panels(2, width=3.9, height=3.0, sharey=True)
-sources = ((large, large), (live, controls))
+sources = ((large, large), (ours, controls))
 titles = ("recorded, n = 1000", f"this execution, n = {bits}")
 for panel, (made, rules), name in zip(axes[0], sources, titles, strict=True):
     draw_cases(panel, rules, "hebb", "--", alpha=0.5)
@@ -424,7 +424,7 @@ Markdown(
 compared = {
     "untrained, weak and clamped": (weak, "o", "#0072B2"),
     "untrained, μ = 1/n": (select(controls, learner="hebb"), "s", "#000000"),
-    "N-CODE, trained": (live, "^", style.COLOURS["ncode"]),
+    "N-CODE, trained": (ours, "^", style.COLOURS["ncode"]),
 }
 against = {
     name: (analysis.predicted_and_measured(made), *look)
@@ -516,7 +516,7 @@ page.table(
 # %% tags=["hide-input"]
 grid = [(m, p) for m in (2, 3, 5, 10) for p in (0.5, 0.7, 0.9)]
 rows = []
-for n, made, fixed in ((1000, large, large), (bits, live, controls)):
+for n, made, fixed in ((1000, large, large), (bits, ours, controls)):
     for m, p in grid:
         case = {"patterns": m, "degraded": p}
         trained_errors = errors(made, learner="ncode", **case)
@@ -552,24 +552,24 @@ checks = {
     ),
     f"{bits} bits, 3 patterns, p = 0.5: below 1 % after "
     f"{options['iterations']} episodes": (
-        analysis.all_below(live, [(3, 0.5)], seeds)
+        analysis.all_below(ours, [(3, 0.5)], seeds)
     ),
     f"{bits} bits: below 1 % in every case of this execution": (
-        analysis.all_below(live, cases, seeds)
+        analysis.all_below(ours, cases, seeds)
     ),
 }
 
 # %%
-gained = [*analysis.gains(large, large), *analysis.gains(live, controls)]
-failed = [case for case in cases if not analysis.all_below(live, [case], seeds)]
+gained = [*analysis.gains(large, large), *analysis.gains(ours, controls)]
+failed = [case for case in cases if not analysis.all_below(ours, [case], seeds)]
 by_crosstalk = [
     (m, p) for m, p in failed if p * analysis.crosstalk_error(bits, m, p) > 0.01
 ]
 page.verdict(
     "N14",
-    [*verdict.n14(large, "paper"), *verdict.n14(live, page.near("paper"))],
+    [*verdict.n14(large, "paper"), *verdict.n14(ours, page.near("paper"))],
     checks,
-    runs=[*live, *large],
+    runs=[*ours, *large],
     note=(
         "Learning is not what remembers. The Hebbian rule with a constant, never trained μ is at least as good in "
         f"{sum(gain <= 0 for gain in gained)} of the {len(gained)} cases measured, and at most "
@@ -662,7 +662,7 @@ SIZES = {None: " of μ's size", 128: ", wide"}
 recalled = np.mean(
     [
         run.metrics["unknown_error"]
-        for run in select(live, learner="ncode", **fig6)
+        for run in select(ours, learner="ncode", **fig6)
     ]
 )
 equal = {kind: final[kind, None] for kind in ("ode_rnn", "data")}
@@ -745,4 +745,4 @@ Markdown(stated.open_in_words(page.notebook))
 # ## What it took
 
 # %%
-page.took([*learning, *live, *controls, *weak])
+page.took([*learning, *ours, *controls, *weak])

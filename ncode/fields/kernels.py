@@ -268,7 +268,7 @@ class Perceptron:
 
     Args:
         layers: where their weights lie.
-        activation: σ.
+        activation: the function σ between the layers.
         theta: the steered ones among them, by sample; ``None`` where there are none.
         rest: the others.
         u: a constant input a sample.
