@@ -5,6 +5,7 @@ add `--set-resources notebook:gpu=0`.
 """
 
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -33,9 +34,15 @@ def versions(*packages):
     return [f"{name} {metadata.version(name)}" for name in packages]
 
 
+@cache
+def fingerprints(name, profile):
+    """What one notebook depends on, by kind."""
+    return inputs.fingerprints(SOURCES, name, profile)
+
+
 def depends(kind):
     """One kind of what a notebook depends on, as a parameter: an edit executes the notebooks that it can change."""
-    return lambda wildcards: inputs.fingerprints(SOURCES, wildcards.name, wildcards.profile)[kind]
+    return lambda wildcards: fingerprints(wildcards.name, wildcards.profile)[kind]
 
 
 localrules: book

@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+LARGEST = 1e38
+"""No finite number in single precision is much larger."""
+
 Rule = Callable[[str, Any], None]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +34,11 @@ def arguments(**rules: Rule) -> Callable[[F], F]:
 
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            given = signature.bind(*args, **kwargs).arguments
+            try:
+                given = signature.bind(*args, **kwargs).arguments
+            except TypeError:
+                # Python's own message names the function.
+                return function(*args, **kwargs)
             for name, rule in rules.items():
                 if name in given:
                     rule(name, given[name])
@@ -64,14 +71,17 @@ def real(
     below: float | int = math.inf,
     infinite: bool = False,
 ) -> Rule:
-    """A number within its bounds, not NaN, and finite unless ``infinite``."""
+    """A number within its bounds, not NaN, and finite in single precision unless ``infinite``."""
 
     def rule(name: str, value: Any) -> None:
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name}: must be a number, not {_shown(value)}")
-        if math.isnan(value) or (math.isinf(value) and not infinite):
-            raise ValueError(f"{name}: must be finite, not {value}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isnan(number) or (abs(number) > LARGEST and not infinite):
+            raise ValueError(f"{name}: must be finite in single precision, not {value}")
         if number < least or (above > -math.inf and number <= above):
             raise ValueError(
                 f"{name}: must be {'at least' if number < least else 'above'} {max(least, above):g}, not {value}"

@@ -278,7 +278,7 @@ class AugmentedNeuralODE(Flow):
         _no_slots(self.field)
         most = math.inf if self.field.shape is None else self.field.shape[0] if self.field.shape else 0
         if not 0 < augment < most:
-            raise ValueError(f"augment: must lie between 1 and {most - 1}, not {augment}")
+            raise ValueError(f"augment: must lie between 1 and {most - 1}, as the field's shape allows, not {augment}")
         self.augment = augment
         self.project = project
 
@@ -518,6 +518,7 @@ def _no_slots(field: Field) -> None:
         raise ValueError(f"field: its slot {', '.join(open_)} needs something that fills it: data control or N-CODE")
 
 
+@arguments(model=instance(nn.Module))
 def find_flows(model: nn.Module) -> list[Flow]:
     """Every flow inside ``model``, itself included: whose evaluations a training loop counts."""
     return [module for module in model.modules() if isinstance(module, Flow)]

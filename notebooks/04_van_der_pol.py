@@ -41,6 +41,7 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import torch
 from IPython.display import Markdown
 
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import van_der_pol
 from ncode.reproduction.experiments.van_der_pol import (
     analysis,
@@ -248,8 +249,14 @@ page.verdict(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - The paper gives no setting of Fig. 3. Ours: $x(0) = 2$, $\mu = 2$, $\theta(0) = 0$ known, uniform observations of
+# - Ours: $x(0) = 2$, $\mu = 2$, $\theta(0) = 0$ known, uniform observations of
 #   $x$ with noise.
 # - "Cannot be approximated" holds for a *one-dimensional autonomous* field. A field that also depends on time can
 #   follow any smooth curve, $x' = \dot y(t)$, and so can an augmented one. The figure shows the smallest step that

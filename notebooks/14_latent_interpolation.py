@@ -41,6 +41,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown
 
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import latent_interpolation
 from ncode.reproduction.experiments.autoencoding import evaluation, pictures
 from ncode.reproduction.experiments.autoencoding.evaluation import band, colour
@@ -255,8 +256,16 @@ Markdown(
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - Fig. A.12 does not say how its pairs were chosen; ours are drawn at random, of different classes.
 # - The perceptual path length of {cite:t}`karras2019` uses the features of a VGG network and spherical interpolation; here it is the
 #   judge's, and lines are straight, as the paper's.
 # - The line between controls is ours.

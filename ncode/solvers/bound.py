@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ncode.fields.kernels import Kernel
 from ncode.solvers import engine
+from ncode.solvers.compiled_step import CompiledStep
 from ncode.solvers.kernel_step import KernelStep
 from ncode.solvers.loop import Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.options import NFE, Solver
@@ -48,7 +49,8 @@ class _Solve:
     def __init__(self, kernel: Kernel, times: Sequence[float], solver: Solver, nfe: NFE):
         self.kernel, self.times, self.solver, self.nfe = kernel, times, solver, nfe
         self.tableau = TABLEAUS[solver.method]
-        self.step = KernelStep(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
+        kind = CompiledStep if solver.compiled else KernelStep
+        self.step = kind(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
         self.taken: list[Taken] = []
         self.lengths: list[tuple[float, float, float]] = []
 

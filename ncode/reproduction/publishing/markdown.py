@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import front, sync, verdicts
@@ -100,9 +101,21 @@ def claim_list(executed, letter: str) -> str:
 
 def _claim(executed, claim: claims.Claim) -> str:
     shown = executed.verdicts.get(claim.id) or Verdict(claim.id, profile=executed.profile).content()
-    return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.short}\n\n" + verdicts.admonition(
-        shown, _home(executed, claim.home)
-    )
+    written = verdicts.admonition(shown, _home(executed, claim.home))
+    return f"(claim-{claim.id.lower()})=
+### {claim.id}: {claim.short}
+
+{written}{said(claim)}"
+
+
+def said(claim: claims.Claim) -> str:
+    """The paper's own words of a claim, as quotations, and the reading taken of what they leave open."""
+    quoted = "".join(f"
+> “{words}”
+" for words in claim.says)
+    return quoted + (f"
+*Reading.* {claim.reading}
+" if claim.reading else "")
 
 
 def published_table(executed, name: str) -> str:
@@ -292,6 +305,20 @@ def _modules(package: str) -> list[str]:
     return names
 
 
+def stated_settings(executed) -> str:
+    """Every experiment whose settings a paper states: a table beside ours, and what is left open."""
+    parts = []
+    for experiment in stated.load().values():
+        name = experiment.id.replace("_", "-")
+        caption = f"{experiment.title}: what is stated ({experiment.source}), and ours."
+        rows = stated.comparison(experiment)
+        table = list_table(f"tab-stated-{name}", caption, stated.SCALE_COLUMNS, rows)
+        readings = "\n".join(f"- {reading}" for reading in experiment.open)
+        page = f"Page: {_home(executed, experiment.page)}.\n"
+        parts.append("\n".join(part for part in (f"## {experiment.title}\n", page, table, readings, "") if part))
+    return "\n".join(parts)
+
+
 FILLS = {
     "claims": claim_list,
     "results": verdicts.results_table,
@@ -307,6 +334,7 @@ FILLS = {
     "published": published_table,
     "costs": costs,
     "elsewhere": executed_elsewhere,
+    "stated": stated_settings,
     "machine": machine,
     "settings": settings,
     "figure": figure,

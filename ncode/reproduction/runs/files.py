@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ncode.files import write_atomically
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file and move it to ``path``: readers see the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that no other process or thread has, on this host or another that shares the folder.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+__all__ = ["load_tensors", "save_tensors", "write_atomically"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], text: str = "") -> None:

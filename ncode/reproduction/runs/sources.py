@@ -7,7 +7,6 @@ module that defines ``MLP``, not everything that ``ncode/__init__.py`` offers.
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ class Sources:
     def __init__(self, root: Path):
         self.root = root
         self._tree = cache(lambda path: ast.parse(path.read_text(encoding="utf-8")))
-        self._code = cache(lambda module: without_docstrings(self._tree(self.path(module))))
+        self._code = cache(lambda module: without_docstrings(self.path(module).read_text(encoding="utf-8")))
 
     def path(self, module: str) -> Path | None:
         """The file of ``module``; ``None`` where there is no such module of ours."""
@@ -89,6 +88,8 @@ class Sources:
             if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
                 original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
                 return [source, *self._holders(self._absolute(node, source), original)]
+        if _defines(self._tree(self.path(source)), name):
+            return [source, *self._imported(self._tree(self.path(source)), source)]
         return self._whole(source)
 
     def _whole(self, module: str) -> list[str]:
@@ -101,9 +102,18 @@ class Sources:
         return [name for name in names if module.startswith(ABOVE) or not name.startswith(ABOVE)]
 
 
-def without_docstrings(tree: ast.Module) -> str:
-    """What ``tree`` does, as text: comments, docstrings and layout do not show."""
-    tree = copy.deepcopy(tree)
+def _defines(tree: ast.Module, name: str) -> bool:
+    """Tell if ``name`` is assigned or defined at the top of ``tree``."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        if name in {getattr(target, "id", getattr(target, "name", "")) for target in targets}:
+            return True
+    return False
+
+
+def without_docstrings(source: str) -> str:
+    """What ``source`` does, as text: comments, docstrings and layout do not show."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
