@@ -102,20 +102,13 @@ def claim_list(executed, letter: str) -> str:
 def _claim(executed, claim: claims.Claim) -> str:
     shown = executed.verdicts.get(claim.id) or Verdict(claim.id, profile=executed.profile).content()
     written = verdicts.admonition(shown, _home(executed, claim.home))
-    return f"(claim-{claim.id.lower()})=
-### {claim.id}: {claim.short}
-
-{written}{said(claim)}"
+    return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.short}\n\n{written}{said(claim)}"
 
 
 def said(claim: claims.Claim) -> str:
     """The paper's own words of a claim, as quotations, and the reading taken of what they leave open."""
-    quoted = "".join(f"
-> “{words}”
-" for words in claim.says)
-    return quoted + (f"
-*Reading.* {claim.reading}
-" if claim.reading else "")
+    quoted = "".join(f"\n> “{words}”\n" for words in claim.says)
+    return quoted + (f"\n*Reading.* {claim.reading}\n" if claim.reading else "")
 
 
 def published_table(executed, name: str) -> str:
