@@ -562,18 +562,18 @@ page.table(
 figure, axes = style.panels(2, width=3.9, height=2.6, sharey=True)
 for panel, study in zip(axes[0], HARD, strict=True):
     for p, runs_ in shown[study].items():
-        style = style.line(f"p{p}") | {"linewidth": 0.8, "linestyle": "-"}
+        look = style.line(f"p{p}") | {"linewidth": 0.8, "linestyle": "-"}
         for k, run in enumerate(runs_):
             history = recordings.history(run)
             steps = np.array(history["iteration"])
             nfe = np.array(history["nfe"], dtype=float)
             panel.plot(
-                steps, nfe, **(style | {"label": None if k else style["label"]})
+                steps, nfe, **(look | {"label": None if k else look["label"]})
             )
             if np.isfinite(run.metrics["failed_at"]):
                 last = nfe[np.isfinite(nfe)][-1:]
                 panel.plot(
-                    steps[-1:], last, "x", color=style["color"], markersize=6
+                    steps[-1:], last, "x", color=look["color"], markersize=6
                 )
     style.plain_log(panel.yaxis)
     panel.set(title=TITLES[study], xlabel="iteration")
