@@ -272,9 +272,7 @@ differs = ", ".join(numbers.share(seed["differs"]) for seed in found)
 in_gap = ", ".join(numbers.share(seed["in_gap"]) for seed in found)
 page.verdict(
     "N10",
-    verdict.n10(
-        recordings.find("annuli_steering") or records["open"], page.near("paper")
-    ),
+    verdict.n10(recordings.find("annuli_steering"), "paper"),
     analysis.bifurcates(found),
     runs=records["open"],
     note=(

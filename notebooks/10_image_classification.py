@@ -359,7 +359,7 @@ Markdown(
 # ## Paper versus ours, with a verdict
 
 # %% tags=["hide-input"]
-published = published.get("classification")
+printed = published.get("classification")
 replicated = published.get("classification-replication")
 ROWS = {
     "node": "NODE",
@@ -375,7 +375,7 @@ page.table(
     [
         [
             style.LABELS[model],
-            *(" / ".join(t.rows.get(ROWS.get(model), ["–", "–"])) for t in (published, replicated)),
+            *(" / ".join(t.rows.get(ROWS.get(model), ["–", "–"])) for t in (printed, replicated)),
             *(analysis.accuracy(made[model]) for made in compared.values()),
         ]
         for model in image_classification.MODELS
