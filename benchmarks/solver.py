@@ -4,7 +4,7 @@ Rules: forward and backward of one training step (:mod:`benchmarks.problems`); e
 round by round, after a warm-up (:mod:`benchmarks.measure`). Times are medians with quartiles, ratios are taken within
 rounds. Beside every time stands the worst sample's error at the path's end, against a solve in double precision at
 1e-10. At *equal worst-sample error* means: this library solves at 1e-3, and every other one's tolerance is halved until
-its worst sample is as good, to two per cent. Results go to ``results/performance.json``.
+its worst sample is as good, to two per cent. Results go to ``results/performance.jsonl``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from pathlib import Path
 from benchmarks import measure
 
 TOLERANCE, FINEST, SLACK = 1e-3, 1e-8, 1.02
-FILE = Path(__file__).resolve().parent.parent / "results" / "performance.json"
+FILE = Path(__file__).resolve().parent.parent / "results" / "performance.jsonl"
 PACKAGES = ("torch", "torchdiffeq", "torchdyn", "torchode", "jax", "diffrax", "numpy")
 
 
@@ -178,8 +179,9 @@ def save(entries: list[tuple[dict, dict]], threads: int, seconds: float) -> None
             facts["versions"][name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    facts |= {"threads": threads, "seconds": seconds}
-    kept = {run["id"]: run for run in json.loads(FILE.read_text())} if FILE.exists() else {}
+    facts |= {"threads": threads, "seconds": round(seconds), "load": os.getloadavg()[0]}
+    lines = FILE.read_text().splitlines() if FILE.exists() else []
+    kept = {run["id"]: run for run in map(json.loads, lines)}
     for config, metrics in entries:
         config = {**config, "threads": threads}
         id_ = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
@@ -189,10 +191,9 @@ def save(entries: list[tuple[dict, dict]], threads: int, seconds: float) -> None
             "experiment": "benchmarks.solver",
             "config": config,
             "metrics": rounded,
-            "history": {},
             "provenance": facts,
         }
-    FILE.write_text("[\n" + ",\n".join(json.dumps(run) for run in kept.values()) + "\n]\n")
+    FILE.write_text("".join(f"{json.dumps(run)}\n" for run in kept.values()))
 
 
 def main() -> None:

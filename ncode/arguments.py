@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -125,7 +125,8 @@ def one_of(options: Collection[str]) -> Rule:
 
 def words(name: str, value: Any) -> None:
     """A word, or several."""
-    if isinstance(value, str):
+    if isinstance(value, str | Iterator):
+        # To look into an iterator would use it up.
         return
     if not isinstance(value, Iterable) or not all(isinstance(word, str) for word in value):
         raise TypeError(f"{name}: must be a string or strings, not {_shown(value)}")

@@ -432,7 +432,7 @@ class NCODE(Flow):
         if not self.solver.kernels or not isinstance(self.g, ClosedLoop) or x0.dim() != 2:
             return None
         field = self.field.bind(x0, theta0, moving=True)
-        g = self.g.bind(x0.new_empty(len(x0), x0.shape[1] + self.m))
+        g = self.g.bind(x0.new_empty(x0.shape[0], x0.shape[1] + self.m))
         return Coupled(field, g, x0.shape[1], self.m) if field and g else None
 
     def _must_steer(self, x0: Tensor, theta0: Tensor) -> None:

@@ -107,9 +107,9 @@ def build(loop, dim=1, solver=tight):
     if loop == "node":
         return NeuralODE(field, **given)
     if loop == "open":
-        gamma = OpenLoop(dim, field.size(), hidden=(16,), spread=1.5)
+        gamma = OpenLoop(hidden=(16,), spread=1.5)
         return NCODE(field, gamma=gamma, **given)
-    g = ClosedLoop(dim, field.size(), hidden=(16,), spread=3.0)
+    g = ClosedLoop(hidden=(16,), spread=3.0)
     return NCODE(field, g=g, **given)
 
 

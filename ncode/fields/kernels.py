@@ -302,7 +302,7 @@ class Perceptron:
 
     Args:
         layers: where their weights lie.
-        activation: the function σ between the layers.
+        activation: the function σ.
         theta: the steered ones among them, by sample; ``None`` where there are none.
         rest: the others.
         u: a constant input a sample.

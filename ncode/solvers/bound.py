@@ -151,6 +151,8 @@ class _Node(torch.autograd.Function):
         z, *w = ctx.saved_tensors
         needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
+            # Names of their own: a weight may come from z as well, as γ(x(0)) does, and its share is not z's.
+            z, *w = (part.view_as(part) for part in (z, *w))
             wanted = [part for part, need in zip((z, *w), needs, strict=True) if need]
             path = ctx.solve.differentiable(z, tuple(w))
             found = iter(torch.autograd.grad(path, wanted, gradient, create_graph=True, allow_unused=True))

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ncode.solvers.finite import finite
 from ncode.solvers.norms import worst
 from ncode.solvers.step import Norm, Step, Taken, Tolerances, Weights
 from ncode.solvers.stepsize import Integral
@@ -110,7 +111,7 @@ def adaptive_steps(
             length = min(max(length, how.least), how.most)
             end, h = _end(t, stop, sign * length)
             if t + h == t:
-                reason = "step size underflow" if errors is None or _finite(errors) else "non-finite values"
+                reason = "step size underflow" if errors is None or finite([errors]) else "non-finite values"
                 raise Stopped(reason, t, x, errors)
             count.spend(step.evaluations, t, x, recent)
             y, k_last, errors, stages = step(t, x, k1, h, how.tol, w)
@@ -178,7 +179,3 @@ def _end(t: float, stop: float, h: float) -> tuple[float, float]:
     if abs(h) * (1 + 1e-9) >= abs(stop - t):
         return stop, stop - t
     return t + h, h
-
-
-def _finite(errors: Tensor) -> bool:
-    return bool(torch.isfinite(errors).all())

@@ -202,12 +202,12 @@ def pull(outputs: State, gradients: State, inputs: State, w: Weights, grad_w: Se
     return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=False))
 
 
-def advance(x: State, h: float | Tensor, weights: Sequence[float], slopes: Sequence[State]) -> State:
+def advance(x: State, h: float | Tensor, weights: Sequence[float | Tensor], slopes: Sequence[State]) -> State:
     """x + h Σ w_i k_i."""
     return tuple(part + step for part, step in zip(x, combine(h, weights, slopes), strict=True))
 
 
-def combine(h: float | Tensor, weights: Sequence[float], slopes: Sequence[State]) -> State:
+def combine(h: float | Tensor, weights: Sequence[float | Tensor], slopes: Sequence[State]) -> State:
     """h Σ w_i k_i, summed before it meets x: so float32 rounds x once."""
     used = [(w, k) for w, k in zip(weights, slopes, strict=False) if not (isinstance(w, float) and w == 0)]
     found = []

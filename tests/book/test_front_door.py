@@ -26,6 +26,7 @@ CONVERTED = (
     "06_annuli",
     "07_theorem_1",
     "08_appendix_b",
+    "09_pattern_memorisation",
 )
 
 # What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
@@ -67,7 +68,7 @@ def tracked() -> list[Path]:
 
 
 # Extras that no environment of ours installs by name: `test` lists what of them it needs.
-BY_CHOICE = ("features", "fid")
+BY_CHOICE = ("features", "fid", "bench")
 
 
 def names(requirements) -> set[str]:

@@ -20,15 +20,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import ncode
+from ncode.analysis.topology import icosphere, image_winding_number, winding_number
 from ncode.controllers import OpenLoop
 from ncode.fields.conv import ConvBlock
 from ncode.fields.mlp import MLP
 from ncode.models import NCODE, NeuralODE
+from ncode.reproduction.metrics.clustering import clustering_accuracy
 from ncode.reproduction.metrics.densities import kernel_density
 from ncode.reproduction.metrics.features import DigitNetwork
 from ncode.reproduction.metrics.frechet import moments
+from ncode.reproduction.metrics.intervals import difference_interval, ratio_interval
 from ncode.reproduction.models.autoencoders import ARCHITECTURES
-from ncode.reproduction.models.memory import Task
+from ncode.reproduction.models.images import augment
+from ncode.reproduction.models.memory import HebbianNCODE, Task
+from ncode.reproduction.models.memory_baselines import hidden_for
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import Solver
 
@@ -368,10 +373,51 @@ def test_a_sensible_call_is_answered(unchecked, name):
 
 
 def test_nothing_that_the_package_offers_is_left_out():
+    def result(what):
+        return inspect.isclass(what) and (
+            holds(what) or issubclass(what, tuple) or getattr(what, "_is_protocol", False)
+        )
+
     offered = {name for name in ncode.__all__ if callable(getattr(ncode, name)) and name not in SKIPPED}
-    results = {name for name in offered if holds(getattr(ncode, name)) or issubclass(getattr(ncode, name), tuple)}
+    results = {name for name in offered if result(getattr(ncode, name))}
     assert {name.rpartition(".")[2] for name in PUBLIC} | results | {"SolveError", "Solver"} >= offered
     assert len(PUBLIC) > 75
+
+
+def nan(*shape):
+    return torch.full(shape, math.nan)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("dim", lambda: MLP(0)),
+        ("hidden", lambda: MLP(2, (0,))),
+        ("channels", lambda: augment(torch.ones(2, 3, 4, 4), -1)),
+        ("curve", lambda: winding_number(nan(5, 2), torch.zeros(2))),
+        ("point", lambda: winding_number(torch.randn(5, 2), nan(2))),
+        ("largest", lambda: image_winding_number(lambda x: x, square, torch.zeros(2), largest=0.0)),
+        ("curve", lambda: image_winding_number(torch.randn_like, square, torch.zeros(2))),
+        ("clusters", lambda: clustering_accuracy(np.array([0, 1, 1]), np.array([0, 1]))),
+        ("clusters", lambda: clustering_accuracy(np.array([0, 1]), np.array([0, 10**9]))),
+        ("features", lambda: moments(np.full((5, 2), math.nan))),
+        ("stimuli", lambda: HebbianNCODE(Task(4, 2))(nan(5, 3, 4))),
+        ("stimuli", lambda: HebbianNCODE(Task(4, 2))(torch.ones(5, 3, 6))),
+        ("b", lambda: difference_interval([1.0, 2.0, 3.0], [1.0])),
+        ("a", lambda: ratio_interval([1.0, 0.0], [1.0, 1.0])),
+        ("budget", lambda: hidden_for("lstm", Task(1000, 5), 10)),
+        ("steer", lambda: NCODE(MLP(2), gamma=lambda x: x, steer=[])),
+        ("level", lambda: icosphere(40)),
+    ],
+)
+def test_what_went_wrong_is_refused(unchecked, name, wrong):
+    with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+        wrong()
+
+
+def test_a_name_may_come_from_an_iterator():
+    model = NCODE(MLP(2), gamma=OpenLoop(2, 66), steer=(f"layers.1.{kind}" for kind in ("weight", "bias")))
+    assert set(model.field.steered) == {"layers.1.weight", "layers.1.bias"}
 
 
 def trial(name, parameter, value):

@@ -24,6 +24,7 @@ from ncode.reproduction.claims.questions import SETTINGS, Decision, Evidence, de
 from ncode.reproduction.interactive.figure import LiveFigure
 from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.runs import provenance
+from ncode.reproduction.runs.experiment import full_float32
 
 FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"
@@ -306,6 +307,7 @@ class Page:
         table = profiles.load(notebook.split("_", 1)[1], profile)
         self.settings, self.options = table.settings, table.options
         self._start = time.perf_counter()
+        full_float32()
 
     def figure(self, drawing: Drawing, *, name: str, caption: str, alt: str) -> Figure:
         """A numbered figure (see :class:`Figure`); what was drawn is closed, so that it is shown once."""

@@ -16,7 +16,7 @@ from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import front, sync, verdicts
+from ncode.reproduction.publishing import front, performance, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.runs import recordings
 
@@ -240,6 +240,35 @@ def recordings_described(executed) -> str:
     return "\n".join(recordings.describe(path.stem) for path in sorted(recordings.folder().glob("*.json"))) + "\n"
 
 
+_MEASURED = {
+    "performance-precision": "Time of a training step, forward and backward, against the worst sample's error at the "
+    "path's end: open loop, 512 samples, double precision, tolerances from 1e-2 to 1e-8. Lower and further left is "
+    "better.",
+    "performance-scaling": "How a training step's time grows with the batch, the state's dimension (one field for "
+    "all) and the horizon, at tolerance 1e-3.",
+}
+
+
+def measured(executed, what: str, *kind: str) -> str:
+    """Of what ``make bench`` measured: a table of the training steps of a kind of model, a figure, or where the
+    numbers come from."""
+    record = performance.load()
+    if what == "steps":
+        name = " ".join(kind)
+        columns = ["way", "threads"]
+        for fields in performance.FIELDS.values():
+            columns += [f"{fields}: ms", "times ours (quartiles)", "worst sample's error", "tolerance"]
+        caption = f"A training step of a {name} at equal worst-sample error, forward and backward."
+        rows = performance.step_rows(name, record)
+        return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
+    if what in _MEASURED:
+        suites = {"performance-precision": ("precision",), "performance-scaling": tuple(performance.AXES)}[what]
+        if not any(one.config.suite in suites for one in record):
+            return "This was not measured yet.\n"
+        return f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+    return performance.described(record)
+
+
 def live(shown: Mapping) -> str:
     """A live figure: its markup, and the script that all live figures share."""
     script = '<script src="../_static/interactive.js" defer></script>'
@@ -334,6 +363,7 @@ FILLS = {
     "live": live_figure,
     "notebooks": notebooks,
     "recordings": recordings_described,
+    "measured": measured,
     "repository": repository,
     "install": install,
     "modules": modules,

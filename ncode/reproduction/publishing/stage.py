@@ -17,7 +17,7 @@ import nbformat
 import yaml
 
 from ncode.reproduction.interactive import figure as interactive
-from ncode.reproduction.publishing import markdown, verdicts
+from ncode.reproduction.publishing import markdown, performance, verdicts
 from ncode.reproduction.publishing.display import FIGURE, OURS, TABLE, TOOK, VERDICT
 from ncode.reproduction.publishing.sync import BRANCH, repository_url
 
@@ -81,6 +81,7 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Executed
     (to / markdown.FIGURES).mkdir()
     for name, figure in executed.figures.items():
         (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
+    performance.draw(to / markdown.FIGURES, performance.load())
     (to / "book" / "_static" / "interactive.js").write_text(
         f"{interactive.script()}\nNcodeLive.start();\n", encoding="utf-8"
     )

@@ -10,8 +10,14 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.experiment import named
+import torch
+from threadpoolctl import threadpool_limits
+
+from ncode.reproduction.runs import recordings, verify
+from ncode.reproduction.runs.experiment import Experiment, named
+
+THREADS = 1
+"""Of a recording's runs, as of a notebook's (:data:`ncode.reproduction.publishing.execute.ENVIRONMENT`)."""
 
 SHOWN = 20
 """Metrics of a run that are worth a line; of more, their number is told."""
@@ -26,8 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recorder.add_argument("recordings", nargs="*", help="which of its recordings; all where none is named")
     recorder.add_argument("--first", type=int, metavar="N", help="only the first N runs of every recording")
     recorder.set_defaults(command=lambda chosen: record(chosen.experiment, chosen.recordings, chosen.first))
+    verifier = commands.add_parser("verify", help="check finished runs and recordings")
+    verifier.add_argument("--recompute", type=int, default=0, metavar="N", help="compute N runs' metrics again")
+    verifier.set_defaults(command=lambda chosen: check(chosen.recompute))
+    commands.add_parser("seal", help="list the recordings' checksums").set_defaults(command=lambda _: verify.seal())
     chosen = parser.parse_args(arguments)
     chosen.command(chosen)
+
+
+def check(recompute: int) -> None:
+    """Print everything that is wrong, and exit with 1 where something is."""
+    problems = verify.problems(recompute)
+    print("\n".join(problems) or "Everything is as it was written.")
+    if problems:
+        raise SystemExit(1)
 
 
 def record(name: str, wanted: Sequence[str] = (), first: int | None = None) -> None:
@@ -39,12 +57,20 @@ def record(name: str, wanted: Sequence[str] = (), first: int | None = None) -> N
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     experiment = named(name)
+    # As a notebook runs: the number of threads is a part of a run's identity.
+    torch.set_num_threads(THREADS)
+    with threadpool_limits(THREADS):
+        _record(experiment, wanted, first)
+
+
+def _record(experiment: Experiment, wanted: Sequence[str], first: int | None) -> None:
     plans = experiment.planned()
     for recording in wanted or plans:
         runs, configs = [], plans[recording].configs()[:first]
         for k, config in enumerate(configs):
             runs.append(experiment.run(config))
             path = recordings.save(recording, runs)
+            verify.seal()
             facts = runs[-1]
             made = f"{facts.metrics}" if len(facts.metrics) <= SHOWN else f"{len(facts.metrics)} metrics"
             seconds = facts.provenance["seconds"]

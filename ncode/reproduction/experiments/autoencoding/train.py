@@ -215,4 +215,9 @@ def reconstruction(model: Autoencoder, x: Tensor, batch: int = 500) -> dict[str,
     return {"nats": nats / len(x), "mse": mse / len(x)}
 
 
-experiment = Experiment("autoencoding", Config, build, train, plans=f"{__package__}.plans")
+def data(config: Config) -> str:
+    """The fingerprint of the data that a configuration asks for."""
+    return datasets.identity(config.dataset, config.variant)
+
+
+experiment = Experiment("autoencoding", Config, build, train, plans=f"{__package__}.plans", data=data)

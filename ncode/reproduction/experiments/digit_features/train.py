@@ -78,4 +78,9 @@ def accuracy(model: DigitNetwork, x: torch.Tensor, y: torch.Tensor) -> float:
     return sum((model(a).argmax(1) == b).sum().item() for a, b in zip(x.split(500), y.split(500), strict=True)) / len(x)
 
 
-experiment = Experiment("digit_features", Config, build, train)
+def data(config: Config) -> str:
+    """The fingerprint of the data that a configuration asks for."""
+    return datasets.identity(config.dataset, config.variant)
+
+
+experiment = Experiment("digit_features", Config, build, train, data=data)

@@ -369,4 +369,9 @@ def _pooled(x: Tensor, size: int) -> Float[Tensor, "n c size size"]:
     return torch.cat(parts)
 
 
-experiment = Experiment("image_classification", Config, build, train, plans=f"{__package__}.plans")
+def data(config: Config) -> str:
+    """The fingerprint of the data that a configuration asks for."""
+    return datasets.identity(config.dataset, config.variant)
+
+
+experiment = Experiment("image_classification", Config, build, train, plans=f"{__package__}.plans", data=data)

@@ -186,4 +186,6 @@ def _features(network: Callable[[Tensor], Tensor], line: Line, points: Tensor) -
     return extract(lambda z: network(line.images(z)), points, batch=CHUNK)
 
 
-experiment = Experiment("latent_interpolation", Config, None, train, plans=f"{__package__}.plans")
+experiment = Experiment(
+    "latent_interpolation", Config, None, train, plans=f"{__package__}.plans", data=autoencoding.data
+)
