@@ -173,7 +173,8 @@ def tensor(*shape: int | None, least: int = 0, finite: bool = True) -> Rule:
             raise ValueError(f"{name}: must have shape ({wanted}), not {sizes}")
         if least and (not sizes or sizes[0] < least):
             raise ValueError(f"{name}: must have at least {least} rows, not shape {sizes}")
-        if finite and not torch.isfinite(value).all():
+        # A sum is many times faster, and finite only where all of its terms are.
+        if finite and not torch.isfinite(value.detach().sum()) and not torch.isfinite(value).all():
             raise ValueError(f"{name}: must be finite")
 
     return rule

@@ -263,7 +263,7 @@ def measured(executed, what: str, *kind: str) -> str:
         return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
     if what in _MEASURED:
         suites = {"performance-precision": ("precision",), "performance-scaling": tuple(performance.AXES)}[what]
-        if not any(one.config.suite in suites for one in record):
+        if not any(one.config["suite"] in suites for one in record):
             return "This was not measured yet.\n"
         return f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
     return performance.described(record)
