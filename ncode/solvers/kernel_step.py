@@ -81,7 +81,7 @@ class KernelStep:
         grad_w: Sequence[Tensor | None],
         grad_slopes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """As :meth:`ncode.solvers.step.Step.back`; ``grad_slopes`` are further gradients of all slopes, as rows."""
+        """As :meth:`ncode.solvers.step.StepWithGradient.back`; ``grad_slopes`` are further gradients of all slopes, as rows."""
         self._bind(w, taken.x)
         self._gradients(grad_w)
         _, columns, _ = coefficients(self.tableau, taken.x.dtype, taken.x.device)
