@@ -9,8 +9,11 @@ import inspect
 import math
 import pkgutil
 import re
+import signal
 import warnings
+from contextlib import contextmanager
 from dataclasses import is_dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -420,12 +423,43 @@ def test_a_name_may_come_from_an_iterator():
     assert set(model.field.steered) == {"layers.1.weight", "layers.1.bias"}
 
 
+class Unbounded(Exception):
+    """A call that goes on and on."""
+
+
+@contextmanager
+def bounded(seconds=60, gigabytes=8):
+    """Ends what takes far more time or memory than any call here; on Linux, where both can be said."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        yield
+        return
+
+    def late(*_):
+        raise Unbounded(f"not done after {seconds} s")
+
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(pages.read_text().split()[0]) * resource.getpagesize()
+    handler = signal.signal(signal.SIGALRM, late)
+    resource.setrlimit(resource.RLIMIT_AS, (now + (gigabytes << 30), before[1]))
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, handler)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def trial(name, parameter, value):
     """What is wrong with a call's outcome, or nothing."""
     what = PUBLIC[name]
     shown = f"{name}({parameter.name}={value!r:.80})"
     try:
-        answer = call(name, what, parameter.name, value)
+        with bounded():
+            answer = call(name, what, parameter.name, value)
     except (ValueError, TypeError) as error:
         return "" if re.search(rf"\b{parameter.name}\b", str(error)) else f"{shown} does not name it: {error!r:.200}"
     except SolveError:

@@ -42,8 +42,8 @@ def step_rows(kind: str, measured: Sequence[Measured]) -> list[list[str]]:
     """For every way of taking ``kind``'s training step: near and far its time, its ratio to ours, its error."""
     found: dict[tuple[str, int], dict[str, Measured]] = {}
     for one in measured:
-        if one.config.suite == "step" and one.config.kind == kind:
-            found.setdefault((one.config.way, one.config.threads), {})[one.config.fields] = one
+        if one.config["suite"] == "step" and one.config["kind"] == kind:
+            found.setdefault((one.config["way"], one.config["threads"]), {})[one.config["fields"]] = one
     rows = []
     for (way, threads), cells in found.items():
         row = [way, str(threads)]
@@ -65,14 +65,14 @@ def step_rows(kind: str, measured: Sequence[Measured]) -> list[list[str]]:
 def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:
     """Write the figures that the record has the numbers for into ``folder``; their names."""
     drawn = []
-    precision = [one for one in measured if one.config.suite == "precision"]
+    precision = [one for one in measured if one.config["suite"] == "precision"]
     if precision:
         figure = Figure(figsize=(9, 4), layout="constrained")
         for axes, fields in zip(figure.subplots(1, 2), FIELDS, strict=True):
-            _lines(axes, [one for one in precision if one.config.fields == fields], "error", "seconds")
+            _lines(axes, [one for one in precision if one.config["fields"] == fields], "error", "seconds")
             axes.set(title=FIELDS[fields], xlabel="worst sample's error", ylabel="seconds", xscale="log", yscale="log")
         drawn.append(_write(figure, folder, "performance-precision"))
-    scaling = {suite: [one for one in measured if one.config.suite == suite] for suite in AXES}
+    scaling = {suite: [one for one in measured if one.config["suite"] == suite] for suite in AXES}
     if any(scaling.values()):
         figure = Figure(figsize=(11, 4), layout="constrained")
         for axes, (suite, points) in zip(figure.subplots(1, 3), scaling.items(), strict=True):
@@ -99,9 +99,9 @@ def described(measured: Sequence[Measured]) -> str:
 
 def _lines(axes: Axes, points: Sequence[Measured], across: str, up: str) -> None:
     """A line for every way, through its points in order."""
-    ways = list(dict.fromkeys(one.config.way for one in points))
+    ways = list(dict.fromkeys(one.config["way"] for one in points))
     for way in ways:
-        mine = [{**one.config, **one.metrics} for one in points if one.config.way == way]
+        mine = [{**one.config, **one.metrics} for one in points if one.config["way"] == way]
         mine.sort(key=lambda values: values.get("size", -values.get("tolerance", 0.0)))
         style = {"linewidth": 2.2} if way.startswith("ncode") else {"linewidth": 1.0, "linestyle": "--"}
         axes.plot(
