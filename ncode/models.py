@@ -140,8 +140,8 @@ class Flow(nn.Module):
     def trajectory(self, x0: Float[Tensor, "batch *state"], t: Times) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
 
-        With dopri5 the times before the last are interpolated within its steps; any other adaptive method ends a step
-        at every one of them.
+        With dopri5, tsit5 and bosh3 the times before the last are read off within their steps, about as exactly as
+        the steps are; any other adaptive method ends a step at every one of them. Fixed steps are read off, too.
 
         Raises:
             SolveError, ValueError: as :meth:`forward`.

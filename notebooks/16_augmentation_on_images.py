@@ -49,7 +49,7 @@ from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import (
     analysis,
     curves,
-    hours,
+    verdict,
 )
 from ncode.reproduction.experiments.image_classification.analysis import (
     above,
@@ -288,41 +288,23 @@ asked = {
 checks = {}
 for name, found in asked.items():
     checks |= questions(name, found)
-evidence = [
+behind = [
     run
     for found in asked.values()
     for model in ("anode", image_classification.WIDE)
     for run in found[model]
 ]
-done = {found["anode"][0].config.dataset for found in asked.values()}
-untested = {
-    f"{title(name)} at the paper's size": (
-        f"{'the data; ' if name in ('svhn', 'imagenet64') else ''}{full['seeds']} seeds of three models with dopri5, about "
-        f"{hours.hours(at_full_size('anode', name)):.0f} hours each on this machine, timed on one step of an untrained model"
-    )
-    for name in planned
-    if name not in done or profile != "paper"
-}
-if lacking := [name for name in weighed if name not in asked]:
-    untested[f"at equal parameters: {'; '.join(lacking)}"] = (
-        "The wide NODE's recordings."
-    )
 
 # %%
-if profile == "paper" or checks:
-    shown = page.verdict(
-        "A5",
-        checks,
-        evidence,
-        note="Small images, few filters and few epochs: weak evidence, and each check is asked of a 95 % interval paired by seed. "
-        "The learning rate is the one that is best for ANODE, which favours the claim. "
-        "On SVHN and on the folder of 64×64 pictures no model was trained here; that files in their layouts "
-        "are read and trained on is a test of the library, not evidence.",
-        untested=untested,
-    )
-else:
-    shown = page.verdict("A5", {}, untested=untested)
-shown
+page.verdict(
+    "A5",
+    verdict.a5(asked, image_classification.WIDE),
+    checks,
+    runs=behind,
+    note="Small images, few filters and few epochs: weak evidence. The learning rate is the one that is best for ANODE, "
+    "which favours the claim. On SVHN and on the folder of 64×64 pictures no model was trained here; that files in their "
+    "layouts are read and trained on is a test of the library, not evidence.",
+)
 
 # %% tags=["hide-input"]
 solves = Counter(
