@@ -42,7 +42,11 @@ from IPython.display import Markdown
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import latent_interpolation
 from ncode.reproduction.experiments.autoencoding import evaluation, pictures
-from ncode.reproduction.experiments.latent_interpolation import analysis, figures
+from ncode.reproduction.experiments.latent_interpolation import (
+    analysis,
+    figures,
+    verdict,
+)
 from ncode.reproduction.experiments.latent_interpolation.analysis import label
 from ncode.reproduction.metrics.comparison import below, difference, metric
 from ncode.reproduction.metrics.intervals import interval, is_below
@@ -204,7 +208,7 @@ page.table(
 )
 
 # %%
-evidence = evaluated.evidence
+behind = evaluated.evidence
 TEXT = {
     "excess": "AutoN-CODE's lines are shorter, over a straight path, than the autoencoder's (path length)",
     "peak": "they are more even (fastest over mean speed)",
@@ -233,12 +237,15 @@ for name, runs_ in compared.items():
     ] = below(runs_, "ncode", "pixels", "half_way")
 page.verdict(
     "N23",
+    verdict.n23(compared),
     checks,
-    evidence,
-    note="The paper's evidence is one figure. 'Smooth' is read as: without jumps, smoother than the autoencoder it is shown "
-    "against, and with images half-way that are more real. A comparison asks that the 95 % interval of the difference, paired "
-    "by seed, lies below zero; the pixels' numbers do not depend on a seed. Path lengths over a straight path's, AutoN-CODE "
-    f"against the autoencoder: {'; '.join(sizes)}.",
+    runs=behind,
+    note=(
+        "The paper's evidence is one figure. 'Smooth' is read as: without jumps, smoother than the autoencoder it is shown "
+        "against, and with images half-way that are more real. A comparison asks that the 95 % interval of the difference, paired "
+        "by seed, lies below zero; the pixels' numbers do not depend on a seed. Path lengths over a straight path's, AutoN-CODE "
+        f"against the autoencoder: {'; '.join(sizes)}."
+    ),
 )
 
 # %% tags=["hide-input"]
