@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ def integrate(
     times, wanted = read(t)
     if not readable() and (solver.adaptive or solver.gradients != "direct"):
         _must_not_be_exported()
-        return _uncompiled(f, state, t, solver, parameters, costs, names, nfe, kernel)
+        return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel)
     _check(state)
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE() if nfe is None else nfe
@@ -89,7 +90,10 @@ def integrate(
 
 
 # A compiler would make a graph of every evaluation between two decisions about steps: what it runs goes on as it is.
-_uncompiled = torch.compiler.disable(integrate)
+@cache
+def _uncompiled() -> Callable:
+    # Asked for at import, it would bring all of the compiler in.
+    return torch.compiler.disable(integrate)
 
 
 def _must_not_be_exported() -> None:

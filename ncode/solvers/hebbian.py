@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from ncode.arguments import arguments, flag, integer, one_of, optional, real, tensor
 from ncode.solvers.errors import SolveError
+from ncode.solvers.finite import finite, first_bad
 
 # (A, b) of the explicit methods as torchdiffeq has them: its rk4 is the 3/8 rule.
 TABLEAUS = {
@@ -87,9 +88,8 @@ def flow(
     if free is not None and free.shape != x.shape:
         raise ValueError(f"free: must have x's shape {tuple(x.shape)}, not {tuple(free.shape)}")
     end, moved = _Flow.apply(x, theta, mu, free, float(leak), _tableau(method, steps, float(duration)), move_theta)
-    if not torch.isfinite(end).all():
-        bad = int((~torch.isfinite(end)).any(1).nonzero()[0])
-        raise SolveError("non-finite values", bad, duration, steps * len(TABLEAUS[method][1]), math.inf)
+    if not finite([end]):
+        raise SolveError("non-finite values", first_bad(end), duration, steps * len(TABLEAUS[method][1]), math.inf)
     return end, moved if move_theta else theta
 
 

@@ -22,7 +22,7 @@ from ncode.reproduction.experiments.image_generation.train import SHOWN as SAMPL
 from ncode.reproduction.experiments.latent_clustering import analysis as clustering_analysis
 from ncode.reproduction.experiments.latent_clustering.train import started
 from ncode.reproduction.experiments.latent_interpolation import analysis as interpolation_analysis
-from ncode.reproduction.experiments.latent_interpolation.train import SHOWN, STEPS, square
+from ncode.reproduction.experiments.latent_interpolation.train import SHOWN, STEPS, plane, square
 from ncode.reproduction.metrics import comparison, features
 from ncode.reproduction.plotting import style
 from ncode.reproduction.runs import recordings
@@ -172,6 +172,15 @@ def test_pairs_are_of_different_classes_and_the_same_for_all():
     assert (y[first] != y[second]).all()
     again = latent_interpolation.pairs(y)
     assert torch.equal(first, again[0]) and torch.equal(second, again[1])
+
+
+def test_a_plane_has_its_three_anchors_where_the_paper_has_them():
+    a, b, c = (torch.randn(1, 3) for _ in range(3))
+    points = plane(a, b, c, side=5)
+    torch.testing.assert_close(points[0, 0], a)
+    torch.testing.assert_close(points[0, -1], b)
+    torch.testing.assert_close(points[-1, 0], c)
+    torch.testing.assert_close(points[2, 2], (b + c) / 2)
 
 
 def test_a_square_has_its_corners_and_is_linear_along_its_edges():
@@ -324,7 +333,7 @@ def test_pictures_are_of_the_finished_runs_behind_a_recording(empty_results):
         kept = of[model].array("lines")[: pictures.LINES]
         np.testing.assert_allclose(images, kept, atol=0.5 / 255 + 1e-6)
     squares = pictures.find("latent_interpolation_small_squares")
-    np.testing.assert_allclose(squares["AutoN-CODE"], of["ncode"].array("square"), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(squares["AutoN-CODE"], of["ncode"].array("anchors"), atol=0.5 / 255 + 1e-6)
     assert "2 epochs, 0.1 of the width, seed 0" in pictures.introduced("latent_interpolation_small_lines")
     (empty_results / "latent_interpolation_small.json").write_text(
         (empty_results / "latent_interpolation_small.json").read_text().replace(of["ncode"].id, "elsewhere")

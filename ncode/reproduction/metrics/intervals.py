@@ -30,6 +30,7 @@ def interval(values: Values, confidence: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@arguments(a=values_, b=values_, confidence=real(above=0, below=1))
 def difference_interval(a: Values, b: Values, confidence: float = 0.95) -> tuple[float, float]:
     """The interval for the mean of a - b, paired by seed."""
     return interval(_difference(a, b), confidence)

@@ -16,8 +16,8 @@ from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import performance, sync
-from ncode.reproduction.publishing.display import MARKS, grouped
+from ncode.reproduction.publishing import front, performance, sync, verdicts
+from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.runs import recordings
 
 # The API reference follows the layout: the library first, then what the papers need. Experiments are the notebooks'.
@@ -29,14 +29,6 @@ FIGURES = "book/figures"
 
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
-
-_CLASSES = {
-    "holds": "tip",
-    "holds in part": "important",
-    "does not hold here": "warning",
-    "not decided here": "note",
-    "not tested here": "note",
-}
 
 
 def numbered_figure(shown: Mapping) -> str:
@@ -67,15 +59,6 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
     return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
 
 
-def evidence(verdict: Mapping) -> str:
-    """What a verdict rests on: profile, seeds, runs."""
-    seeds, runs = verdict["seeds"], len(verdict["runs"])
-    if not verdict["checks"]:
-        return "nothing ran"
-    rests = f"{_count(seeds, 'seed')}, {_count(runs, 'run')}" if seeds else "no randomness involved"
-    return f"{verdict['profile']} profile, {rests}"
-
-
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
@@ -84,22 +67,7 @@ def verdict(shown: Mapping) -> str:
     """An admonition from the content of a :class:`ncode.reproduction.publishing.display.Verdict`, with a link to all
     claims."""
     id_ = claims.get(shown["claim"]).id
-    return _admonition(shown, f"{{ref}}`All claims<claim-{id_.lower()}>`")
-
-
-def _admonition(shown: Mapping, link: str) -> str:
-    claim = claims.get(shown["claim"])
-    lines = []
-    for head, of in grouped(shown["checks"]):
-        lines += [f"- **{head}**"] if head else []
-        lines += [f"{'  ' if head else ''}- {MARKS[held]} {name}" for name, held in of]
-    checks = "\n".join(lines)
-    untested = "\n".join(f"- – {what}: **not tested here**. {takes}" for what, takes in shown["untested"])
-    checks = "\n".join(part for part in (checks, untested) if part)
-    parts = [f"{claim.text} *({claim.where})*", checks, shown["note"], f"*{evidence(shown)}* · {link}"]
-    body = "\n\n".join(part for part in parts if part)
-    word = shown["verdict"]
-    return f"::::{{admonition}} {claim.id}: {word}\n:class: {_CLASSES[word]} ncode-verdict\n\n{body}\n::::\n"
+    return verdicts.admonition(shown, f"{{ref}}`All claims<claim-{id_.lower()}>`")
 
 
 def took(shown: Mapping) -> str:
@@ -132,38 +100,15 @@ def claim_list(executed, letter: str) -> str:
 
 
 def _claim(executed, claim: claims.Claim) -> str:
-    shown = executed.verdicts.get(claim.id)
-    if shown:
-        written = _admonition(shown, _home(executed, shown["notebook"]))
-    else:
-        written = f"**{claim.id}: not yet.** {claim.text} *({claim.where}; {_home(executed, claim.home)})*\n"
-    return f"(claim-{claim.id.lower()})=\n{written}{said(claim)}"
+    shown = executed.verdicts.get(claim.id) or Verdict(claim.id, profile=executed.profile).content()
+    written = verdicts.admonition(shown, _home(executed, claim.home))
+    return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.short}\n\n{written}{said(claim)}"
 
 
 def said(claim: claims.Claim) -> str:
     """The paper's own words of a claim, as quotations, and the reading taken of what they leave open."""
     quoted = "".join(f"\n> “{words}”\n" for words in claim.says)
     return quoted + (f"\n*Reading.* {claim.reading}\n" if claim.reading else "")
-
-
-def overview(executed) -> str:
-    """How many claims have which verdict, for each paper."""
-    rows = []
-    for letter, name in (("N", "N-CODE"), ("A", "ANODE")):
-        ids = [id_ for id_ in claims.load() if id_.startswith(letter)]
-        words = [executed.verdicts[id_]["verdict"] if id_ in executed.verdicts else "not yet" for id_ in ids]
-        rows.append([name, *(str(words.count(word)) for word in claims.VERDICTS)])
-    caption = f"How many claims of each paper have which verdict, in the {executed.profile} profile."
-    return list_table("tab-verdicts", caption, ["paper", *claims.VERDICTS], rows)
-
-
-def findings(executed) -> str:
-    """Every claim, each linked to its place on the page of results, by its verdict."""
-    by_word: dict[str, list[str]] = {word: [] for word in claims.VERDICTS}
-    for id_ in claims.load():
-        word = executed.verdicts[id_]["verdict"] if id_ in executed.verdicts else "not yet"
-        by_word[word].append(f"{{ref}}`{id_}<claim-{id_.lower()}>`")
-    return "\n".join(f"- **{word}** ({len(ids)}): {', '.join(ids)}" for word, ids in by_word.items() if ids) + "\n"
 
 
 def published_table(executed, name: str) -> str:
@@ -398,8 +343,16 @@ def stated_settings(executed) -> str:
 
 FILLS = {
     "claims": claim_list,
-    "overview": overview,
-    "findings": findings,
+    "results": verdicts.results_table,
+    "sentences": front.sentences,
+    "open_questions": front.open_questions,
+    "scope": front.scope,
+    "report_results": front.report_results,
+    "report_costs": front.report_costs,
+    "cite": front.cite,
+    "changelog": front.changelog,
+    "by_chance": verdicts.by_chance,
+    "picture": verdicts.picture,
     "published": published_table,
     "costs": costs,
     "elsewhere": executed_elsewhere,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ncode.reproduction.experiments.autoencoding import evaluation
 from ncode.reproduction.experiments.autoencoding.evaluation import label
 from ncode.reproduction.metrics.comparison import Runs, metric, several
+from ncode.reproduction.metrics.intervals import interval, is_above
 from ncode.reproduction.publishing import numbers
 
 METHODS = {"mixture": "mixture", "tsne_mixture": "t-SNE + mixture"}
@@ -17,6 +20,17 @@ CHOICES = {"": "likeliest", "_mean": "mean over starts", "_by_labels": "best by 
 
 COLUMNS = ("runs", "embedding", "clustered by", "seeds", *CHOICES.values(), "spread of starts", "correlation")
 """The headings of :func:`start_rows`."""
+
+
+def accuracy(runs: Runs, model: str, method: str) -> np.ndarray:
+    """Accuracies over seeds, or nothing where that method does not apply."""
+    has = method in runs[model][0].metrics
+    return metric(runs[model], method) if has else np.array([])
+
+
+def ahead(runs: Runs, a: tuple[str, str], b: tuple[str, str]) -> bool | None:
+    """Whether a's accuracy, a model's by a method, is above b's: by the 95 % interval, paired by seed."""
+    return is_above(interval(accuracy(runs, *a) - accuracy(runs, *b)))
 
 
 def nearest(named: Mapping[str, Runs], dataset: str, model: str) -> Runs | None:
@@ -42,6 +56,8 @@ def start_rows(named: Mapping[str, Runs]) -> list[list[str]]:
                 taken = [numbers.spread(metric(kept, f"{method}{ending}", 100.0)) for ending in CHOICES]
                 spread = metric(kept, f"{method}_spread", 100.0).mean()
                 related = [run.metrics[key] for run in kept if (key := f"{method}_correlation") in run.metrics]
-                correlation = f"{sum(related) / len(related):.1f}" if related else "–"
-                rows.append([name, label(model), text, str(len(kept)), *taken, f"{spread:.1f}", correlation])
+                correlation = numbers.number(round(sum(related) / len(related), 1), 1) if related else "–"
+                rows.append(
+                    [name, label(model), text, str(len(kept)), *taken, numbers.number(float(spread)), correlation]
+                )
     return rows
