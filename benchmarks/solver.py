@@ -74,11 +74,11 @@ def as_good(make: Callable, case, exact, target: float) -> tuple[Callable, float
         tolerance /= 2
 
 
-def steps(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
+def steps(rounds: int, seed: int, kinds: list[str] | None = None) -> Iterator[tuple[dict, dict]]:
     """Training steps at equal worst-sample error: near-equal and very different fields, three kinds of model."""
     from benchmarks.problems import KINDS, case
 
-    for kind in KINDS:
+    for kind in kinds or KINDS:
         for fields in ("near", "far"):
             problem = case(kind, fields, seed=seed)
             exact = exact_end(problem)
@@ -138,7 +138,14 @@ def scaling(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
             yield {**_entry(axis, name, kind, "near", seed), "size": next(iter(size.values()))}, _times(taken, name)
 
 
-SUITES = {"steps": steps, "precision": precision, "scaling": scaling}
+SUITES = {
+    "steps": steps,
+    "open": lambda rounds, seed: steps(rounds, seed, ["open loop"]),
+    "node": lambda rounds, seed: steps(rounds, seed, ["neural ODE"]),
+    "closed": lambda rounds, seed: steps(rounds, seed, ["closed loop"]),
+    "precision": precision,
+    "scaling": scaling,
+}
 
 
 class _told:
@@ -198,7 +205,7 @@ def save(entries: list[tuple[dict, dict]], threads: int, seconds: float) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("suites", nargs="*", default=list(SUITES), help=f"of {', '.join(SUITES)}; all without a name")
+    parser.add_argument("suites", nargs="*", default=["steps", "precision", "scaling"], help=f"of {', '.join(SUITES)}")
     parser.add_argument("--threads", choices=list(measure.THREADS), default="one")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

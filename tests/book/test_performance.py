@@ -35,7 +35,7 @@ def test_figures_are_drawn_of_what_is_there(tmp_path):
 
 def test_numbers_say_where_they_come_from(tmp_path):
     said = performance.described(record(tmp_path, line("step", "ncode")))
-    assert all(word in said for word in ("a processor", "1 thread", "abc", "torch 2", "load was 3"))
+    assert all(word in said for word in ("a processor", "1 thread", "abc", "torch 2", "its load 3"))
     assert "make bench" in performance.described([])
 
 

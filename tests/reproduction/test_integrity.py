@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from ncode.reproduction.experiments import annuli, autoencoding, digit_features, image_classification, reflection
 from ncode.reproduction.runs import store, verify
 from ncode.reproduction.runs.experiment import CHECKPOINT, LOCK, Experiment, named
 from ncode.reproduction.runs.files import DamagedFile, digest_of, write_atomically
@@ -271,3 +272,23 @@ def test_kills_at_random_moments_lose_and_change_nothing(tmp_path, start, folder
     assert {line.split()[0]: line.split()[2] for line in out.splitlines()} == expected, errors
     assert kills > 0
     assert not list(verify.of_runs(folder))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        reflection.Config("open", 0, iterations=2),
+        annuli.Config("closed", 0, iterations=2, evaluate_every=1),
+        autoencoding.Config("ncode", 0, images=64, width=0.1, latent=4, epochs=1, batch=32, looks=1),
+        image_classification.Config("open", 0, size=5, filters=3, images=64, epochs=1, looks=1),
+        digit_features.Config(width=2, hidden=4, epochs=1),
+    ],
+    ids=lambda config: type(config).__module__.split(".")[-2],
+)
+def test_an_experiments_metrics_come_out_again_from_weights_and_data(folder, monkeypatch, config):
+    monkeypatch.setattr(verify, "named", named)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    name = type(config).__module__.split(".")[-2]
+    run = named(name).run(config)
+    assert named(name).evaluate(config, run.model())
+    assert found(folder, recompute=1) == []

@@ -84,15 +84,16 @@ def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:
 
 def described(measured: Sequence[Measured]) -> str:
     """Where the numbers come from: machines, threads, versions, commits."""
-    seen = {}
+    seen: dict[str, dict[str, list[Measured]]] = {}
     for one in measured:
         facts = one.provenance
         versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-        seen.setdefault((facts["device"], facts["threads"], versions, facts["commit"], facts["load"]), []).append(one)
+        load = f"; the machine was shared, its load {facts['load']:.0f}" if "load" in facts else ""
+        where = f"{facts['device']}, {facts['threads']} thread(s), commit `{facts['commit']}`, with {versions}"
+        seen.setdefault(where, {}).setdefault(load, []).append(one)
     lines = [
-        f"- {len(ones)} of them on {device}, {threads} thread(s), commit `{commit}`, with {versions}. The machine was "
-        f"shared: its load was {load:.0f} when they were written."
-        for (device, threads, versions, commit, load), ones in seen.items()
+        f"- {sum(map(len, by_load.values()))} of them on {where}{' and'.join(by_load)}."
+        for where, by_load in seen.items()
     ]
     return "\n".join(lines) + "\n" if lines else "Nothing is measured yet: `make bench` does it.\n"
 
