@@ -253,34 +253,13 @@ asked = {
 }
 checks = {}
 for name, found in asked.items():
-<<<<<<< HEAD
     checks |= augmentation.questions(name, found)
-evidence = [
-=======
-    checks |= questions(name, found)
 behind = [
->>>>>>> 6d26aa162cba71f1006b005121033a75657f5fb2
     run
     for found in asked.values()
     for model in ("anode", image_classification.WIDE)
     for run in found[model]
 ]
-<<<<<<< HEAD
-done = {found["anode"][0].config.dataset for found in asked.values()}
-untested = {
-    f"{title(name)} at the paper's size": (
-        f"{'the data; ' if name in ('svhn', 'imagenet64') else ''}{augmentation.FULL.options['seeds']} seeds of three models with dopri5, about "
-        f"{hours.hours(augmentation.at_full_size('anode', name)):.0f} hours each on this machine, timed on one step of an untrained model"
-    )
-    for name in augmentation.FULL.options["sets"]
-    if name not in done or profile != "paper"
-}
-if lacking := [name for name in weighed if name not in asked]:
-    untested[f"at equal parameters: {'; '.join(lacking)}"] = (
-        "The wide NODE's recordings."
-    )
-=======
->>>>>>> 6d26aa162cba71f1006b005121033a75657f5fb2
 
 # %%
 page.verdict(
