@@ -19,7 +19,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; d
 # One GPU runs one notebook at a time; without one, notebooks run side by side on all cores.
 GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo --gpus 1)
 
-.PHONY: help environment book test sync lint constraints clean distclean
+.PHONY: help environment book bench test sync lint constraints clean distclean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -41,6 +41,10 @@ book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line 
 
 test: $(ENVIRONMENT) ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow and not browser" $(PYTEST)
+
+bench: $(ENVIRONMENT) ## measure solves beside other libraries', with one thread and all; into results/performance.jsonl
+	$(BIN)/python -m pip install --quiet --editable ".[bench]" --constraint constraints.txt
+	for threads in one all; do $(BIN)/python -m benchmarks.solver --threads $$threads || exit 1; done
 
 sync: $(ENVIRONMENT) ## write every notebook's .ipynb, and the repository's address wherever it is needed
 	$(BIN)/python -m ncode.reproduction.publishing.sync

@@ -5,6 +5,7 @@ add `--set-resources notebook:gpu=0`.
 """
 
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -16,8 +17,6 @@ PROFILE = config.get("profile", "cpu")
 BUILD = f"_build/{PROFILE}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.py"))
 SOURCES = Sources(Path.cwd())
-# Notebooks that evaluate another's runs come after it: side by side, both would train the same models.
-AFTER = dict.fromkeys(["12_image_generation", "13_latent_clustering", "14_latent_interpolation"], "11_autoencoding")
 # The book shows the library's docstrings, the claims' texts and what recordings say of themselves.
 SHOWN = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
 RECORDED = sorted(str(path) for path in Path("results").glob("*.*"))
@@ -33,9 +32,15 @@ def versions(*packages):
     return [f"{name} {metadata.version(name)}" for name in packages]
 
 
+@cache
+def fingerprints(name, profile):
+    """What one notebook depends on, by kind."""
+    return inputs.fingerprints(SOURCES, name, profile)
+
+
 def depends(kind):
     """One kind of what a notebook depends on, as a parameter: an edit executes the notebooks that it can change."""
-    return lambda wildcards: inputs.fingerprints(SOURCES, wildcards.name, wildcards.profile)[kind]
+    return lambda wildcards: fingerprints(wildcards.name, wildcards.profile)[kind]
 
 
 localrules: book
@@ -46,16 +51,8 @@ rule book:
         f"{BUILD}/published"
 
 
-def before(wildcards):
-    """The executed notebook that must be there before this one starts, if any."""
-    first = AFTER.get(wildcards.name)
-    return [f"_build/{wildcards.profile}/executed/{first}.ipynb"] if first in NOTEBOOKS else []
-
-
 rule notebook:
     input:
-        # Only its being there counts: that it is executed again changes nothing for those after it.
-        ancient(before),
         notebook="notebooks/{name}.py",
     output:
         "_build/{profile}/executed/{name}.ipynb"

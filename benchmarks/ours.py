@@ -48,7 +48,7 @@ def ncode(
     field = (Custom(dim, width) if custom else mlp.MLP(dim, (width,))).to(dtype)
     solver = Solver(rtol=tolerance, atol=tolerance, **options)
     if case.kind == "neural ODE":
-        model = NeuralODE(field, solver=solver)
+        model = NeuralODE(field, horizon=case.horizon, solver=solver)
         _set(field, problem.theta)
         problem.theta.grad = None
         leaves = [problem.x, *field.parameters()]
@@ -59,7 +59,7 @@ def ncode(
             with torch.no_grad():
                 for parameter, array in zip(g.parameters(), case.g, strict=True):
                     parameter.copy_(torch.as_tensor(array))
-        model = NCODE(field, gamma=Given(problem.theta), g=g, solver=solver)
+        model = NCODE(field, gamma=Given(problem.theta), g=g, horizon=case.horizon, solver=solver)
         leaves = [problem.x, problem.theta, *(g.parameters() if g else ())]
 
     def solve():

@@ -26,7 +26,7 @@ class TorchProblem:
         self.case, self.width = case, width_of(case)
         self.x, self.theta, self.g = leaf(case.x), leaf(case.theta), [leaf(array) for array in case.g]
         self.upstream = torch.tensor(case.upstream, dtype=dtype)
-        self.t = torch.tensor([0.0, 1.0], dtype=dtype)
+        self.t = torch.tensor([0.0, case.horizon], dtype=dtype)
 
     def field(self, theta: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         """f(·, θ). With θ by sample, sums over the state's few features are written out: the fastest form found."""
@@ -202,12 +202,12 @@ def diffrax(
     term, solver = dfx.ODETerm(velocity), getattr(dfx, method)()
     controller = dfx.PIDController(rtol=tolerance, atol=tolerance)
     # Its gradient keeps a number of checkpoints that follows from this: too many steps cost time.
-    steps = int(min(4096, max(32, 40 * (1e-3 / tolerance) ** 0.25)))
+    steps = int(min(4096, max(32, 40 * case.horizon * (1e-3 / tolerance) ** 0.25)))
 
     def one(x, theta, g):
         start, captured = ((x, theta), (None, g)) if closed else (x, (theta, g))
         found = dfx.diffeqsolve(
-            term, solver, 0.0, 1.0, None, start, captured, stepsize_controller=controller, max_steps=steps
+            term, solver, 0.0, case.horizon, None, start, captured, stepsize_controller=controller, max_steps=steps
         )
         return (found.ys[0] if closed else found.ys)[-1]
 
@@ -233,10 +233,10 @@ def diffrax(
 
 PEERS: dict[str, Callable[..., Way]] = {
     "torchdiffeq": torchdiffeq,
-    "torchdiffeq, worst-sample norm": lambda case, tolerance: torchdiffeq(case, tolerance, worst=True),
+    "torchdiffeq, worst-sample norm": lambda case, tolerance, dtype: torchdiffeq(case, tolerance, dtype, worst=True),
     "torchdiffeq, Appendix B": appendix_b,
     "torchdyn": torchdyn,
     "torchode": torchode,
     "diffrax, batched": diffrax,
-    "diffrax, vmapped": lambda case, tolerance: diffrax(case, tolerance, vmapped=True),
+    "diffrax, vmapped": lambda case, tolerance, dtype: diffrax(case, tolerance, dtype, vmapped=True),
 }

@@ -37,14 +37,13 @@ class Case:
     theta: np.ndarray
     g: tuple[np.ndarray, ...]
     upstream: np.ndarray
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}, {self.fields}"
+    horizon: float = 1.0
 
 
-def case(kind: str, fields: str, batch: int = 512, dim: int = 2, seed: int = 0, width: int = WIDTH) -> Case:
-    """The case called so; ``dim`` and ``width`` other than the named cases' are for scaling."""
+def case(
+    kind: str, fields: str, batch: int = 512, dim: int = 2, seed: int = 0, width: int = WIDTH, horizon: float = 1.0
+) -> Case:
+    """The case called so; ``batch``, ``dim`` and ``horizon`` other than the named cases' are for scaling."""
     rng = np.random.default_rng(seed)
 
     def uniform(fan_in: int, size: int) -> np.ndarray:
@@ -65,7 +64,7 @@ def case(kind: str, fields: str, batch: int = 512, dim: int = 2, seed: int = 0, 
         first = rng.uniform(-1, 1, (HIDDEN_OF_G, dim + m)) / (dim + m) ** 0.5
         last = 0.1 * rng.standard_normal((m, HIDDEN_OF_G)) / HIDDEN_OF_G**0.5
         g = (first, uniform(dim + m, HIDDEN_OF_G), last, np.zeros(m))
-    return Case(kind, fields, x, theta, g, rng.standard_normal((batch, dim)))
+    return Case(kind, fields, x, theta, g, rng.standard_normal((batch, dim)), horizon)
 
 
 def unpack(theta, dim: int, width: int = WIDTH):

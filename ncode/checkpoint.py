@@ -7,7 +7,6 @@ the same is set aside, and the run starts again; one of another model or another
 from __future__ import annotations
 
 import os
-import uuid
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
+
+from ncode.files import write_atomically
 
 FORMAT = 1
 """Of the file's content; another number is another version's."""
@@ -39,19 +40,13 @@ def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, history
         "random": random,
         "history": history,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that no other process or thread has, on this host or another that shares the folder.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+
+    def write(temporary: Path) -> None:
+        # By its name PyTorch would name the records, and each time otherwise.
         with temporary.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"checkpoint: {path} could not be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_atomically(path, write)
 
 
 def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any] | None:

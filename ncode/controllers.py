@@ -186,7 +186,7 @@ class ClosedLoop(Controller):
 
 def small_head(stack: nn.ModuleList, spread: float) -> nn.ModuleList:
     """Layers whose last gives numbers of standard deviation ``spread`` for inputs of unit variance, around zero."""
-    head = stack[-1]
+    head = last(stack)
     nn.init.normal_(head.weight, std=spread * head.in_features**-0.5)
     nn.init.zeros_(head.bias)
     return stack
@@ -266,10 +266,11 @@ class KernelController(Controller):
     def attach(self, field: Field, names: Sequence[str]) -> None:
         if not isinstance(field, ConvBlock):
             raise ValueError(f"gamma: KernelController steers a ConvBlock's kernels, not {type(field).__name__}'s")
-        if self.channels > field.shape[0]:
-            raise ValueError(f"channels: must be at most the state's {field.shape[0]}, not {self.channels}")
+        most, *image = field.shape or (0,)
+        if self.channels > most:
+            raise ValueError(f"channels: must be at most the state's {most}, not {self.channels}")
         start, scales = field.start(names), field.scales(names)
-        inputs = self.channels * math.prod(field.shape[1:])
+        inputs = self.channels * math.prod(image)
         self.layers = small_head(layers(inputs, (self.hidden,), len(scales)), 1.0).to(start)
         self.scales = scales.to(start)
         with torch.no_grad():

@@ -7,16 +7,14 @@ kind of gradient (``Solver.gradients``) reaches the parameters of f, g and γ, t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ncode.arguments import arguments, function, instance, optional, tensor
-
-if TYPE_CHECKING:
-    from ncode.models import Flow
+from ncode.models import Flow
 
 
 class Point(NamedTuple):
@@ -61,7 +59,14 @@ class PathCost(NamedTuple):
     theta: Tensor | None
 
 
-@arguments(x0=instance(Tensor), running=optional(function), terminal=optional(function), discrete=optional(function))
+@arguments(
+    x0=instance(Tensor),
+    running=optional(function),
+    terminal=optional(function),
+    discrete=optional(function),
+    t=optional(instance(Tensor, list, tuple)),
+    captured=instance(list, tuple),
+)
 def path_cost(
     model: Flow,
     x0: Float[Tensor, "batch *state"],
@@ -91,6 +96,8 @@ def path_cost(
         >>> out = path_cost(model, x0, running=kinetic)  # one solve, no extra evaluations
         >>> loss = cross_entropy(head(out.x[-1]), y) + 0.01 * out.cost.mean()
     """
+    if not isinstance(model, Flow):
+        raise TypeError(f"model: must be an ncode.Flow, not {type(model).__name__}")
     problem = model.pose(x0)
     given = [0.0, model.horizon] if t is None else t
     times = torch.as_tensor(given, dtype=x0.dtype, device=x0.device)

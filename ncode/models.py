@@ -140,8 +140,8 @@ class Flow(nn.Module):
     def trajectory(self, x0: Float[Tensor, "batch *state"], t: Times) -> Trajectory:
         """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
 
-        With dopri5 the times before the last are interpolated within its steps; any other adaptive method ends a step
-        at every one of them.
+        With dopri5, tsit5 and bosh3 the times before the last are read off within their steps, about as exactly as
+        the steps are; any other adaptive method ends a step at every one of them. Fixed steps are read off, too.
 
         Raises:
             SolveError, ValueError: as :meth:`forward`.
@@ -278,7 +278,7 @@ class AugmentedNeuralODE(Flow):
         _no_slots(self.field)
         most = math.inf if self.field.shape is None else self.field.shape[0] if self.field.shape else 0
         if not 0 < augment < most:
-            raise ValueError(f"augment: must lie between 1 and {most - 1}, not {augment}")
+            raise ValueError(f"augment: must lie between 1 and {most - 1}, as the field's shape allows, not {augment}")
         self.augment = augment
         self.project = project
 
@@ -432,7 +432,7 @@ class NCODE(Flow):
         if not self.solver.kernels or not isinstance(self.g, ClosedLoop) or x0.dim() != 2:
             return None
         field = self.field.bind(x0, theta0, moving=True)
-        g = self.g.bind(x0.new_empty(len(x0), x0.shape[1] + self.m))
+        g = self.g.bind(x0.new_empty(x0.shape[0], x0.shape[1] + self.m))
         return Coupled(field, g, x0.shape[1], self.m) if field and g else None
 
     def _must_steer(self, x0: Tensor, theta0: Tensor) -> None:
@@ -518,6 +518,7 @@ def _no_slots(field: Field) -> None:
         raise ValueError(f"field: its slot {', '.join(open_)} needs something that fills it: data control or N-CODE")
 
 
+@arguments(model=instance(nn.Module))
 def find_flows(model: nn.Module) -> list[Flow]:
     """Every flow inside ``model``, itself included: whose evaluations a training loop counts."""
     return [module for module in model.modules() if isinstance(module, Flow)]

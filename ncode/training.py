@@ -344,4 +344,7 @@ def _resume(file: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> H
         saved = checkpoints.load(file, model, optimiser)
     except checkpoints.OtherRun as error:
         raise TrainingError(str(error)) from error
-    return History() if saved is None else History(**saved)
+    try:
+        return History() if saved is None else History(**saved)
+    except TypeError as error:
+        raise TrainingError(f"checkpoint: {file} has the history of another version; remove it") from error

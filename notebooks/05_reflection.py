@@ -42,7 +42,13 @@ from IPython.display import Markdown
 
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import reflection
-from ncode.reproduction.experiments.reflection import analysis, figures, tables
+from ncode.reproduction.experiments.reflection import (
+    analysis,
+    figures,
+    live,
+    tables,
+    verdict,
+)
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
@@ -126,6 +132,19 @@ page.figure(
 # for all samples at all times.
 
 # %% tags=["hide-input"]
+page.live(
+    "fig-reflection-live",
+    "line",
+    caption="The reflection, live: the trained models of the first seed run in this page. Choose a model and a sample x(0). The "
+    "arrows are the field that this sample is given at every time; the grey paths are other samples'.",
+    alt="Paths on the line over time, one of them chosen, with the field that it is given.",
+    data=live.data(
+        {m: records[m][0].model() for m in ("node", "anode", "open", "closed")}
+    ),
+    still=figures.paths(records),
+)
+
+# %% tags=["hide-input"]
 page.figure(
     figures.fields(records),
     name="fig-reflection-fields",
@@ -177,11 +196,14 @@ for record in records["node"]:
 others = [style.LABELS[model] for model in analysis.also_reach(records)]
 page.verdict(
     "N8",
+    verdict.n8(records, page.near("paper")),
     analysis.checks(records),
-    every_run,
-    note=f"Other models that reach 10⁻³ as well: {', '.join(others) or 'none'}. The "
-    "barrier is the order of points on the line, and any way around it will do. The "
-    "function itself is linear: no flow is needed for it.",
+    runs=every_run,
+    note=(
+        f"Other models that reach 10⁻³ as well: {', '.join(others) or 'none'}. The "
+        "barrier is the order of points on the line, and any way around it will do. The "
+        "function itself is linear: no flow is needed for it."
+    ),
 )
 
 # %% tags=["hide-input"]

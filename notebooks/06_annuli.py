@@ -45,8 +45,10 @@ from ncode.reproduction.experiments import annuli, toy
 from ncode.reproduction.experiments.annuli import (
     analysis,
     figures,
+    live,
     steering,
     tables,
+    verdict,
 )
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
@@ -99,6 +101,23 @@ every_run = [record for runs in records.values() for record in runs]
 #
 # {numref}`fig-annuli-flow` shows where the points go. NODE drags the disk through the annulus and stretches what lies
 # between. In the open loop every point has a field of its own, and paths may cross.
+
+# %% [markdown]
+# Choose a sample yourself. The arrows are the field that *this one* sample is given, the thick line is its path. The
+# small dots are other samples of both classes, each carried by the field that it is given.
+
+# %% tags=["hide-input"]
+page.live(
+    "fig-annuli-live",
+    "plane",
+    caption="The annuli, live: the trained models of the first seed run in this page. Choose a model, a sample x(0) with the "
+    "pointer or the arrow keys, and a time.",
+    alt="The plane with the vector field that one sample is given, its path, and samples of both classes.",
+    data=live.data(
+        {m: records[m][0].model() for m in ("node", "anode", "open", "closed")}
+    ),
+    still=figures.paths(records),
+)
 
 # %% tags=["hide-input"]
 page.figure(
@@ -238,11 +257,14 @@ sizes = ", ".join(
 )
 page.verdict(
     "N9",
+    verdict.n9(records, page.near("paper")),
     analysis.separates(records),
-    every_run,
-    note="Every check is asked of every seed. Other models that get every test point right on every seed: "
-    f"{', '.join(others) or 'none'}. Parameters are not matched ({sizes}). What γ alone can do, with a linear readout and "
-    "no flow, does not show that a controlled flow is needed.",
+    runs=every_run,
+    note=(
+        "Every check is asked of every seed. Other models that get every test point right on every seed: "
+        f"{', '.join(others) or 'none'}. Parameters are not matched ({sizes}). What γ alone can do, with a linear readout and "
+        "no flow, does not show that a controlled flow is needed."
+    ),
 )
 
 # %%
@@ -250,12 +272,15 @@ differs = ", ".join(numbers.share(seed["differs"]) for seed in found)
 in_gap = ", ".join(numbers.share(seed["in_gap"]) for seed in found)
 page.verdict(
     "N10",
+    verdict.n10(recordings.find("annuli_steering"), "paper"),
     analysis.bifurcates(found),
-    records["open"],
-    note=f"Share of rays whose ends have different portraits, by seed: {differs}. Share of the changes that lie in the "
-    f"gap, by seed: {in_gap}; the gap is {numbers.share(steering.GAP_SHARE)} of the radius. Where nothing bifurcates, the "
-    "fields of both classes have the same equilibria, and separate the points by where these lie. Equilibria are "
-    "those that Newton's method finds from a grid in a box of side 16.",
+    runs=records["open"],
+    note=(
+        f"Share of rays whose ends have different portraits, by seed: {differs}. Share of the changes that lie in the "
+        f"gap, by seed: {in_gap}; the gap is {numbers.share(steering.GAP_SHARE)} of the radius. Where nothing bifurcates, the "
+        "fields of both classes have the same equilibria, and separate the points by where these lie. Equilibria are "
+        "those that Newton's method finds from a grid in a box of side 16."
+    ),
 )
 
 # %% tags=["hide-input"]

@@ -111,12 +111,9 @@ def listing(system, gamma, x, tolerance):
 # %%
 def build(closed):
     torch.manual_seed(0)
-    field = MLP(2, [8])
-    m = field.size()
-    g = ClosedLoop(2, m, hidden=[16], spread=0.5) if closed else None
-    return NCODE(
-        field, gamma=OpenLoop(2, m, hidden=[16], spread=1.0), g=g
-    ).double()
+    gamma = OpenLoop(hidden=[16], spread=1.0)
+    g = ClosedLoop(hidden=[16], spread=0.5) if closed else None
+    return NCODE(MLP(2, [8]), gamma=gamma, g=g).double()
 
 
 # %%

@@ -37,16 +37,17 @@ if importlib.util.find_spec("ncode") is None:
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
-import numpy as np
 from IPython.display import Markdown
 
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import latent_interpolation
 from ncode.reproduction.experiments.autoencoding import evaluation, pictures
-from ncode.reproduction.experiments.autoencoding.evaluation import band, colour
-from ncode.reproduction.experiments.latent_interpolation import analysis
+from ncode.reproduction.experiments.latent_interpolation import (
+    analysis,
+    figures,
+    verdict,
+)
 from ncode.reproduction.experiments.latent_interpolation.analysis import label
-from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import below, difference, metric
 from ncode.reproduction.metrics.intervals import interval, is_below
 from ncode.reproduction.plotting import style
@@ -82,32 +83,26 @@ style.use_style()
 # flow then gives $x(T)$; between the codes of the plain autoencoder and of the VAE; and between the pixels. The
 # autoencoders are those of the page on autoencoding.
 
-# %%
-setup = evaluation.setup(profile, page.settings)
-setup.settings
-
 # %% [markdown]
 # ## The run
 
 # %%
-records = latent_interpolation.experiment.sweep(
-    latent_interpolation.MODELS, setup.seeds, **setup.settings
-)
-behind = evaluation.autoencoders(records)
-judge = evaluation.judge(records)
-every_run = [r for of in records.values() for r in of] + behind + judge
-named = evaluation.sets(
-    records,
-    latent_interpolation.experiment.planned(),
+evaluated = evaluation.evaluate(
+    latent_interpolation.experiment,
     latent_interpolation.MODELS,
+    profile,
+    page.settings,
+    needed=latent_interpolation.MODELS,
 )
-compared = comparison.several(named)
+records, named = evaluated.live, evaluated.named
+compared = evaluated.compared
+evaluated.setup.settings
 
 # %% tags=["hide-input"]
 floor = metric(records["ncode"], "floor")[0]
 who = evaluation.judged_by(records)
 Markdown(
-    f"{setup.missing} The features are those of {who}; as many training images have a distance of {floor:.2f} from the "
+    f"{evaluated.setup.missing} The features are those of {who}; as many training images have a distance of {numbers.number(floor, 3)} from the "
     f"test images.{evaluation.not_recorded(latent_interpolation.experiment.planned())}"
 )
 
@@ -116,14 +111,25 @@ Markdown(
 #
 # The pairs below are the first of those that are measured; none was chosen.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines", "caption": "Fig. A.12 anew, its linear panels, with two controls: straight lines between pairs of test images, in AutoN-CODE's x(T), in the plain autoencoder's code, in AutoN-CODE's control, and in the pixels. This execution."}, "image": {"alt": "Four blocks of four rows; each row turns one digit into another."}}
+# %% tags=["hide-input"]
 first_runs = {model: runs_[0] for model, runs_ in records.items()}
-style.mosaic(analysis.lines(first_runs), width=3.8, height=1.6)
-plt.show()
+page.figure(
+    style.mosaic(analysis.lines(first_runs), width=3.8, height=1.6),
+    name="fig-interpolation-lines",
+    caption="Fig. A.12, its linear panels, anew, with two controls, this execution: straight lines between pairs of test "
+    "images, in AutoN-CODE's x(T), in the plain autoencoder's code, in AutoN-CODE's control, and in the pixels. The paper "
+    "shows CelebA.",
+    alt="Four blocks of four rows; each row turns one digit into another.",
+)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-square", "caption": "Fig. A.12's two-dimensional panel anew: the bilinear surface between four test images, for AutoN-CODE and the plain autoencoder. This execution."}, "image": {"alt": "Two squares of eight by eight digits that change from corner to corner."}}
-style.mosaic(analysis.squares(first_runs), width=3.8, height=4.0)
-plt.show()
+# %% tags=["hide-input"]
+page.figure(
+    style.mosaic(analysis.squares(first_runs), width=3.8, height=4.0),
+    name="fig-interpolation-square",
+    caption="Fig. A.12, its lower panel, anew, this execution: the plane through three anchors, A up left, B up right and C "
+    "down left, for AutoN-CODE (left) and the plain autoencoder (right). The lower right corner is B + C - A.",
+    alt="Two squares of eight by eight digits that change from corner to corner.",
+)
 
 # %% tags=["hide-input"]
 Markdown(
@@ -132,43 +138,42 @@ Markdown(
     )
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines-mnist", "caption": "Lines, recorded, all of MNIST."}, "image": {"alt": "Four blocks of two rows; each row turns one digit into another."}}
-if shown := pictures.find("latent_interpolation_mnist_lines"):
-    style.mosaic(shown, width=3.8, height=0.9)
-    plt.show()
+# %% tags=["hide-input"]
+shown = pictures.find("latent_interpolation_mnist_lines")
+page.figure(
+    style.mosaic(shown, width=3.8, height=0.9),
+    name="fig-interpolation-lines-mnist",
+    caption="Lines, recorded, all of MNIST.",
+    alt="Four blocks of two rows; each row turns one digit into another.",
+) if shown else Markdown("Not recorded yet.")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-lines-cifar10", "caption": "Lines, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Four blocks of two rows of small colour images; each row turns one blurred image into another."}}
-if shown := pictures.find("latent_interpolation_cifar10_lines"):
-    style.mosaic(shown, width=3.8, height=0.9)
-    plt.show()
+# %% tags=["hide-input"]
+shown = pictures.find("latent_interpolation_cifar10_lines")
+page.figure(
+    style.mosaic(shown, width=3.8, height=0.9),
+    name="fig-interpolation-lines-cifar10",
+    caption="Lines, recorded, CIFAR-10 (JPEG copy).",
+    alt="Four blocks of two rows of small colour images; each row turns one blurred image into another.",
+) if shown else Markdown("Not recorded yet.")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-square-cifar10", "caption": "Squares, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Two squares of eight by eight small colour images that change from corner to corner."}}
-if shown := pictures.find("latent_interpolation_cifar10_squares"):
-    style.mosaic(shown, width=3.8, height=4.0)
-    plt.show()
+# %% tags=["hide-input"]
+shown = pictures.find("latent_interpolation_cifar10_squares")
+page.figure(
+    style.mosaic(shown, width=3.8, height=4.0),
+    name="fig-interpolation-square-cifar10",
+    caption="Squares, recorded, CIFAR-10 (JPEG copy): these have four anchors, one in each corner, as they were recorded before the paper's text was at hand.",
+    alt="Two squares of eight by eight small colour images that change from corner to corner.",
+) if shown else Markdown("Not recorded yet.")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-interpolation-smoothness", "caption": "Left: speed of the features along the lines, mean over pairs, in units of a straight path's; median and range over seeds. Right: path length over a straight path's, against the Fréchet distance of images half-way: smooth is left, real is below. A dot a seed; the grey line is the floor of real images."}, "image": {"alt": "Left, a curve for each model over t. Right, dots for each model in a plane of two measures."}}
-figure, axes = style.panels(2, 1, width=3.8, height=3.0)
-for model, runs_ in records.items():
-    # length / excess is the mean square of the distance between the ends.
-    unit = np.sqrt(metric(runs_, "length") / metric(runs_, "excess"))
-    speed = np.array([r.array("speed") for r in runs_]) / unit[:, None]
-    band(axes[0, 0], runs_[0].array("t"), speed, model)
-    axes[0, 1].plot(
-        metric(runs_, "excess"),
-        metric(runs_, "half_way"),
-        "o",
-        color=colour(model),
-    )
-axes[0, 0].set(xlabel="t", ylabel="speed of the features", ylim=(0, None))
-axes[0, 1].set(
-    xlabel="path length / straight path's",
-    ylabel="Fréchet distance, half-way",
+# %% tags=["hide-input"]
+page.figure(
+    figures.smoothness(records),
+    name="fig-interpolation-smoothness",
+    caption="Left: speed of the features along the lines, mean over pairs, in units of a straight path's; median and range "
+    "over seeds. Right: path length over a straight path's, against the Fréchet distance of images half-way: smooth is "
+    "left, real is below. A dot a seed; the grey line is the floor of real images.",
+    alt="Left, a curve for each model over t. Right, dots for each model in a plane of two measures.",
 )
-style.plain_log(axes[0, 1].yaxis)
-axes[0, 1].axhline(metric(runs_, "floor").mean(), color="#999999")
-style.legend(figure, axes[0, 0], columns=3)
-plt.show()
 
 # %% [markdown]
 # ## Paper versus ours
@@ -203,7 +208,7 @@ page.table(
 )
 
 # %%
-evidence = [r for runs_ in compared.values() for of in runs_.values() for r in of]
+behind = evaluated.evidence
 TEXT = {
     "excess": "AutoN-CODE's lines are shorter, over a straight path, than the autoencoder's (path length)",
     "peak": "they are more even (fastest over mean speed)",
@@ -216,7 +221,9 @@ for name, runs_ in compared.items():
         metric(runs_[model], "excess").mean()
         for model in ("ncode", "autoencoder")
     )
-    sizes.append(f"{name}: {ours:.3g} against {theirs:.3g}")
+    sizes.append(
+        f"{name}: {numbers.number(ours, 3)} against {numbers.number(theirs, 3)}"
+    )
     checks |= {
         f"{name}: {text}": below(runs_, "ncode", "autoencoder", what)
         for what, text in TEXT.items()
@@ -230,12 +237,15 @@ for name, runs_ in compared.items():
     ] = below(runs_, "ncode", "pixels", "half_way")
 page.verdict(
     "N23",
+    verdict.n23(compared),
     checks,
-    evidence,
-    note="The paper's evidence is one figure. 'Smooth' is read as: without jumps, smoother than the autoencoder it is shown "
-    "against, and with images half-way that are more real. A comparison asks that the 95 % interval of the difference, paired "
-    "by seed, lies below zero; the pixels' numbers do not depend on a seed. Path lengths over a straight path's, AutoN-CODE "
-    f"against the autoencoder: {'; '.join(sizes)}.",
+    runs=behind,
+    note=(
+        "The paper's evidence is one figure. 'Smooth' is read as: without jumps, smoother than the autoencoder it is shown "
+        "against, and with images half-way that are more real. A comparison asks that the 95 % interval of the difference, paired "
+        "by seed, lies below zero; the pixels' numbers do not depend on a seed. Path lengths over a straight path's, AutoN-CODE "
+        f"against the autoencoder: {'; '.join(sizes)}."
+    ),
 )
 
 # %% tags=["hide-input"]
@@ -245,15 +255,23 @@ if profile == "cpu":
 fade = metric(records["pixels"], "excess")[0]
 other = metric(records["ncode"], "excess").mean()
 Markdown(
-    f"**Smooth is not enough.** The cross-fade's path length is {fade:.2f} times a straight path's, AutoN-CODE's "
-    f"{other:.2f} times. Half-way, AutoN-CODE's distance minus the cross-fade's is "
+    f"**Smooth is not enough.** The cross-fade's path length is {numbers.number(fade, 3)} times a straight path's, AutoN-CODE's "
+    f"{numbers.number(other, 3)} times. Half-way, AutoN-CODE's distance minus the cross-fade's is "
     f"{numbers.interval(difference(records, 'ncode', 'pixels', 'half_way'), 3)} (95 % interval)."
 )
 
 # %% [markdown]
 # ## Deviations
+
+# %% tags=["hide-input"]
+page.deviations()
+
+# %% tags=["hide-input"]
+Markdown(stated.open_in_words(page.notebook))
+
+# %% [markdown]
+# Besides:
 #
-# - Fig. A.12 does not say how its pairs were chosen; ours are drawn at random, of different classes.
 # - The perceptual path length of {cite:t}`karras2019` uses the features of a VGG network and spherical interpolation; here it is the
 #   judge's, and lines are straight, as the paper's.
 # - The line between controls is ours.
@@ -262,4 +280,4 @@ Markdown(
 # ## What it took
 
 # %%
-page.took(every_run)
+page.took(evaluated.every_run)

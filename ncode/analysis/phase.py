@@ -45,6 +45,7 @@ class Equilibria(NamedTuple):
 def equilibria(
     field: Field,
     theta: Float[Tensor, "samples m"],
+    *,
     box: float = 4.0,
     starts: int = 13,
     iterations: int = 40,

@@ -66,6 +66,7 @@ def image_winding_number(
     f: Map,
     curve: Callable[[Float[Tensor, " n"]], Float[Tensor, "n 2"]],
     point: Float[Tensor, " 2"],
+    *,
     start: int = 4096,
     largest: float = math.pi / 4,
     rounds: int = 30,
@@ -87,7 +88,10 @@ def image_winding_number(
             image is not finite.
     """
     s = torch.arange(start, dtype=torch.float64) / start
-    image = f(curve(s))
+    found = curve(s)
+    tensor(start, 2)("curve", found)
+    image = f(found)
+    tensor(start, 2)("f", image)
     for _ in range(rounds):
         turns = _angles(image - point)
         wide = turns.abs() >= largest
@@ -98,7 +102,10 @@ def image_winding_number(
         middle = ((s + torch.cat([s[1:], s.new_ones(1)])) / 2)[wide]
         s, order = torch.cat([s, middle]).sort()
         image = torch.cat([image, f(curve(middle))])[order]
-    raise ValueError(f"curve: its image turns by more than {largest:.2g} over one of {len(s)} pieces, after halvings")
+    raise ValueError(
+        f"curve: its image turns by more than {largest:.2g} over one of {len(s)} pieces, after at most "
+        f"rounds = {rounds} halvings"
+    )
 
 
 def _angles(v: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
@@ -178,6 +185,7 @@ def lowest_on_sphere(
     h: Callable[[Float[Tensor, "n d"]], Float[Tensor, " n"]],
     dim: int,
     radius: float,
+    *,
     points: int = 1024,
     rounds: int = 16,
     seed: int = 0,
@@ -201,10 +209,10 @@ def lowest_on_sphere(
     spread = 1.0 / points ** (1 / max(1, dim - 1))
     for _ in range(rounds):
         values = h(x)
+        tensor(len(x))("h", values)
         best = x[values.argmin()]
         x = torch.cat([best[None], draw(points // 8, best / radius, spread)])
         spread /= 2
     values = h(x)
-    if not torch.isfinite(values).all():
-        raise ValueError("h: gives values that are not finite")
+    tensor(len(x))("h", values)
     return float(values.min()), x[values.argmin()]

@@ -38,12 +38,20 @@ class Activation(NamedTuple):
         apply: σ of a buffer that may be overwritten.
         back: its gradient, in place on what comes from above, from σ's value or its argument.
         by_value: which of the two.
+        value, slope: σ, and σ' from σ's argument and value, as expressions that a compiler makes fast.
     """
 
     function: Callable[[Tensor], Tensor]
     apply: Callable[[Tensor], Tensor]
     back: Callable[[Tensor, Tensor], Tensor]
     by_value: bool = True
+    value: Callable[[Tensor], Tensor] | None = None
+    slope: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+def _tanh(h: Tensor) -> Tensor:
+    e = torch.expm1((2 * h).clamp(max=80.0))
+    return e / (e + 2)
 
 
 def tanh_(h: Tensor) -> Tensor:
@@ -56,10 +64,27 @@ def tanh_(h: Tensor) -> Tensor:
 ACTIVATIONS = {
     known.function: known
     for known in (
-        Activation(torch.tanh, tanh_, lambda g, y: aten.tanh_backward.grad_input(g, y, grad_input=g)),
-        Activation(torch.relu, torch.relu_, lambda g, y: aten.threshold_backward.grad_input(g, y, 0, grad_input=g)),
         Activation(
-            F.softplus, F.softplus, lambda g, h: aten.softplus_backward.grad_input(g, h, 1, 20, grad_input=g), False
+            torch.tanh,
+            tanh_,
+            lambda g, y: aten.tanh_backward.grad_input(g, y, grad_input=g),
+            value=_tanh,
+            slope=lambda h, y: 1 - y * y,
+        ),
+        Activation(
+            torch.relu,
+            torch.relu_,
+            lambda g, y: aten.threshold_backward.grad_input(g, y, 0, grad_input=g),
+            value=torch.relu,
+            slope=lambda h, y: (y > 0).to(y.dtype),
+        ),
+        Activation(
+            F.softplus,
+            F.softplus,
+            lambda g, h: aten.softplus_backward.grad_input(g, h, 1, 20, grad_input=g),
+            by_value=False,
+            value=F.softplus,
+            slope=lambda h, y: torch.sigmoid(h),
         ),
     )
 }
@@ -85,8 +110,17 @@ class Kernel(Protocol):
     def rms(self, squares: Tensor) -> Tensor:
         """The root mean square of every part and sample, (parts, batch), from the squares of z's entries."""
 
-    def velocity(self, t: float, z: Tensor, w: Sequence[Tensor]) -> Tensor:
-        """f in differentiable operations, for weights ``w``: what second derivatives and compilers need."""
+    def velocity(self, t: Tensor, z: Tensor, w: Sequence[Tensor], compiled: bool = False) -> Tensor:
+        """f for weights ``w``, in differentiable operations or in those that a compiler makes fast."""
+
+    def recipe(self) -> tuple:
+        """All that :meth:`velocity` and :meth:`products` depend on besides their arguments."""
+
+    def products(self, t: Tensor, z: Tensor, w: Sequence[Tensor], g: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+        """g ∂f/∂z, and g ∂f/∂w in pieces, as expressions for a compiler."""
+
+    def gathered(self, pieces: Sequence[Tensor | None], w: Sequence[Tensor]) -> list[Tensor]:
+        """The weights' gradients from the sums of their pieces."""
 
     def bind(self, w: Sequence[Tensor], like: Tensor) -> None:
         """Take the weights of the evaluations that follow; ``like`` is some z."""
@@ -268,7 +302,7 @@ class Perceptron:
 
     Args:
         layers: where their weights lie.
-        activation: σ.
+        activation: the function σ.
         theta: the steered ones among them, by sample; ``None`` where there are none.
         rest: the others.
         u: a constant input a sample.
@@ -304,19 +338,74 @@ class Perceptron:
         return (z.transpose(-1, -2) if self.batch_last else z,)
 
     def rms(self, squares):
-        return squares.mean(self.axis).sqrt_().unsqueeze(0)
+        return squares.mean(self.axis).sqrt().unsqueeze(0)
 
-    def velocity(self, t, z, w):
+    def velocity(self, t, z, w, compiled=False):
         theta, u, rest = self._split(w)
-        x = z
-        if self.timed:
-            one = x.narrow(self.axis, 0, 1)
-            x = torch.cat([x, torch.full_like(one, t) if isinstance(t, float) else t.expand_as(one)], self.axis)
-        if u is not None:
-            x = torch.cat([x, u], self.axis)
+        activate = self.activation and (self.activation.value if compiled else self.activation.function)
+        x = self._widened_by(t, z, u)
         for i, layer in enumerate(self.plan):
-            x = self._linear(layer, x if i == 0 else self.activation.function(x), theta, rest)
+            x = self._linear(layer, x if i == 0 else activate(x), theta, rest)
         return x
+
+    def products(self, t, z, w, g):
+        theta, u, rest = self._split(w)
+        inputs, slopes = [self._widened_by(t, z, u)], []
+        for layer in self.plan[:-1]:
+            h = self._linear(layer, inputs[-1], theta, rest)
+            y = self.activation.value(h)
+            inputs.append(y)
+            slopes.append(self.activation.slope(h, y))
+        pieces: list[Tensor | None] = []
+        for i in range(len(self.plan) - 1, -1, -1):
+            weight, bias = (None if part is None else part.find(theta, rest, self.batch_last) for part in self.plan[i])
+            of_weight, g_in = self._pulled(weight, inputs[i], g)
+            of_bias = g if bias is None or bias.dim() == 2 else g.sum(1 - self.axis)
+            pieces += [of_weight, None if bias is None else of_bias]
+            g = g_in * slopes[i - 1] if i else g_in
+        pieces.append(None if u is None else self._inputs(g))
+        return g.narrow(self.axis, 0, self.dim) if self.wide else g, pieces
+
+    def gathered(self, pieces, w):
+        theta, u, rest = self._split(w)
+        *pieces, of_u = pieces
+        found = [None] * len(rest)
+        rows: dict[int, Tensor] = {}
+        for parts, at in zip(reversed(self.plan), range(0, len(pieces), 2), strict=True):
+            for part, piece in zip(parts, pieces[at : at + 2], strict=True):
+                if part is None:
+                    continue
+                if part.start is None:
+                    found[part.index] = piece
+                else:
+                    rows[part.start] = piece.flatten(0, -2) if self.batch_last else piece.flatten(1)
+        return [*self._whole(rows, theta), *([] if u is None else [of_u]), *found]
+
+    def _whole(self, rows: dict[int, Tensor], theta: Tensor | None) -> list[Tensor]:
+        """θ's gradient from its rows' by where they begin; rows that no layer reads have none."""
+        if theta is None:
+            return []
+        parts, at = [], 0
+        for start in [*sorted(rows), theta.shape[self.axis]]:
+            if start > at:
+                parts.append(torch.zeros_like(theta.narrow(self.axis, at, start - at)))
+            if start in rows:
+                parts.append(rows[start])
+                at = start + rows[start].shape[self.axis]
+        return [torch.cat(parts, self.axis)]
+
+    def _pulled(self, weight: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of W and of x in W x."""
+        if self.batch_last:
+            if weight.dim() == 2:
+                return g @ x.t(), weight.t() @ g
+            return g.unsqueeze(1) * x, (weight * g.unsqueeze(1)).sum(0)
+        if weight.dim() == 2:
+            return g.t() @ x, g @ weight
+        return g.unsqueeze(2) * x.unsqueeze(1), torch.bmm(weight.transpose(1, 2), g.unsqueeze(2)).squeeze(2)
+
+    def recipe(self):
+        return tuple(self.plan), self.activation, self.timed, self.batch_last, self.has_theta, self.has_u
 
     def bind(self, w, like):
         theta, self.u, rest = self._split(w)
@@ -377,6 +466,15 @@ class Perceptron:
         theta = w[0] if self.has_theta else None
         u = w[self.has_theta] if self.has_u else None
         return theta, u, w[self.has_theta + self.has_u :]
+
+    def _widened_by(self, t: Tensor, x: Tensor, u: Tensor | None) -> Tensor:
+        """[x : t : u], differentiable."""
+        parts = [x]
+        if self.timed:
+            parts.append(t.expand_as(x.narrow(self.axis, 0, 1)))
+        if u is not None:
+            parts.append(u)
+        return torch.cat(parts, self.axis) if self.wide else x
 
     def _widened(self, t: float, x: Tensor) -> Tensor:
         wide = torch.empty_like(self.work[0])
@@ -509,12 +607,27 @@ class Coupled:
         return tuple(part.transpose(-1, -2) for part in z.split(self.sizes, dim=-2))
 
     def rms(self, squares):
-        return torch.stack([part.mean(0) for part in squares.split(self.sizes)]).sqrt_()
+        return torch.stack([part.mean(0) for part in squares.split(self.sizes)]).sqrt()
 
-    def velocity(self, t, z, w):
+    def velocity(self, t, z, w, compiled=False):
         x, theta = z.split(self.sizes)
         n = len(self.field.weights)
-        return torch.cat([self.field.velocity(t, x, (theta, *w[:n])), self.g.velocity(t, z, w[n:])])
+        dx = self.field.velocity(t, x, (theta, *w[:n]), compiled)
+        return torch.cat([dx, self.g.velocity(t, z, w[n:], compiled)])
+
+    def products(self, t, z, w, g):
+        (x, theta), (up, control), n = z.split(self.sizes), g.split(self.sizes), len(self.field.weights)
+        dz, of_g = self.g.products(t, z, w[n:], control)
+        dx, of_field = self.field.products(t, x, (theta, *w[:n]), up)
+        dtheta, *rest = self.field.gathered(of_field, (theta, *w[:n]))
+        return dz + torch.cat([dx, dtheta]), [*rest, *of_g]
+
+    def gathered(self, pieces, w):
+        n = len(self.field.weights)
+        return [*pieces[:n], *self.g.gathered(pieces[n:], w[n:])]
+
+    def recipe(self):
+        return self.field.recipe(), self.g.recipe(), tuple(self.sizes)
 
     def bind(self, w, like):
         n = len(self.field.weights)

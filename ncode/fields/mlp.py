@@ -91,12 +91,11 @@ def last(layers: nn.ModuleList) -> nn.Linear:
     return cast(nn.Linear, layers[-1])
 
 
-def activation_function(name: str) -> Callable[[Tensor], Tensor]:
-    """The activation called ``name``.
+@arguments(activation=one_of(ACTIVATIONS))
+def activation_function(activation: str) -> Callable[[Tensor], Tensor]:
+    """The activation called ``activation``.
 
     Raises:
         ValueError: when there is none.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation: {name!r} is not one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
+    return ACTIVATIONS[activation]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from ncode.arguments import arguments, instance
 from ncode.fields.base import Field, Theta
 
 
@@ -33,6 +34,7 @@ class Wrapped(Field):
     couple samples besides; PyTorch raises an error then.
     """
 
+    @arguments(module=instance(nn.Module))
     def __init__(self, module: nn.Module, *, shape: Sequence[int] | None = None):
         super().__init__(shape)
         self.module = module

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ncode.fields.kernels import Kernel
 from ncode.solvers import engine
+from ncode.solvers.compiled_step import CompiledStep
 from ncode.solvers.kernel_step import KernelStep
 from ncode.solvers.loop import Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.paths import Picker
+from ncode.solvers.record import Record, segments
 from ncode.solvers.step import RungeKutta, State, Taken, Weights
 from ncode.solvers.tableaus import TABLEAUS
 
@@ -24,7 +26,7 @@ from ncode.solvers.tableaus import TABLEAUS
 def can(solver: Solver, times: Sequence[float]) -> bool:
     """Whether a kernel is solved so: where the solver wants it, and a step knows all that it asks for."""
     tableau = TABLEAUS[solver.method]
-    if not solver.kernels or solver.backend != "ncode" or solver.gradients != "direct" or solver.jumps:
+    if not solver.kernels or solver.backend != "ncode" or solver.gradients == "adjoint" or solver.jumps:
         return False
     if isinstance(solver.rtol, tuple) or isinstance(solver.atol, tuple):
         return False
@@ -48,18 +50,21 @@ class _Solve:
     def __init__(self, kernel: Kernel, times: Sequence[float], solver: Solver, nfe: NFE):
         self.kernel, self.times, self.solver, self.nfe = kernel, times, solver, nfe
         self.tableau = TABLEAUS[solver.method]
-        self.step = KernelStep(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
+        kind = CompiledStep if solver.compiled else KernelStep
+        self.step = kind(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
         self.taken: list[Taken] = []
-        self.lengths: list[tuple[float, float, float]] = []
+        self.record = Record()
 
     def forward(self, z: Tensor, w: Weights, keep: bool) -> Tensor:
-        self.step.keep = keep
+        whole = keep and self.solver.gradients == "direct"
+        self.step.keep = whole
         picker = Picker(self.step, z, self.times, w)
         for taken in self.steps(z, w):
             picker.look(taken)
             if keep:
+                self.record.look(taken)
+            if whole:
                 self.taken.append(taken)
-                self.lengths.append((taken.t, taken.h, taken.end))
         path = torch.stack(picker.states)
         if not self.tableau.adaptive and not torch.isfinite(path).all():
             # Fixed steps go on to the end with whatever they have: then again, up to where it went wrong.
@@ -84,51 +89,75 @@ class _Solve:
         finally:
             self.nfe.forward = count.spent
 
-    def again(self, z: Tensor, w: Weights) -> list[Taken]:
-        """The same steps once more."""
-        taken, k1 = [], None
-        for t, h, end in self.lengths:
-            k1 = self.step.start(t, z, w) if k1 is None else k1
-            y, k_last, _, stages = self.step(t, z, k1, h, None, w)
-            taken.append(Taken(t, h, end, z, k1, y, k_last, stages))
-            z, k1 = y, k_last
-        return taken
+    def stretches(self, w: Weights) -> Iterator[list[Taken]]:
+        """All steps from the last stretch to the first; those that were not kept are taken once more."""
+        if self.taken:
+            taken, self.taken = self.taken, []
+            yield taken
+            return
+        self.step.keep = True
+        for first, end in reversed(segments(sorted(self.record.states), len(self.record.lengths))):
+            z, k1, taken = self.record.states[first], None, []
+            for t, h, stop, _ in self.record.lengths[first:end]:
+                if k1 is None:
+                    k1 = self.step.start(t, z, w)
+                    self.nfe.backward += 1
+                y, k_last, _, stages = self.step(t, z, k1, h, None, w)
+                self.nfe.backward += self.step.evaluations
+                taken.append(Taken(t, h, stop, z, k1, y, k_last, stages))
+                z, k1 = y, k_last
+            yield taken
 
     def backward(self, z: Tensor, gradient: Tensor, w: Weights, grad_w: Sequence[Tensor | None]) -> Tensor:
         """The gradient of z from that of the path."""
-        record, self.taken = self.taken or self.again(z, w), []
-        pending = list(enumerate(self.times))[::-1]
-        grad, grad_k = torch.zeros_like(z), None
-        for taken in reversed(record):
-            grad_slopes, grad_x = None, None
-            while pending and pending[0][1] != record[0].t and _within(pending[0][1], taken):
-                index, time = pending.pop(0)
-                if time == taken.end:
-                    grad += gradient[index]
-                    continue
-                # x(t + sh) = x + h Σ w_i k_i.
-                weights = self.step.weights_at((time - taken.t) / taken.h, z)
-                seeds = torch.outer(weights, gradient[index].reshape(-1)).mul_(taken.h).view(-1, *z.shape)
-                grad_slopes = seeds if grad_slopes is None else grad_slopes.add_(seeds)
-                grad_x = gradient[index] if grad_x is None else grad_x + gradient[index]
-            grad, grad_k = self.step.back(taken, grad, grad_k, w, grad_w, grad_slopes)
-            if grad_x is not None:
-                grad += grad_x
-            if not self.step.fsal:
-                grad, grad_k = grad + self.step.back_start(taken.t, taken.x, grad_k, w, grad_w), None
+        pending = [(index, time) for index, time in enumerate(self.times) if time != self.times[0]]
+        grad, grad_k, first = torch.zeros_like(z), None, None
+        self.nfe.backward = 0
+        for stretch in self.stretches(w):
+            for taken in reversed(stretch):
+                grad, inside, grad_slopes = self._outputs(taken, pending, gradient, grad)
+                grad, grad_k = self.step.back(taken, grad, grad_k, w, grad_w, grad_slopes)
+                grad += inside
+                if not self.step.fsal:
+                    grad, grad_k = grad + self.step.back_start(taken.t, taken.x, grad_k, w, grad_w), None
+            self.kernel.finish()
+            first = stretch[0]
         if grad_k is not None:
-            grad += self.step.back_start(record[0].t, record[0].x, grad_k, w, grad_w)
-        for index, _ in pending:
-            grad += gradient[index]
-        self.kernel.finish()
+            grad += self.step.back_start(first.t, first.x, grad_k, w, grad_w)
+            self.kernel.finish()
+        self.step.forget()
+        for index, time in enumerate(self.times):
+            if time == self.times[0]:
+                grad += gradient[index]
         return grad
+
+    def _outputs(
+        self, taken: Taken, pending: list[tuple[int, float]], gradient: Tensor, grad: Tensor
+    ) -> tuple[Tensor, Tensor | float, Tensor | None]:
+        """What output times in a step or at its end add to the gradients of its end, its beginning, and its slopes.
+
+        They are taken off the end of ``pending``.
+        """
+        inside: Tensor | float = 0.0
+        slopes = None
+        while pending and (pending[-1][1] - taken.t) * taken.h > 0:
+            index, time = pending.pop()
+            if time == taken.end:
+                grad = grad + gradient[index]
+                continue
+            # x(t + sh) = x + h Σ w_i k_i.
+            weights = self.step.weights_at((time - taken.t) / taken.h, grad)
+            seeds = torch.outer(weights, gradient[index].reshape(-1)).mul_(taken.h).view(-1, *grad.shape)
+            slopes = seeds if slopes is None else slopes.add_(seeds)
+            inside = inside + gradient[index]
+        return grad, inside, slopes
 
     def differentiable(self, z: Tensor, w: Weights) -> Tensor:
         """The path again, by operations that autograd records: for derivatives of the gradient."""
         step = RungeKutta(self.tableau, lambda t, parts: (self.kernel.velocity(t, parts[0], w),))
         picker = Picker(step, (z,), self.times)
         state, slope = (z,), None
-        for t, h, end in self.lengths:
+        for t, h, end, _ in self.record.lengths:
             slope = step.start(t, state) if slope is None else slope
             y, last, _, stages = step(t, state, slope, h)
             picker.look(Taken(t, h, end, state, slope, y, last, stages))
@@ -149,6 +178,8 @@ class _Node(torch.autograd.Function):
         z, *w = ctx.saved_tensors
         needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
+            # Names of their own: a weight may come from z as well, as γ(x(0)) does, and its share is not z's.
+            z, *w = (part.view_as(part) for part in (z, *w))
             wanted = [part for part, need in zip((z, *w), needs, strict=True) if need]
             path = ctx.solve.differentiable(z, tuple(w))
             found = iter(torch.autograd.grad(path, wanted, gradient, create_graph=True, allow_unused=True))
@@ -156,8 +187,3 @@ class _Node(torch.autograd.Function):
         w = tuple(w)
         grad_w = tuple(torch.zeros_like(part) if need else None for part, need in zip(w, needs[1:], strict=True))
         return None, ctx.solve.backward(z, gradient, w, grad_w), *grad_w
-
-
-def _within(time: float, taken: Taken) -> bool:
-    """Whether an output time lies in the step or at its end."""
-    return (time - taken.t) * taken.h > 0

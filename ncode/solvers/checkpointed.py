@@ -41,7 +41,7 @@ class _Checkpointed(torch.autograd.Function):
         ctx.f, ctx.times, ctx.solver, ctx.nfe, ctx.parts = f, times, solver, nfe, parts
         device = tensors[0].device.type
         ctx.autocast = device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        record = Record()
+        ctx.spent, record = 0, Record()
         state = tuple(part.detach() for part in tensors[:parts])
         path = integrate(known_at_first(f, found.velocity), state, times, solver, nfe, record.look)
         ctx.lengths, ctx.starts = record.lengths, list(record.states)
@@ -64,7 +64,9 @@ class _Checkpointed(torch.autograd.Function):
             else:
                 *states, end = states
                 found = replay.back(dict(zip(ctx.starts, states, strict=True)), end, w, gradients)
-        ctx.nfe.backward = f.evaluations
+        # A second backward pass through the same solve counts instead of the first.
+        ctx.nfe.backward += f.evaluations - ctx.spent
+        ctx.spent = f.evaluations
         return None, None, None, None, None, None, *found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
 from ncode.solvers.finite import finite, first_bad, readable
 from ncode.solvers.options import NFE, Solver
+from ncode.solvers.own_times import integrate_own_times
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times, begin_at, end_at, read
 
@@ -36,7 +38,8 @@ def integrate(
         state: the parts of z(t[0]), each with the batch as its first dimension. Mixed states go in as parts and are
             not concatenated: the error norm takes the largest part's error, so a small part is not diluted.
         t: times, increasing or decreasing, which may be repeated; the first is where ``state`` holds. Tensors that
-            need a gradient get it, in a vector or in a list.
+            need a gradient get it, in a vector or in a list. A matrix (time, batch) gives every sample times of its own
+            (see :mod:`ncode.solvers.own_times`).
         solver: how.
         parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
             without being named. Name what f reaches only later, and what has a history of its own, such as a control
@@ -58,7 +61,17 @@ def integrate(
         ValueError: on a state or times that make no sense, or when the first evaluation of f gives something else
             than parts of z's shapes and dtypes, or changes z in place.
     """
+    if isinstance(t, Tensor) and t.dim() == 2:
+        nfe = NFE() if nfe is None else nfe
+
+        def one(stretched: RightHandSide, start: State, how: Solver, captured: Sequence[Tensor]) -> State:
+            return integrate(stretched, start, [0.0, 1.0], how, [*parameters, *captured], costs, names, nfe=nfe)[0]
+
+        return integrate_own_times(f, state, t, solver, one), nfe
     times, wanted = read(t)
+    if not readable() and (solver.adaptive or solver.gradients != "direct"):
+        _must_not_be_exported()
+        return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel)
     _check(state)
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE() if nfe is None else nfe
@@ -74,6 +87,18 @@ def integrate(
     else:
         path = engine.integrate(f, state, times, solver, nfe)
     return end_at(f, wanted, path), nfe
+
+
+# A compiler would make a graph of every evaluation between two decisions about steps: what it runs goes on as it is.
+@cache
+def _uncompiled() -> Callable:
+    # Asked for at import, it would bring all of the compiler in.
+    return torch.compiler.disable(integrate)
+
+
+def _must_not_be_exported() -> None:
+    if torch.compiler.is_exporting():
+        raise ValueError("solver: only fixed steps with direct gradients can be exported, adaptive ones need numbers")
 
 
 def solve(
@@ -110,12 +135,9 @@ def solve(
         >>> solve(lambda t, x: -x, torch.ones(3, 2), [0.0, 1.0])[-1]  # e^-1
     """
     bare = isinstance(x0, Tensor)
-    state = (x0,) if bare else tuple(x0)
-    for part in state:
-        if not isinstance(part, Tensor) or part.dim() == 0:
-            raise ValueError(
-                f"x0: must be a tensor with the batch as its first dimension, or a tuple of such, not {x0}"
-            )
+    state = (x0,) if bare else tuple(x0) if isinstance(x0, tuple | list) else ()
+    if not state or not all(isinstance(part, Tensor) and part.dim() for part in state):
+        raise ValueError("x0: must be a tensor with the batch as its first dimension, or a tuple of such")
     if bad := not_finite(state):
         raise ValueError(f"x0: sample {bad[1]} is not finite")
     known = [*parameters, *(f.parameters() if isinstance(f, nn.Module) else ())]

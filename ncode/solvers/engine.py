@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ncode.solvers.errors import SolveError
-from ncode.solvers.finite import finite
+from ncode.solvers.finite import finite, number
 from ncode.solvers.loop import Adaptive, Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.norms import NORMS, per_sample
 from ncode.solvers.options import NFE, Solver
@@ -106,7 +106,13 @@ def failure(reason: str, t: float, x: State, spent: int, errors: Tensor | None =
     """The error that names the worst sample: by its step's error, or by its size where no step has one."""
     sizes = per_sample([part.detach() for part in x])
     worst = sizes if errors is None else errors.reshape(-1, len(sizes)).amax(0)
-    sample = int(torch.nan_to_num(worst, nan=math.inf).argmax())
+    try:
+        sample = int(torch.nan_to_num(worst, nan=math.inf).argmax())
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        # Of many solves at once, none stands out.
+        return SolveError(reason, None, t, spent, number(sizes.max()))
     return SolveError(reason, sample, t, spent, float(sizes[sample]))
 
 

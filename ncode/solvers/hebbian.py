@@ -12,6 +12,7 @@ method, with the same nodes and weights, not an approximation. Gradients are for
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from functools import cache
 
@@ -19,6 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from ncode.arguments import arguments, flag, integer, one_of, optional, real, tensor
+from ncode.solvers.errors import SolveError
+from ncode.solvers.finite import finite, first_bad
 
 # (A, b) of the explicit methods as torchdiffeq has them: its rk4 is the 3/8 rule.
 TABLEAUS = {
@@ -31,6 +36,17 @@ TABLEAUS = {
 }
 
 
+@arguments(
+    x=tensor(None, None, least=1),
+    theta=tensor(None, None, None, finite=False),
+    mu=tensor(None, None),
+    duration=real(),
+    method=one_of(TABLEAUS),
+    steps=integer(1),
+    leak=real(),
+    free=optional(tensor(None, None)),
+    move_theta=flag,
+)
 def flow(
     x: Float[Tensor, "batch n"],
     theta: Float[Tensor, "batch n n"],
@@ -60,18 +76,20 @@ def flow(
         x and θ at the end. Gradients of first order reach ``x``, ``theta`` and ``mu``.
 
     Raises:
-        ValueError: on an unknown method, no step, or shapes that do not fit.
+        SolveError: when x leaves the floating-point range, as it does where ``theta`` is not finite.
+        ValueError: naming the argument that makes no sense, or whose shape does not fit.
     """
-    if method not in TABLEAUS:
-        raise ValueError(f"method: {method!r} is not one of {', '.join(TABLEAUS)}")
-    if steps < 1:
-        raise ValueError(f"steps: must be at least 1, not {steps}")
     batch, n = x.shape
     if theta.shape != (batch, n, n) or mu.shape != (n, n):
         raise ValueError(
-            f"theta, mu: must be {(batch, n, n)} and {(n, n)}, not {tuple(theta.shape)} and {tuple(mu.shape)}"
+            f"theta, mu: must be {(batch, n, n)} and {(n, n)} as x is {(batch, n)}, not {tuple(theta.shape)} and "
+            f"{tuple(mu.shape)}"
         )
+    if free is not None and free.shape != x.shape:
+        raise ValueError(f"free: must have x's shape {tuple(x.shape)}, not {tuple(free.shape)}")
     end, moved = _Flow.apply(x, theta, mu, free, float(leak), _tableau(method, steps, float(duration)), move_theta)
+    if not finite([end]):
+        raise SolveError("non-finite values", first_bad(end), duration, steps * len(TABLEAUS[method][1]), math.inf)
     return end, moved if move_theta else theta
 
 

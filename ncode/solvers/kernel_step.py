@@ -81,7 +81,11 @@ class KernelStep:
         grad_w: Sequence[Tensor | None],
         grad_slopes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """As :meth:`ncode.solvers.step.Step.back`; ``grad_slopes`` are further gradients of all slopes, as rows."""
+        """As :meth:`ncode.solvers.step.StepWithGradient.back`.
+
+        Args:
+            grad_slopes: further gradients of all slopes, as rows.
+        """
         self._bind(w, taken.x)
         self._gradients(grad_w)
         _, columns, _ = coefficients(self.tableau, taken.x.dtype, taken.x.device)
@@ -111,6 +115,10 @@ class KernelStep:
         _, saved = self._started.pop(id(x))
         self.kernel.vjp(saved, grad_k1, out)
         return out
+
+    def forget(self) -> None:
+        """Let go of what is kept of the steps' first slopes."""
+        self._started.clear()
 
     def guess(self, t: float, x: Tensor, k1: Tensor, sign: float, tol: Tolerances, norm: Norm, w: Weights) -> float:
         """As :meth:`ncode.solvers.step.RungeKutta.guess`."""

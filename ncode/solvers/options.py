@@ -55,6 +55,8 @@ class Solver:
             has direct gradients only, and no step options.
         kernels: let fields that know their own vector-Jacobian product compute with it (see
             :mod:`ncode.fields.kernels`); otherwise every field goes through autograd.
+        compiled: compile such a field's steps by ``torch.compile``, which needs a C++ compiler. The first solve of
+            every shape takes seconds longer.
 
     Raises:
         ValueError: naming the option that makes no sense; where both ``steps`` and ``step_size`` are given, or either
@@ -79,6 +81,7 @@ class Solver:
     controller: str = "I"
     backend: str = "ncode"
     kernels: bool = True
+    compiled: bool = False
 
     def __post_init__(self):
         for name, known in {
@@ -105,7 +108,7 @@ class Solver:
             raise ValueError("steps, step_size: one says what the other would; give one of them")
         if fixed and self.adaptive:
             raise ValueError(f"{fixed[0]}: {self.method} chooses its own steps; fixed steps take {', '.join(FIXED)}")
-        for name in ("refine", "kernels"):
+        for name in ("refine", "kernels", "compiled"):
             if getattr(self, name) not in (True, False):
                 raise ValueError(f"{name}: must be True or False, not {getattr(self, name)!r}")
         self._check_steps()

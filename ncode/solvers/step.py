@@ -55,9 +55,9 @@ class Taken:
 
 @runtime_checkable
 class Step(Protocol):
-    """What a solve's loop needs of a step, and what a solve's gradient needs of it.
+    """What a solve's loop needs of a step.
 
-    ``x``, slopes and gradients of them are opaque: what :meth:`start` and :meth:`__call__` give goes back into them.
+    ``x`` and slopes are opaque: what :meth:`start` and :meth:`__call__` give goes back into them.
 
     Attributes:
         order: of the solution that is carried on.
@@ -82,11 +82,16 @@ class Step(Protocol):
 
         Returns:
             y; the slope at (t + h, y), ``None`` without fsal; the errors, over what ``tol`` allows, of shape (batch)
-            or (parts, batch), detached, ``None`` without ``tol``; and what :meth:`back` needs of the stages.
+            or (parts, batch), detached, ``None`` without ``tol``; and whatever the step keeps of its stages.
         """
 
     def guess(self, t: float, x: Any, k1: Any, sign: float, tol: Tolerances, norm: Norm, w: Weights) -> float:
         """The length of the first step to try, positive; evaluates the right-hand side once."""
+
+
+@runtime_checkable
+class StepWithGradient(Step, Protocol):
+    """A step that knows its own gradient, for solves that keep no graph."""
 
     def back(self, taken: Taken, grad_y: Any, grad_k_last: Any, w: Weights, grad_w: Sequence[Tensor]) -> tuple:
         """The gradients of x and k₁ from those of y and k_last (``None`` for none); those of w are added to
@@ -147,27 +152,6 @@ class RungeKutta:
             h1 = max(1e-6, h0 * 1e-3) if most <= 1e-15 else (0.01 / most) ** (1 / self.order)
             return min(100 * h0, h1) or 1e-6
 
-    def back(
-        self,
-        taken: Taken,
-        grad_y: State,
-        grad_k_last: State | None,
-        w: Weights,
-        grad_w: Sequence[Tensor],
-    ) -> tuple[State, State]:
-        """By taking the step again; ``w`` are the tensors that the right-hand side captures."""
-        with torch.enable_grad():
-            x, k1 = leaves(taken.x), leaves(taken.k1)
-            y, k_last, _, _ = self(taken.t, x, k1, taken.h)
-            ends = (*y, *(k_last or ())) if grad_k_last else y
-            found = pull(ends, (*grad_y, *(grad_k_last or ())), (*x, *k1), w, grad_w)
-        return found[: len(x)], found[len(x) :]
-
-    def back_start(self, t: float, x: State, grad_k1: State, w: Weights, grad_w: Sequence[Tensor]) -> State:
-        with torch.enable_grad():
-            start = leaves(x)
-            return pull(self.start(t, start), grad_k1, start, w, grad_w)
-
     def between(self, taken: Taken, s: float | Tensor) -> State:
         """The state at t + s h, from the method's own polynomials or the cubic through both ends."""
         if self.tableau.dense:
@@ -202,12 +186,12 @@ def pull(outputs: State, gradients: State, inputs: State, w: Weights, grad_w: Se
     return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=False))
 
 
-def advance(x: State, h: float | Tensor, weights: Sequence[float], slopes: Sequence[State]) -> State:
+def advance(x: State, h: float | Tensor, weights: Sequence[float | Tensor], slopes: Sequence[State]) -> State:
     """x + h Σ w_i k_i."""
     return tuple(part + step for part, step in zip(x, combine(h, weights, slopes), strict=True))
 
 
-def combine(h: float | Tensor, weights: Sequence[float], slopes: Sequence[State]) -> State:
+def combine(h: float | Tensor, weights: Sequence[float | Tensor], slopes: Sequence[State]) -> State:
     """h Σ w_i k_i, summed before it meets x: so float32 rounds x once."""
     used = [(w, k) for w, k in zip(weights, slopes, strict=False) if not (isinstance(w, float) and w == 0)]
     found = []

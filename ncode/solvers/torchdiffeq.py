@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from ncode.solvers.engine import failure
 from ncode.solvers.errors import SolveError
@@ -30,6 +29,9 @@ def integrate(f: RightHandSide, state: State, times: Sequence[float], solver: So
     Raises:
         SolveError: when the solve fails.
     """
+    # Here, since it imports all of scipy with it: as long again as torch takes.
+    from torchdiffeq import odeint
+
     t = torch.tensor(times, dtype=torch.float64, device=state[0].device)
     watch = _Watch(f, state, solver, nfe)
     if solver.adaptive:

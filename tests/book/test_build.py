@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.claims.questions import Evidence
 from ncode.reproduction.publishing import elsewhere, execute, failures, markdown, publish, stage
 from ncode.reproduction.publishing.display import Figure, Ours, Table, Took, Verdict
 
@@ -29,7 +31,11 @@ def shows(thing) -> nbformat.NotebookNode:
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (800).to_bytes(4, "big") + (600).to_bytes(4, "big")
 FIGURE = Figure("fig-x", "What to see: $x$.", "A line: it falls.", PNG)
 TABLE = Table("tab-x", "What to see: $x$.", ["model", "error"], [["NODE", "$1/3$"], ["open loop", ""]])
-VERDICT = Verdict("N8", {"b, asked first": True, "a, asked second": False}, "cpu", seeds=3, runs=["r1", "r2"])
+EVIDENCE = [
+    Evidence("b", "1-d", "paper", 5, 2e-4, (1e-4, 3e-4), runs=("r1",)),
+    Evidence("c", "1-d", "paper", 5, 2e-4, (1.5e-4, 3e-4), runs=("r2",)),
+]
+VERDICT = Verdict("N8", EVIDENCE, {"b, asked first": True, "a, asked second": False}, "cpu")
 TOOK = Took(
     "05_reflection",
     "cpu",
@@ -72,7 +78,7 @@ class TestStaging:
         recorded = stage.Executed("cpu")
         stage.collect(executed(), "05_reflection", recorded)
         assert recorded.titles == {"05_reflection": "Reflection"}
-        assert recorded.verdicts["N8"]["verdict"] == "holds in part"
+        assert recorded.verdicts["N8"]["verdict"] == "in part"
         assert recorded.took["05_reflection"]["seconds"] == 12.0
 
     def test_a_figure_becomes_a_numbered_figure_and_a_file(self):
@@ -95,7 +101,9 @@ class TestStaging:
     def test_writes_markdown_in_the_place_of_what_was_shown(self):
         staged = stage.for_the_book(executed())
         kinds = [cell.cell_type for cell in staged.cells]
-        assert kinds == ["markdown", "code", "markdown", "code", "markdown", "code", "markdown"]
+        # Under the title stands what came out, in short.
+        assert kinds == ["markdown", "markdown", "code", "markdown", "code", "markdown", "code", "markdown"]
+        assert "**In short**" in staged.cells[1].source
         assert all(cell.outputs == [] for cell in staged.cells if cell.cell_type == "code")
         nbformat.validate(staged)
 
@@ -125,29 +133,22 @@ class TestPages:
         content = json.loads(json.dumps(VERDICT.content(), sort_keys=True))
         text = markdown.verdict(content)
         assert text.index("✓ b, asked first") < text.index("✗ a, asked second")
-        assert "N8: holds in part" in text
-        assert "cpu profile, 3 seeds, 2 runs" in text
+        assert "N8: in part, the paper's setting" in text
+        assert "cpu profile, 2 runs" in text
 
     def test_checks_of_the_same_data_stand_under_its_name(self):
         checks = [["MNIST: a", True], ["alone", None], ["MNIST: b", False]]
-        text = markdown.verdict({**VERDICT.content(), "checks": checks})
+        text = markdown.verdict({**VERDICT.content(), "context": checks})
         assert "- **MNIST**\n  - ✓ a\n  - ✗ b\n- ? alone" in text
 
-    def test_every_claim_is_listed_with_its_verdict_or_not_yet(self):
+    def test_every_claim_is_listed_with_its_verdict(self):
         recorded = stage.Executed("cpu")
         stage.collect(executed(), "05_reflection", recorded)
         text = markdown.claim_list(recorded, "N")
-        assert "N8: holds in part" in text
+        assert "N8: in part" in text
         assert "/notebooks/05_reflection" in text
-        assert text.count("not yet.**") == 23
-
-    def test_findings_name_every_claim_once_under_its_verdict(self):
-        recorded = stage.Executed("cpu")
-        stage.collect(executed(), "05_reflection", recorded)
-        lines = markdown.findings(recorded).splitlines()
-        assert lines == ["- **holds in part** (1): {ref}`N8<claim-n8>`", lines[1]]
-        assert lines[1].startswith("- **not yet** (29): {ref}`N1<claim-n1>`, ")
-        assert lines[1].count("{ref}") == 29
+        assert text.count("{admonition} N") == 24
+        assert len(re.findall(r"\{admonition\} N\d+: not tested\n", text)) == 23
 
     def test_published_numbers_stand_beside_ours(self):
         text = markdown.published_table(stage.Executed("cpu"), "classification")
@@ -159,12 +160,6 @@ class TestPages:
         assert "98.2\n  - 98.0 ± 0.1" in text
         assert "74.1\n  - –" in text
         assert "At 14×14 pixels." in text
-
-    def test_what_was_not_tested_is_said_beside_the_checks(self):
-        verdict = Verdict("N17", {"a": True}, "cpu", untested={"CelebA": "It takes the archive."})
-        (cell,) = [c for c in stage.for_the_book(new_notebook(cells=[shows(verdict)])).cells if c.cell_type != "code"]
-        assert "N17: holds in part" in cell.source
-        assert "- – CelebA: **not tested here**. It takes the archive." in cell.source
 
 
 def test_published_numbers_are_numbers():
@@ -301,13 +296,13 @@ class TestExecutedElsewhere:
         monkeypatch.setattr(markdown, "ELSEWHERE", tmp_path / "elsewhere")
         nbformat.write(executed(), tmp_path / "05_reflection.ipynb")
         elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
-        recorded = stage.Executed("cpu", verdicts={"N8": {"verdict": "holds in part"}}, titles={"05_reflection": "x"})
+        recorded = stage.Executed("cpu", verdicts={"N8": {"verdict": "in part"}}, titles={"05_reflection": "x"})
         written = markdown.executed_elsewhere(recorded)
-        cells = ["{doc}`/notebooks/05_reflection`", "cpu", "12", "a processor", "N8 holds in part"]
+        cells = ["{doc}`/notebooks/05_reflection`", "cpu", "12", "a processor", "N8 in part"]
         assert "* - " + "\n  - ".join(cells) + "\n::::" in written
         assert "commit `abc`" in written
         recorded.verdicts["N8"]["verdict"] = "holds"
-        assert "N8 holds in part (here not)" in markdown.executed_elsewhere(recorded)
+        assert "N8 in part (here not)" in markdown.executed_elsewhere(recorded)
         elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
         assert markdown.executed_elsewhere(recorded).count("05_reflection") == 1, "executed again, it is listed once"
 

@@ -26,11 +26,21 @@ CONVERTED = (
     "06_annuli",
     "07_theorem_1",
     "08_appendix_b",
+    "09_pattern_memorisation",
+)
+# Notebooks all of whose figures are calls; their captions and long cells are not done yet.
+DRAWN = (
+    *CONVERTED,
+    "12_image_generation",
+    "13_latent_clustering",
+    "14_latent_interpolation",
+    "16_augmentation_on_images",
 )
 
 # What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
 NO_RESULT = re.compile(
-    r"\$[^$]*\$|`[^`]*`|(Figs?\.|Table|Eqs?\.|Section|and|,) ?[A-C]?\.?\d+(\.\d+)?|[a-zA-Zθ]\(0\)|\b[tTpλ] = -?\d+|"
+    r"\$[^$]*\$|`[^`]*`|(Figs?\.|Table|Eqs?\.|Section) [A-C]?\.?\d+(\.\d+)?((,| and| to) [A-C]?\.?\d+)*|"
+    r"[a-zA-Zθ]\(0\)|\b[tTpλ] = -?\d+|"
     r"π/\d|95 %|\d×\d|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|rk4|dopri\d|CIFAR-10|p\d"
 )
 
@@ -67,7 +77,7 @@ def tracked() -> list[Path]:
 
 
 # Extras that no environment of ours installs by name: `test` lists what of them it needs.
-BY_CHOICE = ("features", "fid")
+BY_CHOICE = ("features", "fid", "bench")
 
 
 def names(requirements) -> set[str]:
@@ -279,7 +289,7 @@ class TestNotebook:
     def test_every_figure_is_a_call_of_the_page(self, path):
         """A caption in a cell's metadata cannot take a number from a run, and nobody reads it with the code."""
         cells = jupytext.read(path).cells
-        assert [cell.source for cell in cells if "mystnb" in cell.metadata and path.stem in CONVERTED] == []
+        assert [cell.source for cell in cells if "mystnb" in cell.metadata and path.stem in DRAWN] == []
         figures = [call for cell in cells if cell.cell_type == "code" for call in calls(cell.source, "figure")]
         for call in figures:
             assert {"name", "caption", "alt"} <= {keyword.arg for keyword in call.keywords}

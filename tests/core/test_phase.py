@@ -9,7 +9,8 @@ from ncode.analysis import phase
 from ncode.analysis.phase import equilibria
 from ncode.fields.elementary import Linear
 from ncode.reproduction.experiments.annuli import steering, tables
-from ncode.reproduction.runs.recordings import Recorded
+from ncode.reproduction.experiments.annuli.train import Config
+from ncode.reproduction.runs.recordings import RecordedRun
 from tests.written import typed
 
 
@@ -52,7 +53,7 @@ def test_changes_along_a_ray_are_counted_where_the_portrait_changes():
 
 
 def steered(model, seed, steer, **metrics):
-    return Recorded("", "", {"model": model, "seed": seed, "steer": steer}, metrics, {}, {})
+    return RecordedRun("", "", Config(model, seed=seed, steer=steer), metrics, {}, {})
 
 
 def test_the_table_of_what_is_steered_waits_for_both_loops():

@@ -256,6 +256,16 @@ def test_a_failure_survives_copy_and_pickle(again):
         ("steps", "a"),
         ("checkpoints", 2.5),
         ("refine", "a"),
+        ("rtol", (1e-3, 0.0)),
+        ("atol", ()),
+        ("first_step", 0.0),
+        ("first_step", "a"),
+        ("min_step", -1.0),
+        ("max_step", 0.0),
+        ("max_step", math.nan),
+        ("jumps", (math.inf,)),
+        ("controller", "PID"),
+        ("backend", "scipy"),
     ],
 )
 def test_options_that_make_no_sense_are_named(option, value, unchecked):
@@ -269,7 +279,13 @@ def test_options_that_make_no_sense_are_named(option, value, unchecked):
         ((torch.zeros(0, 2),), UNIT, "x0: the batch is empty"),
         ((torch.tensor([[0.0], [math.nan]]),), UNIT, "x0: sample 1 is not finite"),
         ((torch.zeros(2, 1), torch.tensor([[math.inf], [0.0]])), UNIT, "x0: sample 0 is not finite"),
-        ((torch.zeros(2, 1),), torch.zeros(2, 2), "t: must be a vector"),
+        ((torch.zeros(2, 1),), torch.zeros(2, 2, 2), "t: must be a vector"),
+        ((torch.zeros(2, 1),), torch.zeros(2, 3), r"t: must have shape \(time, 2\)"),
+        (
+            (torch.zeros(2, 1),),
+            torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 0.5]]),
+            "t: times must not turn: .* sample 1",
+        ),
         ((torch.zeros(2, 1),), torch.tensor([0.0, 1.0, 0.5]), "t: times must not turn"),
         ((torch.zeros(2, 1),), torch.tensor([0.0, math.inf]), "t: times must be finite"),
     ],
@@ -324,6 +340,30 @@ def test_everything_after_the_field_is_named():
         Solver("dopri5", 1e-3)
     with pytest.raises(TypeError):
         OpenLoop(2, 3, (16,))
+
+
+def test_options_that_contradict_one_another_are_named():
+    with pytest.raises(ValueError, match=r"min_step: is 1\.0, longer than max_step"):
+        Solver(min_step=1.0, max_step=0.5)
+    for options in ({"gradients": "adjoint"}, {"method": "tsit5"}, {"max_step": 0.1}, {"controller": "PI"}):
+        with pytest.raises(ValueError, match="backend: torchdiffeq has"):
+            Solver(backend="torchdiffeq", **options)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", *FIXED])
+@pytest.mark.parametrize("kind", ["node", "both"])
+def test_torchdiffeq_takes_the_same_steps(float64, kind, method):
+    """The same path, gradient and number of evaluations; its other adaptive methods begin steps from another slope."""
+    found = []
+    for backend in ("ncode", "torchdiffeq"):
+        model = build(kind, Solver(method, backend=backend, kernels=False))
+        torch.manual_seed(1)
+        x = torch.randn(4, 2, requires_grad=True)
+        end = model(x)
+        found.append([end, *torch.autograd.grad(end.square().sum(), [x, *model.parameters()])])
+        found[-1].append(torch.tensor(float(model.nfe.forward)))
+    # dopri8's error estimate is a small difference of large numbers, and rounding moves its steps.
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-8 if method == "dopri8" else 1e-10)
 
 
 def test_a_fields_own_assertion_is_not_a_solvers_failure():

@@ -19,8 +19,10 @@ from ncode.reproduction.experiments.autoencoding import analysis as autoencoding
 from ncode.reproduction.experiments.autoencoding import evaluation, latents, pictures
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
 from ncode.reproduction.experiments.image_generation.train import SHOWN as SAMPLES
+from ncode.reproduction.experiments.latent_clustering import analysis as clustering_analysis
+from ncode.reproduction.experiments.latent_clustering.train import started
 from ncode.reproduction.experiments.latent_interpolation import analysis as interpolation_analysis
-from ncode.reproduction.experiments.latent_interpolation.train import SHOWN, STEPS, square
+from ncode.reproduction.experiments.latent_interpolation.train import SHOWN, STEPS, plane, square
 from ncode.reproduction.metrics import comparison, features
 from ncode.reproduction.plotting import style
 from ncode.reproduction.runs import recordings
@@ -170,6 +172,15 @@ def test_pairs_are_of_different_classes_and_the_same_for_all():
     assert (y[first] != y[second]).all()
     again = latent_interpolation.pairs(y)
     assert torch.equal(first, again[0]) and torch.equal(second, again[1])
+
+
+def test_a_plane_has_its_three_anchors_where_the_paper_has_them():
+    a, b, c = (torch.randn(1, 3) for _ in range(3))
+    points = plane(a, b, c, side=5)
+    torch.testing.assert_close(points[0, 0], a)
+    torch.testing.assert_close(points[0, -1], b)
+    torch.testing.assert_close(points[-1, 0], c)
+    torch.testing.assert_close(points[2, 2], (b + c) / 2)
 
 
 def test_a_square_has_its_corners_and_is_linear_along_its_edges():
@@ -322,7 +333,7 @@ def test_pictures_are_of_the_finished_runs_behind_a_recording(empty_results):
         kept = of[model].array("lines")[: pictures.LINES]
         np.testing.assert_allclose(images, kept, atol=0.5 / 255 + 1e-6)
     squares = pictures.find("latent_interpolation_small_squares")
-    np.testing.assert_allclose(squares["AutoN-CODE"], of["ncode"].array("square"), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(squares["AutoN-CODE"], of["ncode"].array("anchors"), atol=0.5 / 255 + 1e-6)
     assert "2 epochs, 0.1 of the width, seed 0" in pictures.introduced("latent_interpolation_small_lines")
     (empty_results / "latent_interpolation_small.json").write_text(
         (empty_results / "latent_interpolation_small.json").read_text().replace(of["ncode"].id, "elsewhere")
@@ -376,3 +387,27 @@ def test_samples_and_neighbours_are_named_by_what_they_are_of(empty_results):
     assert len(pictures.find("image_generation_small_nearest")) == 6
     with pytest.raises(SystemExit):
         pictures.main(["latent_clustering_small"])
+
+
+def test_what_a_start_decides_is_told_of_every_model_that_kept_its_starts():
+    metrics = {"mixture": 0.7, "mixture_mean": 0.6, "mixture_by_labels": 0.8, "mixture_spread": 0.05}
+    config = latent_clustering.Config("ncode", 0, "mnist", kind="printed", epochs=50)
+    made = {"ncode": [recordings.RecordedRun("a", "latent_clustering", config, metrics, {}, {})]}
+    old = {"ncode": [recordings.RecordedRun("b", "latent_clustering", config, {"mixture": 0.5}, {}, {})]}
+    (row,) = clustering_analysis.start_rows({"new": made, "old": old})
+    assert row == ["new", "AutoN-CODE", "mixture", "1", "70.0", "60.0", "80.0", "5.0", "–"]
+    assert clustering_analysis.nearest({"new": made, "old": old}, "mnist", "ncode") is old
+    assert clustering_analysis.nearest({"new": made}, "cifar10", "ncode") is None
+    assert evaluation.described("recorded", made) == "recorded, MNIST, as printed, 50 epochs"
+
+
+def test_the_likeliest_start_and_the_best_by_labels_are_told_apart():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 300)
+    z = rng.normal(size=(300, 2)) + 1.5 * labels[:, None]
+    found, clusters, starts = started("m", latent_clustering.Config("ncode", 0, starts=6), z, labels)
+    likelihoods, accuracies = starts.numpy().T
+    assert found["m"] == accuracies[likelihoods.argmax()]
+    assert found["m_by_labels"] == accuracies.max() >= found["m_mean"]
+    assert len(starts) == 6
+    assert clusters.shape == labels.shape

@@ -468,15 +468,15 @@ def test_full_size_is_planned_for_both_data_sets():
 def test_what_a_gpu_took_is_said_of_the_flows_that_it_trained(monkeypatch):
     made = [recorded(model, 0, 0.5) for model in ("gamma", "anode", "open")]
     made.insert(1, recorded("anode", 1, 0.5))
-    made[1].provenance.update(seconds=1.0, device="a processor, 1 of 2 cores")
+    made[1].provenance.update(seconds=1.0, device="a processor, 1 of 2 cores", device_type="cpu")
     for run, seconds in zip((made[0], *made[2:]), (1.0, 20.0, 70.0), strict=True):
-        run.provenance.update(seconds=seconds, device="a GPU")
+        run.provenance.update(seconds=seconds, device="a GPU", device_type="cuda")
     name = next(iter(plans.comparisons()))
     monkeypatch.setattr(hours.recordings, "find", lambda asked: made if asked == name else [])
     (line,) = hours.measured()
     assert line.startswith(f"- `{name}`, as it was recorded: 20 to 70 seconds a run of 2 epochs on one a GPU")
     for run in made:
-        run.provenance.update(device="a processor, 1 of 2 cores")
+        run.provenance.update(device="a processor, 1 of 2 cores", device_type="cpu")
     assert hours.measured() == []
 
 

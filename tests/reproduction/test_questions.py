@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -98,7 +99,7 @@ def test_farther_evidence_changes_nothing(nearest, others):
 
 @given(st.lists(pieces, min_size=1, max_size=5))
 def test_the_deciding_piece_is_one_of_the_nearest(evidence):
-    deciding = Answer(QUESTION, tuple(evidence)).deciding
+    (deciding, *_) = Answer(QUESTION, tuple(evidence)).deciding
     assert NEARNESS.index(deciding.nearness) == max(NEARNESS.index(one.nearness) for one in evidence)
 
 
@@ -138,3 +139,15 @@ def test_every_claim_declares_its_questions():
         assert len(claim.short.split()) <= 10, claim.short
     with pytest.raises(ValueError, match="questions: X1 declares none"):
         claims.Claim("X1", "", "", "", "", ())
+
+
+def test_a_question_about_several_cases_holds_when_it_holds_of_all():
+    def case(of, low, high, **options):
+        return replace(found(low, high, **options), of=of)
+
+    both = [case("biases", 1.0, 2.0), case("weights", 0.5, 1.0)]
+    assert decide([QUESTION], both).word == HOLDS
+    assert decide([QUESTION], [*both, case("everything", -1.0, 1.0)]).word == UNDECIDED
+    assert decide([QUESTION], [*both, case("everything", -2.0, -1.0)]).word == FAILS
+    # A case of a farther setting has no say.
+    assert decide([QUESTION], [*both, case("everything", -2.0, -1.0, nearness="toy")]).word == HOLDS

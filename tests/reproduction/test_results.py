@@ -10,7 +10,8 @@ import pytest
 
 from ncode.reproduction.experiments import pattern_memorisation
 from ncode.reproduction.experiments.pattern_memorisation import plans
-from ncode.reproduction.runs import cli, recordings
+from ncode.reproduction.publishing import execute
+from ncode.reproduction.runs import cli, recordings, verify
 from ncode.reproduction.runs.configs import typed
 from ncode.reproduction.runs.experiment import Experiment, Plan, Run
 from ncode.reproduction.runs.output import RunOutput
@@ -129,3 +130,11 @@ def test_every_committed_picture_is_of_committed_runs():
             known = of[run["id"]]
             assert typed(type(known.config), run["config"]) == known.config
             assert run["provenance"] == known.provenance
+
+
+def test_recordings_are_those_that_the_list_of_checksums_names():
+    assert list(map(str, verify.of_recordings(recordings.folder()))) == []
+
+
+def test_recordings_are_made_with_as_many_threads_as_notebooks_run_with():
+    assert str(cli.THREADS) == execute.ENVIRONMENT["OMP_NUM_THREADS"]

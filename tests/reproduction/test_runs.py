@@ -1,19 +1,25 @@
 """Records: finished runs are found again, and nothing else is."""
 
 import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ncode.reproduction.runs import experiment, provenance
+from ncode.reproduction.data import datasets
+from ncode.reproduction.experiments import image_classification
+from ncode.reproduction.runs import provenance, store
 from ncode.reproduction.runs.configs import plain, typed
-from ncode.reproduction.runs.experiment import Experiment, named
+from ncode.reproduction.runs.experiment import Experiment, named, root
 from ncode.reproduction.runs.output import RunOutput, fingerprint
+from ncode.reproduction.runs.sources import Sources
 
 CALLS = []
+ROOT = Path(provenance.__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def test_an_interrupted_run_is_not_taken_for_finished(monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "write_atomically", fails)
+        patch.setattr(store, "write_atomically", fails)
         with pytest.raises(OSError, match="disk full"):
             COUNTED.run(Config())
     COUNTED.run(Config())
@@ -141,45 +147,41 @@ def _package(folder, body, docstring=""):
     (package / "task.py").write_text("def run():\n    from toypackage.helper import scale\n    return scale(1)\n")
 
 
-def _fingerprint(monkeypatch, folder):
-    monkeypatch.syspath_prepend(str(folder))
-    provenance._source.cache_clear()
-    provenance._tree.cache_clear()
-    return provenance.code_fingerprint("toypackage.task")
+def _fingerprint(folder):
+    return provenance.fingerprint_of(Sources(ROOT, {"toypackage": folder}), "toypackage.task")
 
 
-def test_code_that_a_run_reaches_changes_it_and_nothing_else_does(tmp_path, monkeypatch):
+def test_code_that_a_run_reaches_changes_it_and_nothing_else_does(tmp_path):
     _package(tmp_path, "return x")
-    before = _fingerprint(monkeypatch, tmp_path)
+    before = _fingerprint(tmp_path)
     _package(tmp_path, "return x  # why", docstring="Better said.")
-    assert _fingerprint(monkeypatch, tmp_path) == before
+    assert _fingerprint(tmp_path) == before
     (tmp_path / "toypackage" / "unrelated.py").write_text("x = 2\n")
-    assert _fingerprint(monkeypatch, tmp_path) == before
+    assert _fingerprint(tmp_path) == before
     # Reached through an import inside a function.
     _package(tmp_path, "return 2 * x")
-    assert _fingerprint(monkeypatch, tmp_path) != before
+    assert _fingerprint(tmp_path) != before
 
 
-def test_what_lies_outside_the_package_is_fingerprinted_with_what_it_uses_of_it(monkeypatch, tmp_path):
+def test_what_lies_outside_the_package_is_fingerprinted_with_what_it_uses_of_it(tmp_path):
     for k, text in enumerate(("from ncode import NCODE", "from ncode.models import NeuralODE", "import ncode")):
         (tmp_path / f"outside{k}.py").write_text(text + "\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    sources = Sources(ROOT, {f"outside{k}": tmp_path for k in range(3)})
     for k in range(3):
-        assert {"ncode.models", "ncode.solvers.dispatch", "ncode.solvers.adjoint.theorem_1"} <= provenance._reachable(
-            f"outside{k}"
-        )
-    assert "ncode.reproduction.plotting.style" not in provenance._reachable("outside1")
+        reached = sources.of_module(f"outside{k}")
+        assert {"ncode.models", "ncode.solvers.dispatch", "ncode.solvers.adjoint.theorem_1"} <= reached
+        assert "ncode.reproduction.plotting.style" not in reached
 
 
-def test_relative_imports_are_reached(monkeypatch, tmp_path):
+def test_relative_imports_are_reached(tmp_path):
     folder = tmp_path / "relative"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
     (folder / "task.py").write_text("from . import one\nfrom .two import x\n")
     (folder / "one.py").write_text("")
     (folder / "two.py").write_text("x = 1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert provenance._reachable("relative.task") == {"relative.task", "relative.one", "relative.two"}
+    reached = Sources(ROOT, {"relative": tmp_path}).of_module("relative.task")
+    assert reached == {"relative", "relative.task", "relative.one", "relative.two"}
 
 
 def test_a_notebooks_function_is_no_experiment(monkeypatch):
@@ -188,17 +190,106 @@ def test_a_notebooks_function_is_no_experiment(monkeypatch):
         COUNTED.identity(Config())
 
 
-def test_what_a_subpackage_does_when_it_is_imported_counts(monkeypatch, tmp_path):
+def test_what_a_package_does_when_it_is_imported_counts_and_what_it_offers_does_not(tmp_path):
     inner = tmp_path / "outerpackage" / "inner"
     inner.mkdir(parents=True)
     (tmp_path / "outerpackage" / "__init__.py").write_text("")
-    (inner / "__init__.py").write_text("from outerpackage import settings\n")
+    init, offered = inner / "__init__.py", "from outerpackage.inner.other import y\n"
+    init.write_text(offered)
     (inner / "task.py").write_text("x = 1\n")
-    (tmp_path / "outerpackage" / "settings.py").write_text("y = 2\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    reached = provenance._reachable("outerpackage.inner.task")
-    assert reached == {"outerpackage.inner.task", "outerpackage.inner", "outerpackage.settings"}
+    (inner / "other.py").write_text("y = 2\n")
+
+    def found():
+        return provenance.fingerprint_of(Sources(ROOT, {"outerpackage": tmp_path}), "outerpackage.inner.task")
+
+    before = found()
+    init.write_text(offered + '__all__ = ["y"]\n')
+    assert found() == before
+    init.write_text(offered + "import os\nos.environ['SWITCH'] = '1'\n")
+    assert found() != before
     # The switch that keeps experiments in full float32 on a GPU is set there.
-    assert "ncode.reproduction.experiments" in provenance._reachable(
+    assert "ncode.reproduction.experiments" in Sources(ROOT).of_module(
         "ncode.reproduction.experiments.image_classification.train"
     )
+
+
+ANNULI = "ncode/reproduction/experiments/annuli"
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """A copy of the package that a test may edit."""
+    root = tmp_path_factory.mktemp("package")
+    shutil.copytree(ROOT / "ncode", root / "ncode", ignore=shutil.ignore_patterns("__pycache__"))
+    return root, _fingerprints(root)
+
+
+def _fingerprints(root):
+    sources, names = Sources(root), ("annuli.train", "annuli.steering", "autoencoding.train", "image_generation.train")
+    return {name: provenance.fingerprint_of(sources, f"ncode.reproduction.experiments.{name}") for name in names}
+
+
+@pytest.mark.parametrize(
+    ("edited", "made_again"),
+    [
+        (f"{ANNULI}/plans.py", set()),
+        (f"{ANNULI}/tables.py", set()),
+        (f"{ANNULI}/steering.py", {"annuli.steering"}),
+        (f"{ANNULI}/train.py", {"annuli.train", "annuli.steering"}),
+        ("ncode/reproduction/experiments/autoencoding/analysis.py", set()),
+        ("ncode/reproduction/experiments/autoencoding/latents.py", {"image_generation.train"}),
+        ("ncode/reproduction/plotting/style.py", set()),
+        ("ncode/reproduction/metrics/frechet.py", {"image_generation.train"}),
+        ("ncode/reproduction/runs/experiment.py", set()),
+        ("ncode/analysis/phase.py", {"annuli.steering"}),
+        (
+            "ncode/solvers/dispatch.py",
+            {"annuli.train", "annuli.steering", "autoencoding.train", "image_generation.train"},
+        ),
+    ],
+)
+def test_an_edit_makes_those_runs_again_that_it_can_change(copied, edited, made_again):
+    root, before = copied
+    file = root / edited
+    text = file.read_text()
+    try:
+        file.write_text(f"{text}\nEDITED = True\n")
+        after = _fingerprints(root)
+    finally:
+        file.write_text(text)
+    assert {name for name in before if before[name] != after[name]} == made_again
+
+
+def test_threads_and_data_are_a_part_of_a_runs_identity():
+    before = COUNTED.identity(Config())
+    try:
+        torch.set_num_threads(2)
+        assert COUNTED.identity(Config()) != before
+    finally:
+        torch.set_num_threads(1)
+    one, other = (Experiment("counted", Config, build, train, data=lambda config, of=of: of) for of in "ab")
+    assert one.identity(Config()) != other.identity(Config())
+    assert COUNTED.identity(Config()) == before
+
+
+def test_other_files_under_one_variant_are_other_runs(tmp_path, monkeypatch):
+    place = tmp_path / "data" / "mnist"
+    place.mkdir(parents=True)
+    found = set()
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        monkeypatch.setattr(datasets, "load", lambda *_, rng=rng: _splits(rng))
+        datasets._identity.cache_clear()
+        found.add(image_classification.experiment.identity(image_classification.Config("gamma", 0, variant="copy")))
+    datasets._identity.cache_clear()
+    assert len(found) == 2
+
+
+def _splits(rng):
+    part = datasets.Images(torch.from_numpy(rng.integers(0, 255, (2, 1, 3, 3), dtype=np.uint8)), torch.tensor([0, 1]))
+    return datasets.Splits("copy", part, part, part, ("0", "1"))
+
+
+def test_the_folder_of_runs_may_begin_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", "~/somewhere")
+    assert root() == Path.home() / "somewhere"

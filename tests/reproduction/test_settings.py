@@ -66,7 +66,7 @@ def test_an_unnamed_deviation_is_found():
 def test_a_page_shows_its_deviations():
     rows = settings.deviations("11_autoencoding", "cpu")
     assert all(len(row) == len(settings.COLUMNS) for row in rows)
-    batch = next(row for row in rows if row[0].startswith("batch (autoencoding mnist"))
+    batch = next(row for row in rows if row[0] == "Autoencoders, MNIST: batch")
     assert batch[1] == "64 (N-CODE, C.4)"
     assert batch[2] == str(profiles.load("autoencoding", "cpu").settings["batch"])
     assert settings.deviations("01_proposition_1", "cpu") == []
@@ -101,3 +101,12 @@ def test_every_page_with_deviations_shows_them(path):
     assert ("stated.open_in_words(page.notebook)" in text) == bool(settings.left_open(path.stem))
     if found:
         assert Page(path.stem, "cpu").deviations().rows == found
+
+
+def test_the_page_of_stated_settings_has_every_one():
+    rows = [row for experiment in settings.load().values() for row in settings.comparison(experiment)]
+    assert len(rows) == len(STATED)
+    batch = next(row for row in settings.comparison(settings.load()["autoencoding_celeba"]) if "AutoN-CODE" in row[0])
+    assert batch == ["batch of AutoN-CODE", "16", "C.4", "as stated"]
+    channels = next(row for row in settings.comparison(settings.load()["autoencoding_mnist"]) if row[0] == "channels")
+    assert channels == ["channels", "3", "Table A.1", "1"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
 from ncode.reproduction.claims.questions import Question
-
-VERDICTS = ("holds", "holds in part", "does not hold here", "not decided here", "not tested here", "not yet")
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,7 @@ class Claim:
         questions: the primary questions that decide it.
         says: the paper's own words.
         reading: what they leave open or contradict, and which reading was taken.
+        found: what a colleague would repeat, by the verdict's word.
     """
 
     id: str
@@ -36,6 +35,7 @@ class Claim:
     questions: tuple[Question, ...]
     says: tuple[str, ...] = ()
     reading: str = ""
+    found: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.questions:
@@ -52,7 +52,7 @@ def load() -> dict[str, Claim]:
     return {id_: _claim(id_, **entry) for id_, entry in raw.items()}
 
 
-def _claim(id_: str, questions: Sequence[dict] = (), says: Sequence[str] = (), **entry: str) -> Claim:
+def _claim(id_: str, questions: Sequence[dict] = (), says: Sequence[str] = (), **entry) -> Claim:
     asked = tuple(Question(**one) for one in questions)
     return Claim(id=id_, questions=asked, says=tuple(says), **entry)
 

@@ -74,6 +74,8 @@ class Evidence:
         exact: the answer of a proof or an exact check; ``None`` where ``interval`` answers.
         runs: ids of the runs behind it.
         total: the interval with the test set's own sampling error in it, where the measure has one.
+        of: which case this is where a question is about several, such as each of the parameters that may be steered;
+            the statement must be true of all.
 
     Raises:
         ValueError: on an unknown nearness, or with neither or both of an interval and an exact answer.
@@ -86,8 +88,9 @@ class Evidence:
     estimate: float | None = None
     interval: tuple[float, float] | None = None
     exact: bool | None = None
-    runs: Sequence[str] = ()
+    runs: tuple[str, ...] = ()
     total: tuple[float, float] | None = None
+    of: str = ""
 
     def __post_init__(self):
         if self.nearness not in NEARNESS:
@@ -104,23 +107,34 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question with all its evidence, and the one piece that decides."""
+    """A question with all its evidence, and the part of it that decides."""
 
     question: Question
     evidence: Sequence[Evidence] = ()
 
     @property
-    def deciding(self) -> Evidence | None:
-        """The evidence nearest to the paper's setting; of several, that with the most seeds, and then the first."""
+    def deciding(self) -> tuple[Evidence, ...]:
+        """The evidence of the setting nearest to the paper's: one piece, or one for each case.
+
+        Of several settings equally near it is the one with the most seeds, and then the first.
+        """
         ranked = sorted(self.evidence, key=lambda one: (-NEARNESS.index(one.nearness), -one.seeds))
-        return ranked[0] if ranked else None
+        return tuple(one for one in ranked if (one.nearness, one.setting) == (ranked[0].nearness, ranked[0].setting))
 
     @property
     def word(self) -> str:
         """One of :data:`WORDS`."""
-        if self.deciding is None:
+        if not self.deciding:
             return UNTESTED
-        return {True: HOLDS, False: FAILS, None: UNDECIDED}[self.deciding.answer(self.question)]
+        answers = [one.answer(self.question) for one in self.deciding]
+        if False in answers:
+            return FAILS
+        return UNDECIDED if None in answers else HOLDS
+
+    @property
+    def measured(self) -> tuple[Evidence, ...]:
+        """The deciding evidence that has an interval."""
+        return tuple(one for one in self.deciding if one.interval is not None)
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,7 @@ class Decision:
     @property
     def nearness(self) -> str | None:
         """The farthest setting among the evidence that decides."""
-        found = [answer.deciding.nearness for answer in self.counted if answer.deciding]
+        found = [answer.deciding[0].nearness for answer in self.counted if answer.deciding]
         return min(found, key=NEARNESS.index) if found else None
 
 
@@ -171,11 +185,6 @@ def decide(questions: Sequence[Question], evidence: Sequence[Evidence]) -> Decis
 
 def expected_by_chance(decisions: Mapping[str, Decision], confidence: float = 0.95) -> float:
     """How many of the interval questions would come out true by chance if none of the differences were real."""
-    asked = [
-        answer
-        for decision in decisions.values()
-        for answer in decision.counted
-        if answer.deciding is not None and answer.deciding.interval is not None
-    ]
+    asked = [answer for decision in decisions.values() for answer in decision.counted if answer.measured]
     # An interval lies wholly above zero by chance in half of the cases in which it misses it.
     return len(asked) * (1 - confidence) / 2

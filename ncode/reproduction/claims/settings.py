@@ -26,6 +26,9 @@ Value = Any
 COLUMNS = ("setting", "stated", "ours in this build", "ours in the recordings", "why")
 """The headings of :func:`deviations`."""
 
+SCALE_COLUMNS = ("setting", "stated", "where", "ours at the paper's scale")
+"""The headings of :func:`comparison`."""
+
 NONE = "–"
 
 
@@ -54,6 +57,7 @@ class StatedExperiment:
     """One experiment's stated settings; attributes as of ``settings.toml``."""
 
     id: str
+    title: str
     page: str
     source: str
     profile: Sequence[str]
@@ -147,13 +151,24 @@ def deviations(page: str, profile: str) -> list[list[str]]:
                 recorded = experiment.recorded(setting) if setting.key else ()
                 rows.append(
                     [
-                        f"{setting.name} ({experiment.id.replace('_', ' ')})",
+                        f"{experiment.title}: {setting.name}",
                         f"{setting.text or written(setting.stated)} ({experiment.source}, {setting.where})",
                         written(here),
                         ", ".join(dict.fromkeys(map(written, recorded))) or NONE,
                         setting.why,
                     ]
                 )
+    return rows
+
+
+def comparison(experiment: StatedExperiment) -> list[list[str]]:
+    """A table's rows: every stated setting, its place, and ours at the paper's scale; see :data:`SCALE_COLUMNS`."""
+    rows = []
+    for setting in experiment.settings:
+        value = experiment.at_scale(setting) if setting.key else setting.ours or setting.stated
+        differs = not setting.as_stated(value) if setting.key else bool(setting.ours and setting.why)
+        ours = written(value) if differs else "as stated"
+        rows.append([setting.name, setting.text or written(setting.stated), setting.where, ours])
     return rows
 
 
@@ -170,8 +185,10 @@ def open_in_words(page: str) -> str:
 
 def written(value: Value) -> str:
     """A setting's value in a table."""
-    if value is None or value == "":
+    if value is None:
         return NONE
+    if value == "":
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import statistics
 import tomllib
@@ -26,7 +27,10 @@ def experiments() -> list[tuple[str, ...]]:
     from ncode.reproduction import experiments as package
 
     rows = []
+    # Others measure and draw, and train nothing.
     for path in sorted(Path(package.__path__[0]).glob("*/__init__.py")):
+        if not path.with_name("train.py").exists():
+            continue
         told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         rows.append((path.parent.name, told.split("\n\n")[0].replace("\n", " ")))
     return rows
@@ -107,38 +111,38 @@ def comparison(first: str, left: Sequence[Mapping], second: str, right: Sequence
     return _aligned(("", first, second), rows)
 
 
-def make(name: str, settings: Sequence[str]) -> dict:
-    """The run of the experiment called ``name`` with ``settings``, each ``field=value``, in the place of defaults.
+def make(name: str, profile: str, settings: Sequence[str]) -> dict:
+    """The run of the experiment called ``name`` with ``settings``, each ``field=value``.
+
+    What they do not name is as in ``profile``; the seed is 0.
 
     Raises:
-        ValueError: for an unknown experiment, an unknown field or a value of another kind.
+        ValueError: for an unknown experiment or profile, an unknown field, or one without any value.
     """
+    import torch
+
+    from ncode.reproduction import profiles
+    from ncode.reproduction.runs.configs import typed
     from ncode.reproduction.runs.experiment import named as experiment_named
 
     experiment = experiment_named(name)
     fields = {field.name: field for field in dataclasses.fields(experiment.Config)}
-    chosen = {}
+    usual = {"seed": 0, **profiles.load(name.split(".")[0], profile).settings}
+    chosen = {key: value for key, value in usual.items() if key in fields}
     for setting in settings:
         key, _, text = setting.partition("=")
         if key not in fields or not text:
             raise ValueError(f"{setting!r}: must be FIELD=VALUE, with a field of {', '.join(fields)}")
         chosen[key] = _value(text)
-    lacking = [
-        key
-        for key, field in fields.items()
-        if key not in chosen and field.default is field.default_factory is dataclasses.MISSING
-    ]
-    if lacking:
-        raise ValueError(f"{name} has no default for {', '.join(lacking)}: give {lacking[0]}=VALUE")
-    run = experiment.run(experiment.Config(**chosen))
+    for key, field in fields.items():
+        if key not in chosen and field.default is field.default_factory is dataclasses.MISSING:
+            models = getattr(importlib.import_module(experiment.train.__module__), "MODELS", ())
+            known = f" (one of {', '.join(models)})" if key == "model" and models else ""
+            raise ValueError(f"{name} has no default for {key}: give {key}=VALUE{known}")
+    # One thread, as in a notebook: the same sums in the same order.
+    torch.set_num_threads(1)
+    run = experiment.run(typed(experiment.Config, chosen))
     return _read(run.folder / "record.json")
-
-
-def verified(recompute: int = 0) -> list[str]:
-    """What is wrong with the records of this machine and the recordings that travel with the package."""
-    from ncode.reproduction.runs import verify
-
-    return verify.problems(recompute)
 
 
 def table(rows: Sequence[Sequence[str]], what: str) -> list[str]:

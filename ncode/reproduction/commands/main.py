@@ -81,7 +81,9 @@ def verify(
 
     It says what is wrong, names the file, and fails when anything is. Example: `ncode verify --recompute 3`
     """
-    problems = found.verified(recompute)
+    from ncode.reproduction.runs import verify as checks
+
+    problems = checks.problems(recompute)
     for problem in problems:
         typer.echo(problem)
     typer.echo(f"{len(problems)} problem(s)" if problems else "Everything is what was computed.")
@@ -94,14 +96,16 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Argument(help="Fields of its configuration: seed=1 model=node.", metavar="FIELD=VALUE")
     ] = None,
+    profile: Annotated[str, typer.Option("--profile", help="Where the other settings come from.")] = "cpu",
 ) -> None:
-    """Make one run of an experiment, or find it finished. Whatever is not named keeps its default.
+    """Make one run of an experiment, or find it finished.
 
-    A run that was interrupted goes on where it stopped. Examples: `ncode run reflection seed=1`,
-    `ncode run annuli model=node iterations=100`
+    Whatever is not named is as in the profile, and the seed is 0. A run that was interrupted goes on where it stopped.
+
+    Examples: `ncode run reflection model=node`, `ncode run annuli model=node iterations=100 --profile smoke`
     """
     try:
-        made = found.make(experiment, settings or [])
+        made = found.make(experiment, profile, settings or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     for line in found.description([made]):

@@ -48,10 +48,10 @@ def build(
         return DataControlledODE(MLP(dim, hidden, inputs=dim), **how)
     field = MLP(dim, hidden)
     if model == "open":
-        gamma = OpenLoop(dim, field.size(steer), hidden=control_hidden)
+        gamma = OpenLoop(hidden=control_hidden)
         return NCODE(field, gamma=gamma, steer=steer, **how)
     if model == "closed":
-        g = ClosedLoop(dim, field.size(steer), hidden=control_hidden)
+        g = ClosedLoop(hidden=control_hidden)
         return NCODE(field, g=g, steer=steer, **how)
     raise ValueError(f"model: {model!r} is not one of {', '.join(FLOWS)}")
 

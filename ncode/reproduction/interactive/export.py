@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -40,7 +40,10 @@ def flow(model: Flow, horizon: float) -> dict:
         "added": added,
         "horizon": horizon,
         "dataControl": isinstance(model, DataControlledODE),
-        "field": {"layers": [_layer(layer) for layer in field.layers], "activation": _activation(field)},
+        "field": {
+            "layers": [_layer(layer, f"layers.{i}.", field.steered) for i, layer in enumerate(field.layers)],
+            "activation": _activation(field),
+        },
         "steered": [],
         "gamma": None,
         "g": None,
@@ -93,13 +96,9 @@ def points(x: Float[Tensor, "n dim"], labels: Sequence[int]) -> list[dict]:
     return [{"x": row, "label": int(label)} for row, label in zip(x.tolist(), labels, strict=True)]
 
 
-def _layer(layer: nn.Linear) -> dict:
+def _layer(layer: nn.Linear, name: str = "", steered: Collection[str] = ()) -> dict:
     # What a controller steers is None here, and comes from the control.
-    return {part: None if value is None else value.tolist() for part, value in _parts(layer)}
-
-
-def _parts(layer: nn.Linear):
-    return (("weight", layer.weight), ("bias", layer.bias))
+    return {part: None if name + part in steered else getattr(layer, part).tolist() for part in ("weight", "bias")}
 
 
 def _place(name: str, shape: Sequence[int]) -> dict:

@@ -13,7 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
+from ncode.arguments import arguments, instance, integer, real
 from ncode.reproduction.metrics.points import Labels, Points
+from ncode.reproduction.metrics.points import points as points_
 
 REGULARISATION = 1e-6
 """What is added to a mixture's variances, as in scikit-learn."""
@@ -23,6 +25,7 @@ TOLERANCE, ITERATIONS = 1e-3, 100
 (C.6)."""
 
 
+@arguments(z=points_, components=integer(1), seed=integer(0, 2**32 - 1), starts=integer(1, 1000))
 def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> GaussianMixture | KernelDensity:
     """A Gaussian mixture with full covariances; of several starts the one with the largest likelihood on ``z``.
 
@@ -33,18 +36,21 @@ def mixture(z: Points, components: int, seed: int = 0, starts: int = 1) -> Gauss
         ValueError: for more components than points.
     """
     if components > len(z):
-        raise ValueError(f"components: {components} for {len(z)} points")
+        raise ValueError(f"components: {components} for z of {len(z)} points")
     if components == len(z):
         return kernel_density(z, REGULARISATION)
     # Independent of any score: what is drawn from a mixture must not choose it.
     return max(mixtures(z, components, seed, starts), key=lambda fitted: fitted.lower_bound_)
 
 
+@arguments(z=points_, components=integer(1), seed=integer(0, 2**32 - 1), starts=integer(1, 1000))
 def mixtures(z: Points, components: int, seed: int = 0, starts: int = 1) -> list[GaussianMixture]:
     """A Gaussian mixture with full covariances from each of several k-means starts.
 
     A mixture that has not converged after :data:`ITERATIONS` counts as it is, as in C.6.
     """
+    if not 2 <= len(z) >= components:
+        raise ValueError(f"components: {components} for z of {len(z)} points")
     seeds = np.random.SeedSequence(seed).generate_state(starts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -56,11 +62,13 @@ def mixtures(z: Points, components: int, seed: int = 0, starts: int = 1) -> list
         ]
 
 
+@arguments(z=points_, variance=real(above=0))
 def kernel_density(z: Points, variance: float) -> KernelDensity:
     """A Gaussian kernel of this variance, in every direction, at each point of ``z``."""
     return KernelDensity(bandwidth=float(np.sqrt(variance))).fit(z)
 
 
+@arguments(density=instance(GaussianMixture, KernelDensity), count=integer(1), seed=integer(0, 2**32 - 1))
 def draw(density: GaussianMixture | KernelDensity, count: int, seed: int = 0) -> Points:
     """``count`` independent points from a fitted density, in random order."""
     if isinstance(density, KernelDensity):
@@ -83,20 +91,27 @@ class Neighbours(NamedTuple):
     copied: float
 
 
+@arguments(samples=points_, fitted=points_, unseen=points_)
 def neighbours(samples: Points, fitted: Points, unseen: Points) -> Neighbours:
     """The nearest neighbours of ``samples`` on either side.
 
     Raises:
         ValueError: when the sides have different sizes: the larger one is nearer by its size alone.
     """
+    for name, other in (("fitted", fitted), ("unseen", unseen)):
+        if other.shape[1] != samples.shape[1]:
+            raise ValueError(f"{name}: has {other.shape[1]} dimensions, the samples {samples.shape[1]}")
     if len(fitted) != len(unseen):
         raise ValueError(f"unseen: {len(unseen)} points beside {len(fitted)} fitted ones")
     near, far = nearest(samples, fitted)[0], nearest(samples, unseen)[0]
     return Neighbours(near, far, float((near < far).mean() + (near == far).mean() / 2))
 
 
+@arguments(samples=points_, points=points_)
 def nearest(samples: Points, points: Points) -> tuple[Float[np.ndarray, " n"], Labels]:
     """Distance to and index of each sample's nearest point."""
+    if samples.shape[1] != points.shape[1]:
+        raise ValueError(f"points: have {points.shape[1]} dimensions, the samples {samples.shape[1]}")
     if samples.shape[1] <= 10:
         return KDTree(points).query(samples)
     # In many dimensions a tree visits everything; in float64, for the expanded square cancels near zero.

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ncode.arguments import arguments, flag, function, instance, integer, tensor
 from ncode.reproduction.extras import command
 from ncode.reproduction.metrics.points import Points
 
@@ -43,6 +44,7 @@ class DigitNetwork(nn.Module):
 
     name = "digit classifier"
 
+    @arguments(size=integer(1), width=integer(1), hidden=integer(1))
     def __init__(self, size: int = 28, width: int = 16, hidden: int = 64):
         super().__init__()
         self.first = nn.Conv2d(1, width, 5, stride=2, padding=2)
@@ -71,6 +73,7 @@ class Features(nn.Module):
         fid: whether the Fréchet distance of these features is what the literature calls FID.
     """
 
+    @arguments(name=instance(str), network=instance(nn.Module), call=function, fid=flag)
     def __init__(self, name: str, network: nn.Module, call: Callable[[nn.Module, Tensor], Tensor], fid: bool = False):
         super().__init__()
         self.name, self.network, self.call, self.fid = name, network, call, fid
@@ -84,11 +87,13 @@ class Features(nn.Module):
         return self.call(self.network, x)
 
 
+@arguments(network=instance(DigitNetwork))
 def digit_features(network: DigitNetwork) -> Features:
     """The features of a trained classifier of digits."""
     return Features(network.name, network, DigitNetwork.features)
 
 
+@arguments(size=integer(1))
 def efficientnet(size: int = 64) -> Features:
     """EfficientNet-Lite0's 1280 pooled features of images scaled to ``size`` pixels a side (Liu 2020).
 
@@ -137,10 +142,13 @@ def inception_v3() -> Features:
     )
 
 
+@arguments(network=function, x=tensor(least=1), batch=integer(1))
 def extract(network: Callable[[Tensor], Tensor], x: Float[Tensor, "n *any"], batch: int = 250) -> Points:
     """The features of many images, or of whatever ``network`` takes, in float64 on the CPU."""
     with torch.no_grad():
-        return torch.cat([network(part) for part in x.split(batch)]).double().cpu().numpy().astype(np.float64)
+        found = [network(part) for part in x.split(batch)]
+        tensor(None, None)("network", found[0])
+        return torch.cat(found).double().cpu().numpy().astype(np.float64)
 
 
 def _rgb(x: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ncode.reproduction.metrics.points import Points
+from ncode.arguments import arguments, instance, integer, optional
+from ncode.reproduction.metrics.points import Points, points
 
 COMPONENTS = 128
 """Principal components that features are projected to. A covariance of more dimensions than that needs more images
@@ -32,6 +33,7 @@ class Moments:
     factor: Float[np.ndarray, "rank dim"]
 
 
+@arguments(features=points)
 def moments(features: Points) -> Moments:
     """Mean and unbiased covariance of ``features``.
 
@@ -45,11 +47,14 @@ def moments(features: Points) -> Moments:
     return Moments(mean, np.linalg.qr((x - mean) / np.sqrt(len(x) - 1), mode="r"))
 
 
+@arguments(a=instance(Moments), b=instance(Moments))
 def frechet_distance(a: Moments, b: Moments) -> float:
     """‖μ₁ - μ₂‖² + tr(Σ₁ + Σ₂ - 2(Σ₁Σ₂)^½), the squared Fréchet distance of two Gaussians (Heusel et al. 2017).
 
     With Σᵢ = RᵢᵀRᵢ the root's trace is the sum of the singular values of R₁R₂ᵀ: exact for singular covariances, too.
     """
+    if a.mean.shape != b.mean.shape:
+        raise ValueError(f"b: has {len(b.mean)} dimensions, a {len(a.mean)}")
     root = np.linalg.svd(a.factor @ b.factor.T, compute_uv=False).sum()
     distance = ((a.mean - b.mean) ** 2).sum() + (a.factor**2).sum() + (b.factor**2).sum() - 2 * root
     return float(max(distance, 0.0))  # Rounding can leave equal Gaussians a little below zero.
@@ -75,7 +80,12 @@ class Reference:
         ValueError: when there are not enough real images for a floor of ``size``.
     """
 
+    @arguments(test=points, real=points, size=integer(2), components=optional(integer(1)))
     def __init__(self, test: Points, real: Points, size: int, components: int | None = COMPONENTS):
+        if len(test) < 2:
+            raise ValueError("test: one point has no covariance")
+        if test.shape[1] != real.shape[1]:
+            raise ValueError(f"real: has {real.shape[1]} features, test {test.shape[1]}")
         if len(real) < size:
             raise ValueError(f"size: {size} samples need as many real images for their floor; there are {len(real)}")
         self.size = size
@@ -84,10 +94,12 @@ class Reference:
         self._test = moments(self.project(test))
         self.floor = frechet_distance(moments(self.project(real[:size])), self._test)
 
+    @arguments(features=points)
     def project(self, features: Points) -> Points:
         """Coordinates along the test features' principal components."""
         return (features - self._centre) @ self._axes.T
 
+    @arguments(features=points)
     def score(self, features: Points) -> Score:
         """The Fréchet distance between samples and test images.
 

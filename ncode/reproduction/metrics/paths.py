@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ncode.arguments import arguments, function, integer, real, tensor
+
 
 class Path(NamedTuple):
     """How features move along paths between pairs of latent points.
@@ -35,6 +37,13 @@ class Path(NamedTuple):
         return self.length / float((self.displacement**2).mean())
 
 
+@arguments(
+    features_at=function,
+    start=tensor(least=1),
+    end=tensor(least=1),
+    times=integer(1, 10**6),
+    step=real(above=0, most=1),
+)
 def perceptual_path(
     features_at: Callable[[Tensor, Tensor, float], Tensor],
     start: Float[Tensor, "pairs *any"],
@@ -50,16 +59,21 @@ def perceptual_path(
         times: at how many times, evenly spaced.
         step: between the two points of a difference. In float32 a much smaller one measures rounding.
     """
+    if start.shape != end.shape:
+        raise ValueError(f"end: must have the shape of start, {tuple(start.shape)}, not {tuple(end.shape)}")
     t = (np.arange(times) + 0.5) / times
     with torch.no_grad():
+        first = features_at(start, end, 0.0)
+        tensor(len(start), None)("features_at", first)
         speed = [
             (features_at(start, end, s + step / 2) - features_at(start, end, s - step / 2)).norm(dim=1) / step
             for s in t
         ]
-        ends = (features_at(start, end, 1.0) - features_at(start, end, 0.0)).norm(dim=1)
+        ends = (features_at(start, end, 1.0) - first).norm(dim=1)
     return Path(t, torch.stack(speed).double().cpu().numpy(), ends.double().cpu().numpy())
 
 
+@arguments(network=function)
 def linear(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, float], Tensor]:
     """``network`` along straight lines: what :func:`perceptual_path` follows."""
     return lambda start, end, t: network(torch.lerp(start, end, t))

@@ -25,6 +25,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ncode.arguments import arguments, flag, instance, integer, integers, one_of, optional, real
 from ncode.solvers.linear import dense, sparse_linear_flow
 
 Images = Float[Tensor, "batch channels height width"]
@@ -54,6 +55,12 @@ class Architecture:
     latent: int
     hidden: tuple[int, ...] = ()
 
+    def __post_init__(self):
+        for name in ("channels", "size", "kernel", "latent"):
+            integer(1)(name, getattr(self, name))
+        for name in ("encoder", "decoder", "hidden"):
+            integers(1)(name, getattr(self, name))
+
 
 ARCHITECTURES = {
     "mnist": Architecture(1, 28, (128, 256, 512, 1024), (512, 256), 4, 25, (400,)),
@@ -76,6 +83,9 @@ NORMALISATIONS = ("none", "tanh", "row", "sample", "batch")
 """What may keep the control bounded; see :class:`AutoNCODE`."""
 
 
+@arguments(
+    architecture=instance(Architecture), width=real(above=0, most=1000), code=integer(1), latent=optional(integer(1))
+)
 def networks(
     architecture: Architecture,
     width: float,
@@ -186,6 +196,7 @@ class Autoencoder(nn.Module):
         ValueError: when there is no such likelihood.
     """
 
+    @arguments(encoder=instance(nn.Module), decoder=instance(nn.Module), likelihood=one_of(LIKELIHOODS))
     def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: str = "bernoulli"):
         super().__init__()
         if likelihood not in LIKELIHOODS:
@@ -248,6 +259,14 @@ class AutoNCODE(Autoencoder):
     x0: Float[Tensor, " m"]
     columns: Int64[Tensor, "k m"]
 
+    @arguments(
+        latent=integer(1),
+        entries=integer(1),
+        normalisation=one_of(NORMALISATIONS),
+        scale=real(),
+        horizon=real(least=0),
+        redraw=flag,
+    )
     def __init__(
         self,
         encoder: nn.Module,
@@ -263,6 +282,8 @@ class AutoNCODE(Autoencoder):
         super().__init__(encoder, decoder, likelihood)
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation: {normalisation!r} is not one of {', '.join(NORMALISATIONS)}")
+        if entries > latent:
+            raise ValueError(f"entries: must lie between 1 and latent = {latent}, not {entries}")
         self.shape = (entries, latent)
         self.normalisation, self.scale, self.horizon, self.redraw = normalisation, scale, horizon, redraw
         if normalisation == "batch":
@@ -319,6 +340,7 @@ class LinearBottleneck(Autoencoder):
         code, latent: sizes.
     """
 
+    @arguments(code=integer(1), latent=integer(1))
     def __init__(self, encoder: nn.Module, decoder: nn.Module, code: int, latent: int, likelihood: str = "bernoulli"):
         super().__init__(encoder, decoder, likelihood)
         self.map = nn.Linear(code, latent)
@@ -334,6 +356,7 @@ class MappedControl(AutoNCODE):
     flow does. Arguments as of :class:`AutoNCODE`.
     """
 
+    @arguments(latent=integer(1), entries=integer(1))
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent: int, entries: int = 2, **options):
         super().__init__(encoder, decoder, latent, entries, **options)
         self.map = nn.Linear(entries * latent, latent)
@@ -377,6 +400,7 @@ class SparseAutoencoder(Autoencoder):
         weight: β, in nats.
     """
 
+    @arguments(activity=real(above=0, below=1), weight=real(least=0))
     def __init__(
         self,
         encoder: nn.Module,
@@ -407,6 +431,7 @@ class DenoisingAutoencoder(Autoencoder):
         noise: its standard deviation, in grey levels of [0, 1]; noisy pixels are clipped to that range.
     """
 
+    @arguments(noise=real(least=0))
     def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: str = "bernoulli", noise: float = 0.3):
         super().__init__(encoder, decoder, likelihood)
         self.noise = noise
@@ -417,6 +442,7 @@ class DenoisingAutoencoder(Autoencoder):
         return nats, {"nats": nats.item()}
 
 
+@arguments(k=integer(1), m=integer(1))
 def scattered(k: int, m: int) -> Int64[Tensor, "k m"]:
     """Where θ's entries stand: k random permutations of 0 … m-1, no two of which agree anywhere.
 
@@ -424,7 +450,7 @@ def scattered(k: int, m: int) -> Int64[Tensor, "k m"]:
         ValueError: when a row has no room for k entries.
     """
     if not 0 < k <= m:
-        raise ValueError(f"entries: must lie between 1 and {m}, not {k}")
+        raise ValueError(f"entries: k must lie between 1 and m = {m}, not {k}")
     # Distinct diagonals, wrapped around, of a matrix whose rows and columns are then shuffled.
     diagonals, rows, columns = torch.randperm(m)[:k], torch.randperm(m), torch.randperm(m)
     return columns[(rows + diagonals[:, None]) % m]

@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ncode.arguments import arguments, integer, tensor
 from ncode.fields.conv import ConvBlock
 
 
+@arguments(x=tensor(None, None, None, None, finite=False), channels=integer(0))
 def augment(x: Float[Tensor, "batch c h w"], channels: int) -> Float[Tensor, "batch d h w"]:
     """``x`` with ``channels`` channels of zeros behind its own."""
     return F.pad(x, (0, 0, 0, 0, 0, channels))
@@ -28,6 +30,7 @@ class ResNet(nn.Module):
         depth: number of layers.
     """
 
+    @arguments(depth=integer(1))
     def __init__(self, channels: int, size: int, filters: int, depth: int):
         super().__init__()
         self.blocks = nn.ModuleList(ConvBlock(channels, size, filters=filters) for _ in range(depth))
@@ -38,6 +41,7 @@ class ResNet(nn.Module):
         return x
 
 
+@arguments(parameters=integer(1, 10**12), channels=integer(1), inputs=integer(0))
 def filters_for(parameters: int, channels: int, inputs: int = 0) -> int:
     """The number of filters that gives a :class:`ConvBlock` as nearly as possible ``parameters`` parameters."""
 

@@ -11,13 +11,14 @@ that learn nothing: :func:`hebbian_rule` and :class:`NearestNeighbour`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, flag, instance, integer, integers, optional, real, tensor
 from ncode.solvers import hebbian
 from ncode.solvers.dispatch import solve
 from ncode.solvers.options import FIXED, Solver
@@ -48,12 +49,14 @@ class Task:
 
     def __post_init__(self):
         for name in ("bits", "patterns", "shows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.degraded <= 1:
-            raise ValueError(f"degraded: must lie between 0 and 1, not {self.degraded}")
-        if not self.duration > 0:
-            raise ValueError(f"duration: must be positive, not {self.duration}")
+            integer(1)(name, getattr(self, name))
+        real(least=0, most=1)("degraded", self.degraded)
+        real(above=0)("duration", self.duration)
+
+
+def _seed(name: str, value: Any) -> None:
+    """Rule for :func:`ncode.arguments.arguments`: an integer, or several, as NumPy takes them."""
+    (integers(0) if isinstance(value, tuple) else integer(0))(name, value)
 
 
 class Episodes(NamedTuple):
@@ -63,6 +66,7 @@ class Episodes(NamedTuple):
     target: Tensor
 
 
+@arguments(task=instance(Task), batch=integer(1), seed=_seed)
 def episodes(task: Task, batch: int, seed: int | tuple[int, ...]) -> Episodes:
     """``batch`` random episodes; bits are -1 and 1, unknown ones of the query 0."""
     generator = np.random.default_rng(seed)
@@ -81,6 +85,7 @@ def episodes(task: Task, batch: int, seed: int | tuple[int, ...]) -> Episodes:
 class Stream:
     """Endless fresh episodes for :func:`ncode.training.fit`: number k is a function of (seed, k) alone."""
 
+    @arguments(task=instance(Task), batch=integer(1), seed=_seed)
     def __init__(self, task: Task, batch: int, seed: tuple[int, ...], device: torch.device | str = "cpu"):
         self.task, self.batch, self.seed, self.device = task, batch, seed, device
 
@@ -88,11 +93,15 @@ class Stream:
         return Episodes(*(part.to(self.device) for part in episodes(self.task, self.batch, (*self.seed, k))))
 
 
+@arguments(output=tensor(None, None, least=1), target=tensor(None, None, least=1))
 def bit_error(output: Float[Tensor, "batch n"], target: Float[Tensor, "batch n"]) -> Float[Tensor, " batch"]:
     """Share of bits with the wrong sign; an output of exactly 0 is a coin toss and counts one half."""
+    if output.shape != target.shape:
+        raise ValueError(f"target: must have the output's shape {tuple(output.shape)}, not {tuple(target.shape)}")
     return (1 - output.sign() * target).mean(1) / 2
 
 
+@arguments(task=instance(Task), copies=flag)
 def chance(task: Task, copies: bool = True) -> float:
     """The bit error of guessing the unknown bits, with the known ones copied, or of guessing all."""
     return task.degraded / 2 if copies else 0.5
@@ -117,6 +126,16 @@ class HebbianNCODE(nn.Module):
         direct: integrate the tuple (x, θ) for fixed steps as well: the low-rank form's reference, and much slower.
     """
 
+    @arguments(
+        task=instance(Task),
+        spread=real(least=0),
+        learn_mu=flag,
+        learn_theta0=flag,
+        leak=real(),
+        clamp=flag,
+        tolerance=real(above=0),
+        direct=flag,
+    )
     def __init__(
         self,
         task: Task,
@@ -139,12 +158,16 @@ class HebbianNCODE(nn.Module):
         self.mu = nn.Parameter(spread * torch.randn(n, n), requires_grad=learn_mu)
         self.theta0 = nn.Parameter(torch.zeros(n, n), requires_grad=learn_theta0)
 
+    @arguments(stimuli=tensor(None, None, None, least=1))
     def forward(self, stimuli: Stimuli) -> Float[Tensor, "batch n"]:
         """x at the end of the query.
 
         Raises:
-            SolveError: when an adaptive solve fails.
+            SolveError: when an adaptive solve fails, or the path leaves the floating-point range.
+            ValueError: when the stimuli have another number of bits than the task, or are not finite.
         """
+        if stimuli.shape[2] != self.task.bits:
+            raise ValueError(f"stimuli: must have the task's {self.task.bits} bits, not {stimuli.shape[2]}")
         theta = self.theta0.expand(stimuli.shape[1], -1, -1)
         for stimulus in stimuli[:-1]:
             _, theta = self._present(stimulus, theta)
@@ -209,6 +232,7 @@ class HebbianNCODE(nn.Module):
         return (stimulus == 0).to(stimulus) if self.clamp else None
 
 
+@arguments(strength=real(), diagonal=optional(real()))
 def hebbian_rule(task: Task, strength: float, diagonal: float | None = None, **options) -> HebbianNCODE:
     """A control that learns nothing: Eq. 7 with μ = ``strength`` for all synapses, ``diagonal`` for a bit's own.
 

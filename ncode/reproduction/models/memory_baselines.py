@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ncode.arguments import arguments, instance, integer, one_of, optional
 from ncode.fields.base import Field
 from ncode.fields.mlp import MLP
 from ncode.reproduction.models.memory import Stimuli, Task
@@ -24,6 +25,7 @@ class LSTMMemory(nn.Module):
         steps: in each of which the stimulus is shown to it; the paper has 5.
     """
 
+    @arguments(task=instance(Task), hidden=integer(1), steps=integer(1))
     def __init__(self, task: Task, hidden: int, steps: int = 1):
         super().__init__()
         self.steps = steps
@@ -44,6 +46,7 @@ class ODERNNMemory(nn.Module):
         solver: over one presentation.
     """
 
+    @arguments(task=instance(Task), hidden=integer(1), solver=optional(instance(Solver)))
     def __init__(self, task: Task, hidden: int, solver: Solver | None = None):
         super().__init__()
         self.cell = nn.GRUCell(task.bits, hidden)
@@ -71,6 +74,7 @@ class DataControlledMemory(nn.Module):
         solver: over one presentation.
     """
 
+    @arguments(task=instance(Task), hidden=integer(1), solver=optional(instance(Solver)))
     def __init__(self, task: Task, hidden: int, solver: Solver | None = None):
         super().__init__()
         self.duration = task.duration
@@ -96,6 +100,7 @@ class LinearODERNNMemory(nn.Module):
         solver: over one presentation.
     """
 
+    @arguments(task=instance(Task), solver=optional(instance(Solver)))
     def __init__(self, task: Task, hidden: int | None = None, solver: Solver | None = None):
         super().__init__()
         self.duration, self.solver = task.duration, solver or Solver("rk4", steps=1)
@@ -117,6 +122,7 @@ class LinearDataControlledMemory(nn.Module):
         solver: over one presentation.
     """
 
+    @arguments(task=instance(Task), solver=optional(instance(Solver)))
     def __init__(self, task: Task, hidden: int | None = None, solver: Solver | None = None):
         super().__init__()
         self.duration, self.solver = task.duration, solver or Solver("rk4", steps=1)
@@ -137,13 +143,21 @@ PRINTED = {"ode_rnn": LinearODERNNMemory, "data": LinearDataControlledMemory}
 BASELINES = {"lstm": LSTMMemory, "ode_rnn": ODERNNMemory, "data": DataControlledMemory}
 
 
+@arguments(module=instance(nn.Module))
 def parameters(module: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
+@arguments(kind=one_of(BASELINES), task=instance(Task), budget=integer(1, 10**12))
 def hidden_for(kind: str, task: Task, budget: int) -> int:
-    """The largest size of a baseline (see :data:`BASELINES`) that has no more than ``budget`` parameters."""
+    """The largest size of a baseline (see :data:`BASELINES`) that has no more than ``budget`` parameters.
+
+    Raises:
+        ValueError: when the smallest has more.
+    """
+    if (least := _size(kind, task, 1)) > budget:
+        raise ValueError(f"budget: the smallest {kind} has {least} parameters, more than {budget}")
     low, high = 1, 1
     while _size(kind, task, 2 * high) <= budget:
         high *= 2

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ncode.arguments import arguments, real, tensor
+
+
+def _rates(name: str, value: Any) -> None:
+    """Rule for :func:`ncode.arguments.arguments`: one number, or a vector of one per sample."""
+    (tensor(None, least=1) if isinstance(value, Tensor) else real())(name, value)
 
 
 class VanDerPol(nn.Module):
@@ -14,6 +23,7 @@ class VanDerPol(nn.Module):
         mu: the initial μ of every sample: one number, or one per sample to fit several at once.
     """
 
+    @arguments(mu=_rates)
     def __init__(self, mu: float | Float[Tensor, " batch"]):
         super().__init__()
         self.mu = nn.Parameter(torch.as_tensor(mu, dtype=torch.get_default_dtype()).clone())

@@ -109,7 +109,9 @@ def _end_leftovers(said: dict) -> None:
 def _is_ours(group: int) -> bool:
     """Whether a process of that group works for a book: process numbers are used again."""
     try:
-        listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=False)
+        listed = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=False
+        )
     except OSError:  # A slim container has no ps.
         return False
     parts = (line.split(None, 2) for line in listed.stdout.splitlines())

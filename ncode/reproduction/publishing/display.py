@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,17 +20,17 @@ from matplotlib.figure import Figure as Drawing
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published, settings
+from ncode.reproduction.claims.questions import SETTINGS, Decision, Evidence, decide
 from ncode.reproduction.interactive.figure import LiveFigure
+from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.runs import provenance
+from ncode.reproduction.runs.experiment import full_float32
 
 FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"
 VERDICT = "application/vnd.ncode.verdict+json"
 TOOK = "application/vnd.ncode.took+json"
 OURS = "application/vnd.ncode.ours+json"
-
-MARKS = {True: "✓", False: "✗", None: "?"}
-"""A check that came out true, one that did not, and one that decided nothing."""
 
 
 class _Shown:
@@ -144,70 +145,82 @@ class Table(_Shown):
 class Verdict(_Shown):
     """What executed code says about one claim of a paper.
 
-    The verdict is computed from named checks, never chosen: all true, *holds*; some true, *holds in part*; none
-    true, *does not hold here*. A check may be undecided (``None``), as where an interval contains zero: it keeps a
-    claim from holding as a whole, and one with nothing but undecided checks is *not decided here*. A claim with a part
-    that was not tested holds in part at most; without any check it is *not tested here*.
+    The word follows from the evidence on the claim's primary questions, and from nothing else (see
+    :mod:`ncode.reproduction.claims.questions`). Checks are context: they are shown, and decide nothing.
 
     Args:
         claim: the claim's id in ``claims.toml``, such as ``"N8"``.
-        checks: what was asked, in words, and whether it came out true; ``None`` where nothing was decided.
+        evidence: what was found on the claim's questions, at every setting at which they were asked.
+        context: further checks, in words, and whether each came out true; ``None`` where it decided nothing.
         profile: the profile that ran.
-        seeds: how many seeds the checks rest on; 0 where nothing random is involved (a proof, an exact solution).
-        runs: ids of the run records behind them.
+        runs: ids of the run records behind the context.
         note: what a reader must know to weigh it: how weak the evidence is, which control explains it.
-        untested: what the claim covers and nobody ran, in words, and what running it would take.
 
     Raises:
-        ValueError: on an unknown claim, or with neither a check nor an untested part.
+        ValueError: on an unknown claim, or evidence of a question that the claim does not ask.
     """
 
     claim: str
-    checks: Mapping[str, bool | None]
-    profile: str
-    seeds: int = 0
+    evidence: Sequence[Evidence] = ()
+    context: Mapping[str, bool | None] = field(default_factory=dict)
+    profile: str = ""
     runs: Sequence[str] = ()
     note: str = ""
-    untested: Mapping[str, str] = field(default_factory=dict)
     verdict: str = field(init=False)
+    nearness: str | None = field(init=False)
     mime = VERDICT
 
     def __post_init__(self):
-        claims.get(self.claim)
-        if not self.checks and not self.untested:
-            raise ValueError(f"checks: a verdict on {self.claim} needs at least one, or says what was not tested")
-        checks = {name: None if value is None else bool(value) for name, value in self.checks.items()}
-        object.__setattr__(self, "checks", checks)
-        object.__setattr__(self, "verdict", self._word())
+        context = {name: None if value is None else bool(value) for name, value in self.context.items()}
+        object.__setattr__(self, "context", context)
+        object.__setattr__(self, "verdict", self.decision.word)
+        object.__setattr__(self, "nearness", self.decision.nearness)
 
-    def _word(self) -> str:
-        answers = list(self.checks.values())
-        if not answers:
-            return "not tested here"
-        if True in answers:
-            return "holds" if all(answers) and not self.untested else "holds in part"
-        return "does not hold here" if False in answers else "not decided here"
+    @property
+    def decision(self) -> Decision:
+        """The claim's questions, each with its evidence."""
+        return decide(claims.get(self.claim).questions, self.evidence)
 
     def content(self) -> dict:
-        # Pairs, for a notebook file sorts the keys of what it stores.
-        return {**asdict(self), "checks": list(self.checks.items()), "untested": list(self.untested.items())}
+        # Pairs, for a notebook file sorts the keys of what it stores; and JSON has neither infinity nor NaN.
+        kept = [{name: _plain(value) for name, value in asdict(one).items()} for one in self.evidence]
+        return {**asdict(self), "evidence": kept, "context": list(self.context.items())}
+
+    @classmethod
+    def read(cls, content: Mapping) -> Verdict:
+        """The verdict that :meth:`content` describes."""
+        evidence = [Evidence(**{**one, **_pairs(one)}) for one in content["evidence"]]
+        known = {name: content[name] for name in ("claim", "profile", "runs", "note")}
+        return cls(**known, evidence=evidence, context=dict(content["context"]))
 
     def html(self) -> str:
-        rows = ""
-        for head, of in grouped(self.checks.items()):
-            lines = "".join(f"<li>{MARKS[held]} {html.escape(name)}</li>" for name, held in of)
-            rows += f"<li>{html.escape(head)}<ul>{lines}</ul></li>" if head else lines
-        rows += "".join(
-            f"<li>– {html.escape(what)}: not tested here. {html.escape(takes)}</li>"
-            for what, takes in self.untested.items()
+        claim, parts = claims.get(self.claim), ""
+        for answer in self.decision.answers:
+            parts += f"<li><strong>{answer.word}</strong>: {html.escape(answer.question.asks)}{forest(answer)}</li>"
+        lines = "".join(f"<li>{MARKS[held]} {html.escape(name)}</li>" for name, held in self.context.items())
+        context = (
+            f"<details><summary>Context, which decides nothing</summary><ul>{lines}</ul></details>" if lines else ""
         )
-        evidence = f"{self.seeds} seeds" if self.seeds else "no randomness involved" if self.checks else "nothing ran"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        where = f", {SETTINGS[self.nearness]}" if self.nearness else ""
         return (
-            f'<div class="ncode-verdict"><p><strong>{self.claim}: {self.verdict}</strong> '
-            f"({html.escape(self.profile)} profile, {evidence}). "
-            f"{html.escape(claims.get(self.claim).text)}</p><ul>{rows}</ul>{note}</div>"
+            f'<div class="ncode-verdict"><p><strong>{self.claim}: {self.verdict}</strong>{where} '
+            f"({html.escape(self.profile)} profile). {html.escape(claim.text)}</p><ul>{parts}</ul>{context}{note}</div>"
         )
+
+
+def _plain(value):
+    """A value of evidence as JSON keeps it."""
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _pairs(one: Mapping) -> dict:
+    """The numbers of stored evidence, as :func:`_plain` kept them."""
+    read = {name: tuple(map(float, one[name])) for name in ("interval", "total") if one.get(name)}
+    read |= {"runs": tuple(one["runs"])}
+    return read | ({} if one["estimate"] is None else {"estimate": float(one["estimate"])})
 
 
 def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool | None]]]]:
@@ -294,6 +307,7 @@ class Page:
         table = profiles.load(notebook.split("_", 1)[1], profile)
         self.settings, self.options = table.settings, table.options
         self._start = time.perf_counter()
+        full_float32()
 
     def figure(self, drawing: Drawing, *, name: str, caption: str, alt: str) -> Figure:
         """A numbered figure (see :class:`Figure`); what was drawn is closed, so that it is shown once."""
@@ -321,29 +335,18 @@ class Page:
     def verdict(
         self,
         claim: str,
-        checks: Mapping[str, bool | None],
+        evidence: Sequence[Evidence] = (),
+        context: Mapping[str, bool | None] | None = None,
+        *,
         runs: Sequence = (),
         note: str = "",
-        untested: Mapping[str, str] | None = None,
-        tuning: Sequence = (),
     ) -> Verdict:
-        """The verdict on ``claim`` that ``checks`` give; ``runs`` are what they rest on.
+        """The verdict on ``claim`` that its ``evidence`` gives; ``runs`` are those behind the context."""
+        return Verdict(claim, evidence, context or {}, profile=self.profile, runs=[run.id for run in runs], note=note)
 
-        Runs of ``tuning`` are named with them, but their seed is no repetition and does not count.
-        """
-        return Verdict(
-            claim,
-            checks,
-            profile=self.profile,
-            seeds=len({run.config.seed for run in runs}),
-            runs=[run.id for run in (*runs, *tuning)],
-            note=note,
-            untested=untested or {},
-        )
-
-    def untested(self, claim: str, takes: str) -> Verdict:
-        """The verdict *not tested here* on ``claim``, and what testing it would take."""
-        return self.verdict(claim, {}, untested={"the claim": takes})
+    def near(self, nearness: str) -> str:
+        """``nearness``, the place of this build's setting; a smoke build's numbers say nothing, so it is a toy."""
+        return "toy" if self.profile == "smoke" else nearness
 
     def took(self, runs: Sequence = ()) -> Took:
         """The page's footer; call it last."""

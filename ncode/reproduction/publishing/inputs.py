@@ -85,16 +85,21 @@ def recordings(root: Path, modules: Iterable[str]) -> list[Path]:
 
 
 def settings(root: Path, notebook: str, modules: Iterable[str], profile: str) -> dict:
-    """The sections of ``profiles.toml`` for ``notebook`` and the experiments of ``modules``, in ``profile``."""
+    """The sections of ``profiles.toml`` for ``notebook`` and the experiments of ``modules``, in ``profile``.
+
+    What is planned to be recorded of an experiment counts where its plans are among ``modules``.
+    """
     sections = tomllib.loads((root / SETTINGS).read_text(encoding="utf-8"))
     names = {path.stem.split("_", 1)[1] for path in root.glob("notebooks/[0-9]*.py")}
     wanted = {notebook.split("_", 1)[1], *experiments(modules)}
-    recorded = {name: table for name, table in sections.pop("recorded", {}).items() if name in wanted}
-    return {"recorded": recorded} | {
+    planned = sections.pop("recorded", {})
+    found = {
         name: {key: value for key, value in section.items() if key not in {"smoke", "cpu", "paper"} - {profile}}
         for name, section in sections.items()
         if _is_of(name, _all_experiments(root) | names, wanted)
     }
+    plans = {name for name in planned if f"{EXPERIMENTS}{name}.plans" in set(modules)}
+    return {**found, "recorded": {name: planned[name] for name in sorted(plans)}}
 
 
 def claims(root: Path, notebook: str) -> dict:

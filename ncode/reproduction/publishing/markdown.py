@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
+from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import sync
-from ncode.reproduction.publishing.display import MARKS, grouped
+from ncode.reproduction.publishing import front, performance, sync, verdicts
+from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.runs import recordings
 
 # The API reference follows the layout: the library first, then what the papers need. Experiments are the notebooks'.
@@ -28,14 +29,6 @@ FIGURES = "book/figures"
 
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
-
-_CLASSES = {
-    "holds": "tip",
-    "holds in part": "important",
-    "does not hold here": "warning",
-    "not decided here": "note",
-    "not tested here": "note",
-}
 
 
 def numbered_figure(shown: Mapping) -> str:
@@ -66,15 +59,6 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
     return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
 
 
-def evidence(verdict: Mapping) -> str:
-    """What a verdict rests on: profile, seeds, runs."""
-    seeds, runs = verdict["seeds"], len(verdict["runs"])
-    if not verdict["checks"]:
-        return "nothing ran"
-    rests = f"{_count(seeds, 'seed')}, {_count(runs, 'run')}" if seeds else "no randomness involved"
-    return f"{verdict['profile']} profile, {rests}"
-
-
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
@@ -83,22 +67,7 @@ def verdict(shown: Mapping) -> str:
     """An admonition from the content of a :class:`ncode.reproduction.publishing.display.Verdict`, with a link to all
     claims."""
     id_ = claims.get(shown["claim"]).id
-    return _admonition(shown, f"{{ref}}`All claims<claim-{id_.lower()}>`")
-
-
-def _admonition(shown: Mapping, link: str) -> str:
-    claim = claims.get(shown["claim"])
-    lines = []
-    for head, of in grouped(shown["checks"]):
-        lines += [f"- **{head}**"] if head else []
-        lines += [f"{'  ' if head else ''}- {MARKS[held]} {name}" for name, held in of]
-    checks = "\n".join(lines)
-    untested = "\n".join(f"- – {what}: **not tested here**. {takes}" for what, takes in shown["untested"])
-    checks = "\n".join(part for part in (checks, untested) if part)
-    parts = [f"{claim.text} *({claim.where})*", checks, shown["note"], f"*{evidence(shown)}* · {link}"]
-    body = "\n\n".join(part for part in parts if part)
-    word = shown["verdict"]
-    return f"::::{{admonition}} {claim.id}: {word}\n:class: {_CLASSES[word]} ncode-verdict\n\n{body}\n::::\n"
+    return verdicts.admonition(shown, f"{{ref}}`All claims<claim-{id_.lower()}>`")
 
 
 def took(shown: Mapping) -> str:
@@ -131,32 +100,15 @@ def claim_list(executed, letter: str) -> str:
 
 
 def _claim(executed, claim: claims.Claim) -> str:
-    shown = executed.verdicts.get(claim.id)
-    if shown:
-        written = _admonition(shown, _home(executed, shown["notebook"]))
-    else:
-        written = f"**{claim.id}: not yet.** {claim.text} *({claim.where}; {_home(executed, claim.home)})*\n"
-    return f"(claim-{claim.id.lower()})=\n{written}"
+    shown = executed.verdicts.get(claim.id) or Verdict(claim.id, profile=executed.profile).content()
+    written = verdicts.admonition(shown, _home(executed, claim.home))
+    return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.short}\n\n{written}{said(claim)}"
 
 
-def overview(executed) -> str:
-    """How many claims have which verdict, for each paper."""
-    rows = []
-    for letter, name in (("N", "N-CODE"), ("A", "ANODE")):
-        ids = [id_ for id_ in claims.load() if id_.startswith(letter)]
-        words = [executed.verdicts[id_]["verdict"] if id_ in executed.verdicts else "not yet" for id_ in ids]
-        rows.append([name, *(str(words.count(word)) for word in claims.VERDICTS)])
-    caption = f"How many claims of each paper have which verdict, in the {executed.profile} profile."
-    return list_table("tab-verdicts", caption, ["paper", *claims.VERDICTS], rows)
-
-
-def findings(executed) -> str:
-    """Every claim, each linked to its place on the page of results, by its verdict."""
-    by_word: dict[str, list[str]] = {word: [] for word in claims.VERDICTS}
-    for id_ in claims.load():
-        word = executed.verdicts[id_]["verdict"] if id_ in executed.verdicts else "not yet"
-        by_word[word].append(f"{{ref}}`{id_}<claim-{id_.lower()}>`")
-    return "\n".join(f"- **{word}** ({len(ids)}): {', '.join(ids)}" for word, ids in by_word.items() if ids) + "\n"
+def said(claim: claims.Claim) -> str:
+    """The paper's own words of a claim, as quotations, and the reading taken of what they leave open."""
+    quoted = "".join(f"\n> “{words}”\n" for words in claim.says)
+    return quoted + (f"\n*Reading.* {claim.reading}\n" if claim.reading else "")
 
 
 def published_table(executed, name: str) -> str:
@@ -288,6 +240,35 @@ def recordings_described(executed) -> str:
     return "\n".join(recordings.describe(path.stem) for path in sorted(recordings.folder().glob("*.json"))) + "\n"
 
 
+_MEASURED = {
+    "performance-precision": "Time of a training step, forward and backward, against the worst sample's error at the "
+    "path's end: open loop, 512 samples, double precision, tolerances from 1e-2 to 1e-8. Lower and further left is "
+    "better.",
+    "performance-scaling": "How a training step's time grows with the batch, the state's dimension (one field for "
+    "all) and the horizon, at tolerance 1e-3.",
+}
+
+
+def measured(executed, what: str, *kind: str) -> str:
+    """Of what ``make bench`` measured: a table of the training steps of a kind of model, a figure, or where the
+    numbers come from."""
+    record = performance.load()
+    if what == "steps":
+        name = " ".join(kind)
+        columns = ["way", "threads"]
+        for fields in performance.FIELDS.values():
+            columns += [f"{fields}: ms", "times ours (quartiles)", "worst sample's error", "tolerance"]
+        caption = f"A training step of a {name} at equal worst-sample error, forward and backward."
+        rows = performance.step_rows(name, record)
+        return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
+    if what in _MEASURED:
+        suites = {"performance-precision": ("precision",), "performance-scaling": tuple(performance.AXES)}[what]
+        if not any(one.config["suite"] in suites for one in record):
+            return "This was not measured yet.\n"
+        return f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+    return performance.described(record)
+
+
 def live(shown: Mapping) -> str:
     """A live figure: its markup, and the script that all live figures share."""
     script = '<script src="../_static/interactive.js" defer></script>'
@@ -346,19 +327,43 @@ def _modules(package: str) -> list[str]:
     return names
 
 
+def stated_settings(executed) -> str:
+    """Every experiment whose settings a paper states: a table beside ours, and what is left open."""
+    parts = []
+    for experiment in stated.load().values():
+        name = experiment.id.replace("_", "-")
+        caption = f"{experiment.title}: what is stated ({experiment.source}), and ours."
+        rows = stated.comparison(experiment)
+        table = list_table(f"tab-stated-{name}", caption, stated.SCALE_COLUMNS, rows)
+        readings = "\n".join(f"- {reading}" for reading in experiment.open)
+        page = f"Page: {_home(executed, experiment.page)}.\n"
+        parts.append("\n".join(part for part in (f"## {experiment.title}\n", page, table, readings, "") if part))
+    return "\n".join(parts)
+
+
 FILLS = {
     "claims": claim_list,
-    "overview": overview,
-    "findings": findings,
+    "results": verdicts.results_table,
+    "sentences": front.sentences,
+    "open_questions": front.open_questions,
+    "scope": front.scope,
+    "report_results": front.report_results,
+    "report_costs": front.report_costs,
+    "cite": front.cite,
+    "changelog": front.changelog,
+    "by_chance": verdicts.by_chance,
+    "picture": verdicts.picture,
     "published": published_table,
     "costs": costs,
     "elsewhere": executed_elsewhere,
+    "stated": stated_settings,
     "machine": machine,
     "settings": settings,
     "figure": figure,
     "live": live_figure,
     "notebooks": notebooks,
     "recordings": recordings_described,
+    "measured": measured,
     "repository": repository,
     "install": install,
     "modules": modules,

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from ncode.reproduction.publishing.stage import stage
+from ncode.reproduction.runs import recordings, verify
 
 # The one beside this Python, whatever is on the PATH.
 JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
@@ -24,6 +25,10 @@ def publish(root: Path, notebooks: list[Path], profile: str, build: Path) -> boo
 
     ``build/html`` is a link to the newest edition. Only an edition that built without a warning becomes one.
     """
+    wrong = list(verify.of_recordings(recordings.folder()))
+    if wrong:
+        print("\n".join(f"failed: {finding}" for finding in wrong), flush=True)
+        return False
     source = build / "source"
     # Always from scratch: pages that Sphinx remembers do not repeat their warnings.
     shutil.rmtree(source, ignore_errors=True)

@@ -17,7 +17,7 @@ import nbformat
 import yaml
 
 from ncode.reproduction.interactive import figure as interactive
-from ncode.reproduction.publishing import markdown
+from ncode.reproduction.publishing import markdown, performance, verdicts
 from ncode.reproduction.publishing.display import FIGURE, OURS, TABLE, TOOK, VERDICT
 from ncode.reproduction.publishing.sync import BRANCH, repository_url
 
@@ -81,6 +81,7 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Executed
     (to / markdown.FIGURES).mkdir()
     for name, figure in executed.figures.items():
         (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
+    performance.draw(to / markdown.FIGURES, performance.load())
     (to / "book" / "_static" / "interactive.js").write_text(
         f"{interactive.script()}\nNcodeLive.start();\n", encoding="utf-8"
     )
@@ -144,8 +145,12 @@ def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         OURS: markdown.ours,
     }
     cells = []
+    given = _shown(notebook, VERDICT)
     for cell in notebook.cells:
         cells.append(cell)
+        if given and cell.cell_type == "markdown" and re.match(r"# ", cell.source):
+            cells.append(nbformat.v4.new_markdown_cell(verdicts.in_short(given), id="in-short"))
+            given = []
         if cell.cell_type != "code":
             continue
         kept = []

@@ -10,10 +10,16 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.experiment import named
+import torch
+from threadpoolctl import threadpool_limits
+
+from ncode.reproduction.runs import recordings, verify
+from ncode.reproduction.runs.experiment import Experiment, named
 from ncode.reproduction.runs.queue import DEVICES, RECORDING_EXPERIMENTS, Entry, entries, table
 from ncode.reproduction.runs.work import work
+
+THREADS = 1
+"""Of a recording's runs, as of a notebook's (:data:`ncode.reproduction.publishing.execute.ENVIRONMENT`)."""
 
 SHOWN = 20
 """Metrics of a run that are worth a line; of more, their number is told."""
@@ -42,8 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     worker.add_argument("--jobs", type=int, default=1, help="runs side by side")
     worker.add_argument("--only", nargs="*", metavar="RECORDING", help="these recordings alone")
     worker.set_defaults(command=lambda chosen: take(chosen.minutes, chosen.device, chosen.jobs, chosen.only))
+    verifier = commands.add_parser("verify", help="check finished runs and recordings")
+    verifier.add_argument("--recompute", type=int, default=0, metavar="N", help="compute N runs' metrics again")
+    verifier.set_defaults(command=lambda chosen: check(chosen.recompute))
+    commands.add_parser("seal", help="list the recordings' checksums").set_defaults(command=lambda _: verify.seal())
     chosen = parser.parse_args(arguments)
-    chosen.command(chosen)
+    # As a notebook runs: the number of threads is a part of a run's identity.
+    torch.set_num_threads(THREADS)
+    with threadpool_limits(THREADS):
+        chosen.command(chosen)
 
 
 def make(experiment: str, recording: str, index: int) -> None:
@@ -73,6 +86,14 @@ def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None) -> 
     print(f"finished {len(outcome.finished)}, stopped {len(outcome.stopped)}, failed {len(outcome.failed)}")
 
 
+def check(recompute: int) -> None:
+    """Print everything that is wrong, and exit with 1 where something is."""
+    problems = verify.problems(recompute)
+    print("\n".join(problems) or "Everything is as it was written.")
+    if problems:
+        raise SystemExit(1)
+
+
 def record(name: str, wanted: Sequence[str] = (), first: int | None = None) -> None:
     """Run what the experiment called ``name`` plans, and write one file for each recording.
 
@@ -82,12 +103,20 @@ def record(name: str, wanted: Sequence[str] = (), first: int | None = None) -> N
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     experiment = named(name)
+    # As a notebook runs: the number of threads is a part of a run's identity.
+    torch.set_num_threads(THREADS)
+    with threadpool_limits(THREADS):
+        _record(experiment, wanted, first)
+
+
+def _record(experiment: Experiment, wanted: Sequence[str], first: int | None) -> None:
     plans = experiment.planned()
     for recording in wanted or plans:
         runs, configs = [], plans[recording].configs()[:first]
         for k, config in enumerate(configs):
             runs.append(experiment.run(config))
             path = recordings.save(recording, runs)
+            verify.seal()
             facts = runs[-1]
             made = f"{facts.metrics}" if len(facts.metrics) <= SHOWN else f"{len(facts.metrics)} metrics"
             seconds = facts.provenance["seconds"]

@@ -1,12 +1,14 @@
 """One run, one record: configuration, metrics, history, weights and provenance, kept so that no run is done twice.
 
 A run is a plain function of a plain configuration. Whoever asks for it, a notebook or a job on a cluster, finds the
-same finished run, as long as the configuration, the code that trains and the numerical libraries are the same; where
-any of them changed it is another run.
+same finished run, as long as the configuration, the code that trains, its data, the numerical libraries and the number
+of threads are the same; where any of them changed it is another run. Who asks for a run that another process computes
+waits for it.
 
 Runs lie below ``$NCODE_RUNS``, by default a cache folder in the user's home: for every run a folder
 ``<experiment>/<id>/`` with ``record.json`` and ``weights.safetensors``. The record is written last, whole or not at
-all, and only a folder that has one holds a finished run. Nothing is pickled.
+all, and only a folder that has one holds a finished run. It has the SHA-256 of the weights and of its own content, and
+both are compared whenever they are read. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -16,25 +18,36 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import platformdirs
+import torch
+from filelock import FileLock, Timeout
 from torch import nn
+from tqdm.auto import tqdm
 
-from ncode.reproduction.runs import provenance
+from ncode.reproduction.runs import provenance, store
 from ncode.reproduction.runs.configs import plain, typed
-from ncode.reproduction.runs.files import load_tensors, save_tensors, write_atomically
+from ncode.reproduction.runs.files import leftovers
 from ncode.reproduction.runs.output import RunOutput
+from ncode.reproduction.runs.store import RECORD
 from ncode.training import History
 
 C = TypeVar("C")
 
 EXPERIMENTS = "ncode.reproduction.experiments"
+
+CHECKPOINT, LOCK = "checkpoint", ".lock"
+"""Files of a run's folder while it is made."""
+
+WAIT = 0.5
+"""Seconds between two looks at another process's lock."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,9 @@ class Experiment(Generic[C]):
             identity.
         plans: the module whose ``plans()`` lists what is to be recorded; a name and no function, because a plan is no
             part of what trains. Empty where nothing is recorded.
+        data: the fingerprint of the data files that a configuration asks for; ``None`` where the code makes the data.
+        evaluate: the metrics of a trained model that follow from it, its configuration and the data, so that they can
+            be computed again (see :mod:`ncode.reproduction.runs.verify`); ``None`` where there are none.
     """
 
     name: str
@@ -71,12 +87,15 @@ class Experiment(Generic[C]):
     build: Callable[[C], nn.Module] | None
     train: Callable[[C, Path | None], RunOutput]
     plans: str = ""
+    data: Callable[[C], str] | None = None
+    evaluate: Callable[[C, nn.Module], Mapping[str, float]] | None = None
 
     def identity(self, config: C) -> str:
         """The id of the run of ``config``: what must be the same for two runs to be one.
 
         Raises:
             ValueError: for a function of a notebook or script, whose code has no module to be known by.
+            DataError: when the data are not at hand.
         """
         if self.train.__module__ == "__main__":
             raise ValueError("train: must be a top-level function of a module that can be imported, not of a notebook")
@@ -85,6 +104,8 @@ class Experiment(Generic[C]):
             "config": plain(config),
             "code": provenance.code_fingerprint(self.train.__module__),
             "versions": provenance.versions(),
+            "data": self.data(config) if self.data else "",
+            "threads": torch.get_num_threads(),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -96,32 +117,31 @@ class Experiment(Generic[C]):
         """
         id_ = self.identity(config)
         here = self._place(id_, folder)
-        if (here / "record.json").exists():
-            return self._load(here)
-        here.mkdir(parents=True, exist_ok=True)
+        if not (here / RECORD).exists():
+            with waited_for(here, f"{self.name} {id_}"):
+                if not (here / RECORD).exists():
+                    self._compute(config, id_, here)
+        _tidy(here)
+        return self._load(here)
+
+    def _compute(self, config: C, id_: str, here: Path) -> None:
+        """Make the run and keep it."""
+        for path in leftovers(here):
+            path.unlink(missing_ok=True)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         clock = time.perf_counter()
-        output = self.train(config, here / "checkpoint.safetensors")
+        full_float32()
+        output = self.train(config, here / CHECKPOINT)
         # A continued run took what its parts took, which the history knows.
         seconds = max(time.perf_counter() - clock, sum(output.history.seconds))
-        _keep(here, output)
-        text = {
-            "id": id_,
-            "experiment": self.name,
-            "config": plain(config),
-            "metrics": {name: float(value) for name, value in output.metrics.items()},
-            "history": asdict(output.history),
-            "provenance": {
-                **provenance.here(),
-                "code": provenance.code_fingerprint(self.train.__module__),
-                "data": output.data,
-                "seconds": round(seconds, 3),
-                "started": started,
-            },
+        facts = {
+            **provenance.here(),
+            "code": provenance.code_fingerprint(self.train.__module__),
+            "data": output.data,
+            "seconds": round(seconds, 3),
+            "started": started,
         }
-        write_atomically(here / "record.json", lambda path: path.write_text(json.dumps(text)))
-        (here / "checkpoint.safetensors").unlink(missing_ok=True)
-        return self._load(here)
+        store.write(here, id_, self.name, plain(config), output, facts)
 
     def sweep(self, models: Sequence[str], seeds: int, **settings: Any) -> dict[str, list[Run[C]]]:
         """One run for every model and seed, all with the same settings: the runs by model, seeds in order.
@@ -151,7 +171,7 @@ class Experiment(Generic[C]):
         return (folder or root()) / self.name / id_
 
     def _load(self, folder: Path) -> Run[C]:
-        raw = json.loads((folder / "record.json").read_text())
+        raw = store.read(folder)
         return Run(
             raw["id"],
             self,
@@ -160,6 +180,7 @@ class Experiment(Generic[C]):
             History(**raw["history"]),
             raw["provenance"],
             folder,
+            raw["weights"],
         )
 
 
@@ -174,6 +195,7 @@ class Run(Generic[C]):
         metrics, history: as the run returned them.
         provenance: commit, versions, device, threads, fingerprints of code and data, seconds, time of day.
         folder: where it lies.
+        weights: the SHA-256 of the file of its weights; empty where it kept none.
     """
 
     id: str
@@ -183,12 +205,14 @@ class Run(Generic[C]):
     history: History
     provenance: dict[str, Any]
     folder: Path
+    weights: str = ""
 
     def model(self) -> nn.Module:
         """The trained model, ready to be evaluated.
 
         Raises:
             ValueError: when the experiment's runs keep none.
+            DamagedFile: when the weights are not those that were kept.
         """
         if self.experiment.build is None:
             raise ValueError(f"{self.experiment.name}: its runs keep no model")
@@ -201,11 +225,12 @@ class Run(Generic[C]):
 
         Raises:
             KeyError: when it kept none of that name.
+            DamagedFile: when the file is not the one that was kept.
         """
         return self._tensors("array.")[name].numpy()
 
     def _tensors(self, kind: str) -> Mapping:
-        tensors, _ = load_tensors(self.folder / "weights.safetensors")
+        tensors = store.tensors(self.folder, self.weights)
         return {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
 
 
@@ -227,14 +252,46 @@ def named(name: str) -> Experiment:
     return found
 
 
+def full_float32() -> None:
+    """Have a GPU's convolutions compute in full float32, from here on in this process.
+
+    cuDNN would round their factors to TF32's ten bits: an error of 1e-3, as large as the solvers' tolerance.
+    Experiments and the pages on them compare solver errors, and a GPU's runs with a CPU's.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def root() -> Path:
     """The folder of all runs: ``$NCODE_RUNS`` where it is set."""
     return Path(os.environ.get("NCODE_RUNS") or platformdirs.user_cache_path("ncode") / "runs").expanduser()
 
 
-def _keep(folder: Path, output: RunOutput) -> None:
-    tensors = {f"array.{name}": value for name, value in output.arrays.items()}
-    if output.model is not None:
-        tensors |= {f"model.{name}": value for name, value in output.model.state_dict().items()}
-    if tensors:
-        save_tensors(folder / "weights.safetensors", tensors)
+@contextmanager
+def waited_for(folder: Path, name: str) -> Iterator[None]:
+    """Hold a run's lock; while another process holds it, wait with a bar. The system frees a dead process's lock.
+
+    Args:
+        folder: the run's.
+        name: the run's, for the bar.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with tqdm(desc=f"waiting for {name}, which another process computes", bar_format="{desc} ({elapsed})") as bar:
+            while not lock.is_locked:
+                with suppress(Timeout):
+                    lock.acquire(timeout=WAIT)
+                bar.update(0)
+                bar.refresh()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process left of a finished run: its checkpoints."""
+    for path in folder.glob(f"{CHECKPOINT}*"):
+        path.unlink(missing_ok=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import torch
 
 from ncode.reproduction.extras import DISTRIBUTION
+from ncode.reproduction.runs.sources import PACKAGE, Sources
 
 # The packages whose version can change a number.
 PACKAGES = ("torch", "torchdiffeq", "numpy", "scikit-learn")
@@ -78,82 +77,33 @@ def device_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def on_gpu(facts: Mapping) -> bool:
-    """Whether the run of that provenance was made on a GPU."""
-    # Older recordings do not say; the device's name tells of the machines that they were made on.
-    return facts.get("device_type", "cpu" if "cores" in facts["device"] else "cuda") == "cuda"
-
-
 def code_fingerprint(module: str) -> str:
     """A hash of the code that ``module`` can reach inside its own package and this one.
 
-    It covers the module and what it imports from them, directly or not. Comments and docstrings do not count:
-    a better explanation does not make a run stale, a changed line of code does.
+    It covers the module and what it imports from them, directly or not, but for :data:`KEEPERS`. Comments and
+    docstrings do not count: a better explanation does not make a run stale, a changed line of code does.
     """
+    top = module.split(".", 1)[0]
+    return fingerprint_of(_sources(top), module)
+
+
+def fingerprint_of(sources: Sources, module: str) -> str:
+    """:func:`code_fingerprint` of the code that ``sources`` reads."""
     digest = hashlib.sha256()
-    for name in sorted(_reachable(module)):
-        digest.update(name.encode() + b"\0" + _code(name).encode() + b"\0")
+    for text in sources.code(sources.of_module(module, without=KEEPERS)):
+        digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _reachable(module: str) -> set[str]:
-    seen: set[str] = set()
-    stack = [module]
-    while stack:
-        name = stack.pop()
-        if name in seen or _source(name) is None:
-            continue
-        seen.add(name)
-        stack.extend(_imports(name))
-        # Importing a.b.c runs a.b, too; what a itself does counts for those outside it (see _imports).
-        parent = name.rpartition(".")[0]
-        if "." in parent:
-            stack.append(parent)
-    return seen
+KEEPERS = "ncode.reproduction.runs"
+"""What finds, keeps and checks runs: it changes none of their numbers."""
 
 
 @cache
-def _source(module: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-
-
-@cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_source(module).read_text(encoding="utf-8"))
-
-
-def _imports(module: str) -> list[str]:
-    """The modules of this module's own package, and of this one, that it imports, at any depth of its code."""
-    package = module.split(".", 1)[0]
-    found: list[str] = []
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parent = importlib.util.find_spec(module).parent
-            source = importlib.util.resolve_name("." * node.level + (node.module or ""), parent)
-            # `from ncode import runs` names a module, `from ncode.reproduction.runs.store import run` one of its
-            # functions.
-            found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-    # Inside a package its __init__ does not count: it imports everything, and runs nothing of it. From outside,
-    # `from ncode import NCODE` may mean any of it.
-    mine = {package, __name__.split(".", 1)[0]}
-    return [name for name in found if name.split(".", 1)[0] in mine and name != package]
-
-
-def _code(module: str) -> str:
-    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+def _sources(package: str) -> Sources:
+    here = Path(__file__).resolve().parents[3]
+    if package == PACKAGE:
+        return Sources(here)
+    spec = importlib.util.find_spec(package)
+    file = Path(spec.origin)
+    return Sources(here, {package: file.parents[1] if file.name == "__init__.py" else file.parent})

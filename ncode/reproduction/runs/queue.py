@@ -1,8 +1,8 @@
 """The queue: every planned run as an entry, by value.
 
 A plan lists the runs of a recording. An entry is one of them, with its priority, the claims that it helps to decide,
-the seconds that it takes on a device, and its state. Whoever works on the queue, a laptop in the background, a GPU for a
-quarter of an hour or a cluster, takes entries in this order (:mod:`ncode.reproduction.runs.work`).
+the seconds that it takes on a device, and its state. A laptop in the background, a GPU for a quarter of an hour and a
+cluster all take entries in this order (:mod:`ncode.reproduction.runs.work`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import json
 import statistics
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ncode.reproduction.data.downloads import DataError
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.configs import plain
 from ncode.reproduction.runs.experiment import Experiment, root
-from ncode.reproduction.runs.provenance import on_gpu
 from ncode.reproduction.runs.recordings import RecordedRun
 
 FINISHED, PARTIAL, PLANNED = "finished", "partial", "planned"
@@ -57,8 +57,8 @@ class Worth:
 
     priority: int = LAST
     decides: Sequence[str] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
-    memory: float = 4
+    seconds: Mapping[str, float | int] = field(default_factory=dict)
+    memory: float | int = 4
     jobs: int = 4
 
 
@@ -91,7 +91,8 @@ class Entry:
 
     def seconds(self, device: str) -> float | None:
         """What it takes on ``device``: measured, otherwise estimated; ``None`` where nothing is known."""
-        return self.measured.get(device, self.worth.seconds.get(device))
+        known = self.measured.get(device, self.worth.seconds.get(device))
+        return None if known is None else float(known)
 
 
 @cache
@@ -128,7 +129,7 @@ def _measured(runs: Sequence[RecordedRun]) -> dict[str, float]:
     """The median seconds of ``runs`` by device."""
     by_device: dict[str, list[float]] = {device: [] for device in DEVICES}
     for run in runs:
-        by_device["cuda" if on_gpu(run.provenance) else "cpu"].append(run.provenance["seconds"])
+        by_device[run.provenance["device_type"]].append(run.provenance["seconds"])
     return {device: statistics.median(seconds) for device, seconds in by_device.items() if seconds}
 
 
@@ -140,7 +141,11 @@ def key(config: Any) -> str:
 def _state(experiment: Experiment, config: Any, done: set, folder: Path | None) -> str:
     if key(config) in done:
         return FINISHED
-    here = (folder or root()) / experiment.name / experiment.identity(config)
+    try:
+        here = (folder or root()) / experiment.name / experiment.identity(config)
+    except DataError:
+        # Without the data nothing of it can have begun here.
+        return PLANNED
     if (here / "record.json").exists():
         return FINISHED
     return PARTIAL if any(here.glob("checkpoint*")) else PLANNED

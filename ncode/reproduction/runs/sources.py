@@ -7,8 +7,7 @@ module that defines ``MLP``, not everything that ``ncode/__init__.py`` offers.
 from __future__ import annotations
 
 import ast
-import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -18,34 +17,52 @@ ABOVE = "ncode.reproduction"
 
 
 class Sources:
-    """The package's source files below ``root``, the folder that holds ``ncode/``."""
+    """The package's source files.
 
-    def __init__(self, root: Path):
+    Args:
+        root: the folder that holds ``ncode/``.
+        elsewhere: the folders that hold other packages or modules which are read, too, by name.
+    """
+
+    def __init__(self, root: Path, elsewhere: Mapping[str, Path] | None = None):
         self.root = root
+        self._roots = {**(elsewhere or {}), PACKAGE: root}
         self._tree = cache(lambda path: ast.parse(path.read_text(encoding="utf-8")))
-        self._code = cache(lambda module: without_docstrings(self._tree(self.path(module))))
+        self._code = cache(self._text)
 
     def path(self, module: str) -> Path | None:
         """The file of ``module``; ``None`` where there is no such module of ours."""
-        place = self.root.joinpath(*module.split("."))
-        for candidate in (place.with_suffix(".py"), place / "__init__.py"):
-            if module.split(".", 1)[0] == PACKAGE and candidate.is_file():
-                return candidate
-        return None
+        root = self._roots.get(module.split(".", 1)[0])
+        if root is None:
+            return None
+        place = root.joinpath(*module.split("."))
+        found = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+        return next((candidate for candidate in found if candidate.is_file()), None)
 
     def reachable(self, file: Path) -> set[str]:
         """The modules of ours that ``file`` reaches through imports, at any depth of its code and of theirs."""
+        return self._reached(self._imported(self._tree(file), ""))
+
+    def of_module(self, module: str, without: str = "") -> set[str]:
+        """``module`` and the modules of ours that it reaches.
+
+        Args:
+            without: a package that is left out, with what only it reaches.
+        """
+        return self._reached([module], without)
+
+    def _reached(self, start: Iterable[str], without: str = "") -> set[str]:
         seen: set[str] = set()
-        stack = list(self._imported(self._tree(file), ""))
+        stack = list(start)
         while stack:
-            module = stack.pop()
-            if module in seen:
+            name = stack.pop()
+            if name in seen or (without and f"{name}.".startswith(f"{without}.")):
                 continue
-            seen.add(module)
-            if not self._is_package(module):
-                stack += self._imported(self._tree(self.path(module)), module)
+            seen.add(name)
+            if not self._is_package(name):
+                stack += self._imported(self._tree(self.path(name)), name)
             # Importing a.b.c runs a and a.b, too: their own code counts, what they offer to others does not.
-            parent = module.rpartition(".")[0]
+            parent = name.rpartition(".")[0]
             if parent:
                 stack.append(parent)
         return seen
@@ -53,6 +70,10 @@ class Sources:
     def code(self, modules: Iterable[str]) -> list[str]:
         """What ``modules`` do, one text for each: their syntax trees without comments and docstrings."""
         return [f"{module} {self._code(module)}" for module in sorted(modules)]
+
+    def _text(self, module: str) -> str:
+        tree = ast.parse(self.path(module).read_text(encoding="utf-8"))
+        return without_docstrings(without_offers(tree) if self._is_package(module) else tree)
 
     def _is_package(self, module: str) -> bool:
         return self.path(module).name == "__init__.py"
@@ -68,8 +89,27 @@ class Sources:
                 source = self._absolute(node, module)
                 if self.path(source):
                     for alias in node.names:
-                        found += self._holders(source, alias.name)
+                        found += self._used(tree, source, alias)
         return found
+
+    def _used(self, tree: ast.AST, source: str, alias: ast.alias) -> list[str]:
+        """The modules that ``tree`` uses of what ``from source import alias`` gives it.
+
+        A package of which only attributes are used, as in ``annuli.build``, is those attributes' modules.
+        """
+        package = f"{source}.{alias.name}"
+        if not (self.path(package) and self._is_package(package)):
+            return self._holders(source, alias.name)
+        name = alias.asname or alias.name
+        named = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name]
+        attributes = [
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+        ]
+        if not attributes or len(attributes) < len(named):
+            return self._whole(package)
+        return [package, *(module for attr in set(attributes) for module in self._holders(package, attr))]
 
     def _absolute(self, node: ast.ImportFrom, module: str) -> str:
         if not node.level:
@@ -89,6 +129,8 @@ class Sources:
             if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
                 original = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
                 return [source, *self._holders(self._absolute(node, source), original)]
+        if _defines(self._tree(self.path(source)), name):
+            return [source, *self._imported(self._tree(self.path(source)), source)]
         return self._whole(source)
 
     def _whole(self, module: str) -> list[str]:
@@ -96,14 +138,34 @@ class Sources:
         if not self._is_package(module):
             return [module]
         files = sorted(self.path(module).parent.rglob("*.py"))
-        names = [".".join(file.relative_to(self.root).with_suffix("").parts) for file in files]
+        root = self._roots[module.split(".", 1)[0]]
+        names = [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
         names = [name.removesuffix(".__init__") for name in names]
         return [name for name in names if module.startswith(ABOVE) or not name.startswith(ABOVE)]
 
 
+def without_offers(tree: ast.Module) -> ast.Module:
+    """A package's own code, without what it only offers to others: what they use of that is reached by name."""
+
+    def offers(node: ast.stmt) -> bool:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        return isinstance(node, ast.ImportFrom) or names == ["__all__"]
+
+    return ast.Module([node for node in tree.body if not offers(node)], [])
+
+
+def _defines(tree: ast.Module, name: str) -> bool:
+    """Tell if ``name`` is assigned or defined at the top of ``tree``."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        if name in {getattr(target, "id", getattr(target, "name", "")) for target in targets}:
+            return True
+    return False
+
+
 def without_docstrings(tree: ast.Module) -> str:
-    """What ``tree`` does, as text: comments, docstrings and layout do not show."""
-    tree = copy.deepcopy(tree)
+    """What ``tree`` does, as text: comments, docstrings and layout do not show. The tree loses its docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

@@ -37,7 +37,7 @@ class Outcome:
     failed: list[str]
 
 
-def fits(entry: Entry, device: str, seconds: float) -> bool:
+def fits(entry: Entry, device: str, seconds: float | int) -> bool:
     """Whether an entry reaches at least its first checkpoint on ``device`` in so many seconds.
 
     An entry of which nothing is known is given the benefit of the doubt.
@@ -67,7 +67,7 @@ def start(entry: Entry, device: str) -> subprocess.Popen:
 
 def work(
     queue: Sequence[Entry],
-    seconds: float,
+    seconds: float | int,
     device: str = "cpu",
     jobs: int = 1,
     tell: Callable[[str], None] = print,
@@ -80,29 +80,30 @@ def work(
         begin: starts a run's process.
     """
     end = time.monotonic() + seconds
-    waiting, running = left(queue), {}
+    waiting = left(queue)
+    running: list[tuple[Entry, subprocess.Popen]] = []
     outcome = Outcome([], [], [])
     while True:
-        for entry, process in list(running.items()):
+        for entry, process in list(running):
             if process.poll() is not None:
-                del running[entry]
+                running.remove((entry, process))
                 _reap(entry, process.returncode, outcome, tell)
         rest = end - time.monotonic()
         while len(running) < jobs and rest > 0 and (entry := _next(waiting, device, rest)):
             waiting.remove(entry)
-            running[entry] = begin(entry, device)
+            running.append((entry, begin(entry, device)))
             tell(f"started {entry.name}")
         if rest <= 0 or not running:
             break
         time.sleep(min(0.2, max(rest, 0.0)))
-    for entry, process in running.items():
+    for entry, process in running:
         _stop(process)
         outcome.stopped.append(entry.name)
         tell(f"stopped {entry.name}: it goes on from its checkpoint next time")
     return outcome
 
 
-def _next(waiting: Sequence[Entry], device: str, seconds: float) -> Entry | None:
+def _next(waiting: Sequence[Entry], device: str, seconds: float | int) -> Entry | None:
     return next((entry for entry in waiting if fits(entry, device, seconds)), None)
 
 

@@ -59,7 +59,7 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx, f, times, solver, nfe, parts, costs, found, *tensors):
         ctx.f, ctx.times, ctx.solver, ctx.nfe, ctx.parts, ctx.costs = f, times, solver, nfe, parts, costs
-        ctx.reached = found.reached
+        ctx.reached, ctx.spent = found.reached, 0
         # A random ℓ is no error: its gradient has the right mean, whichever draw it is of. And autocast has ended
         # when the backward pass evaluates f again.
         autocast = torch.is_autocast_enabled(tensors[0].device.type)
@@ -83,7 +83,8 @@ class _Adjoint(torch.autograd.Function):
         n, saved, times = ctx.parts, ctx.saved_tensors, ctx.times
         end = n * (1 + len(ctx.kept))
         path, states, parameters = saved[:n], saved[n:end], saved[end:]
-        ctx.nfe.backward = 0
+        # A second backward pass through the same solve counts instead of the first.
+        before = ctx.nfe.backward = ctx.nfe.backward - ctx.spent
         nodes = _nodes(times, path, gradients)
         # A step may have ended at an output time, whose own state is the same.
         nodes += [Node(time, states[n * i : n * (i + 1)]) for i, time in enumerate(ctx.kept) if time not in times]
@@ -94,6 +95,7 @@ class _Adjoint(torch.autograd.Function):
         if ctx.velocity is not None:
             must_be_alike(ctx.f(clock(times[0], start), start), ctx.velocity)
         adjoint, quadratures = solve(nodes)
+        ctx.spent = ctx.nfe.backward - before
         if solve.evaluated and not ctx.reached <= solve.reached:
             raise RuntimeError(f"f no longer reaches a tensor that it reached in the forward pass: {MEANWHILE}")
         return None, None, None, None, None, None, None, *adjoint, *quadratures

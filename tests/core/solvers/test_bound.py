@@ -65,7 +65,13 @@ def used(monkeypatch):
     return calls
 
 
-def must_agree(model, x, used, times=None, tolerance=1e-11):
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def must_agree(model, x, used, times=None, tolerance=1e-9):
+    """To rounding, which an error estimate magnifies by cancellation, and which moves the next step's end."""
     model = model.to(x.dtype)
     path, gradients, nfe = measured(model, x, times)
     assert len(used) == 1
@@ -210,6 +216,35 @@ def test_memory_is_free_once_the_gradient_is_taken():
     assert not solve.solve.taken
 
 
+@pytest.mark.parametrize("method, steps", [("dopri5", None), ("rk4", 300), ("tsit5", None)])
+@pytest.mark.parametrize("make", [open_loop, closed_loop])
+def test_checkpointed_gradients_are_the_direct_ones(make, method, steps, used):
+    model = make(MLP(2, (24, 12) if make is open_loop else (8,))).double()
+    found = []
+    for gradients in ("direct", "checkpointed"):
+        model.solver = Solver(method, steps=steps, rtol=1e-9, atol=1e-9, gradients=gradients)
+        times = None if steps else [0.0, 0.3, 0.61, 1.0]
+        found.append(measured(model, states(), times))
+    assert len(used) == 2
+    assert torch.equal(found[0][0], found[1][0])
+    for direct, checkpointed in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(checkpointed, direct, rtol=1e-12, atol=1e-12 * float(1 + direct.abs().max()))
+    assert model.nfe.backward > 0
+
+
+def test_checkpoints_grow_as_the_steps_square_root():
+    kept = []
+    for steps in (100, 10_000):
+        solver = Solver("euler", steps=steps, gradients="checkpointed", max_nfe=20_000)
+        loss = NeuralODE(MLP(2, (4,)), solver=solver)(states().float()).sum()
+        node = loss.grad_fn
+        while not hasattr(node, "solve"):
+            node = node.next_functions[0][0]
+        assert not node.solve.taken
+        kept.append(len(node.solve.record.states))
+    assert kept[0] <= (32 * 100) ** 0.5 and kept[1] <= (32 * 10_000) ** 0.5
+
+
 class Other(MLP):
     def forward(self, t, x, theta):
         return super().forward(t, x, theta) + 1
@@ -284,3 +319,50 @@ def test_a_failure_names_the_sample():
     with pytest.raises(SolveError, match="non-finite") as caught:
         fixed(x)
     assert caught.value.sample == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: open_loop(MLP(2, (8,))),
+        lambda: open_loop(MLP(2, (40, 12), activation="softplus"), "layers.1.*"),
+        lambda: NeuralODE(TimedMLP(2, (8,), activation="relu"), solver=SOLVER),
+        lambda: closed_loop(MLP(2, (8,)), "*weight"),
+    ],
+)
+def test_compiled_steps(make, used):
+    torch.manual_seed(0)
+    model = make().double()
+    for times in (None, [0.0, 0.3, 1.0]):
+        model.solver = replace(SOLVER, compiled=True)
+        path, gradients, nfe = measured(model, states(), times)
+        model.solver = SOLVER
+        expected, expected_gradients, expected_nfe = measured(model, states(), times)
+        assert nfe == expected_nfe
+        torch.testing.assert_close(path, expected, rtol=1e-10, atol=1e-10)
+        for found, wanted in zip(gradients, expected_gradients, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10 * float(1 + wanted.abs().max()))
+
+
+def test_without_a_compiler_the_option_says_so(monkeypatch):
+    monkeypatch.setattr(torch._inductor, "compile", lambda *_: (_ for _ in ()).throw(OSError("no compiler")))
+    model = NeuralODE(MLP(3, (5,)), solver=replace(SOLVER, compiled=True)).double()
+    with pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler.*compiled=False"):
+        model(states(17, 3))
+
+
+@pytest.mark.parametrize("make", [lambda f: NeuralODE(f, solver=SOLVER), open_loop, closed_loop])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softplus"])
+def test_what_is_compiled_is_the_kernel(make, activation):
+    """The expressions that are compiled, against autograd of the field's."""
+    model = make(MLP(2, (8, 8) if make is open_loop else (8,), activation=activation)).double()
+    problem = model.problem(states())
+    kernel, z = problem.kernel, problem.kernel.pack(problem.state).detach().requires_grad_()
+    w, t = [part.detach().requires_grad_() for part in kernel.weights], torch.tensor(0.3, dtype=torch.float64)
+    y = kernel.velocity(t, z, w)
+    torch.testing.assert_close(kernel.velocity(t, z, w, compiled=True), y)
+    expected = torch.autograd.grad(y, [z, *w], y.detach())
+    to_z, pieces = kernel.products(t, z, w, y.detach())
+    for found, wanted in zip([to_z, *kernel.gathered(pieces, w)], expected, strict=True):
+        torch.testing.assert_close(found, wanted)

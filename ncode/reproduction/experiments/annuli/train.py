@@ -112,6 +112,19 @@ def dense_grid(spacing: float = 0.02) -> tuple[Tensor, Tensor]:
     return x[inside], (radius[inside] <= DISK).float()
 
 
+@torch.no_grad()
+def evaluate(config: Config, model: nn.Sequential) -> dict[str, float]:
+    """A trained model's ``accuracy`` and ``cross_entropy`` on fresh points, and its ``grid_error``."""
+    x, y = sample(config.test_points, 2 * config.seed + 1)
+    grid_x, grid_y = dense_grid()
+    logits = model(x).squeeze(1)
+    return {
+        "accuracy": _accuracy(logits, y),
+        "cross_entropy": F.binary_cross_entropy_with_logits(logits, y).item(),
+        "grid_error": 1 - _accuracy(model(grid_x).squeeze(1), grid_y),
+    }
+
+
 def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train and test one model.
 
@@ -132,7 +145,7 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         logits = model(x).squeeze(1)
         return F.binary_cross_entropy_with_logits(logits, y), {}
 
-    def evaluate(model):
+    def look(model):
         logits = model(test_x).squeeze(1)
         return {
             "accuracy": _accuracy(logits, test_y),
@@ -148,21 +161,16 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         optimiser,
         clip=config.clip,
         schedule=cosine,
-        evaluate=evaluate,
+        evaluate=look,
         evaluate_every=config.evaluate_every,
         checkpoint=checkpoint,
         label=f"annuli {config.model} {config.seed}",
     )
     looks = history.evaluations
     right = [k for k, share in zip(history.evaluated, looks["accuracy"], strict=True) if share == 1.0]
-    grid_x, grid_y = dense_grid()
-    with torch.no_grad():
-        grid_error = 1 - _accuracy(model(grid_x).squeeze(1), grid_y)
     flows = find_flows(model)
     metrics = {
-        "accuracy": looks["accuracy"][-1],
-        "cross_entropy": looks["cross_entropy"][-1],
-        "grid_error": grid_error,
+        **evaluate(config, model),
         "iterations_to_all": right[0] if right else math.inf,
         "nfe": looks["nfe"][-1],
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -176,4 +184,4 @@ def _accuracy(logits: Tensor, y: Tensor) -> float:
     return ((logits > 0) == (y > 0.5)).float().mean().item()
 
 
-experiment = Experiment("annuli", Config, build, train)
+experiment = Experiment("annuli", Config, build, train, evaluate=evaluate)

@@ -94,6 +94,12 @@ def bottlenecks() -> dict[str, list[RecordedRun]]:
     return {model: runs for model, runs in found.items() if runs}
 
 
+def printed() -> dict[str, list[RecordedRun]]:
+    """The recorded models with Table A.1's networks on MNIST that N16 compares, on the seeds that all of them have."""
+    of_question = (one for one in recordings.find("autoencoding_mnist_printed") if one.config.model in BOTTLENECKS)
+    return {model: runs for model, runs in by_model(of_question).items() if runs}
+
+
 def normalisations() -> dict[str, list[RecordedRun]]:
     """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
     names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
@@ -127,11 +133,22 @@ def against(runs: Sequence, others: Sequence) -> tuple[float, float]:
     return difference_interval(nats(list(of_seed.values())), nats([other[seed] for seed in of_seed]))
 
 
+def setting(config: Config) -> str:
+    """A run's data, networks and budget in words, such as ``MNIST, as printed, 50 epochs``.
+
+    Only Table A.1's networks are named: they tell the paper's own setting from ours.
+    """
+    readings = {(0, 1): ", one entry a row", (5, 5): ", dense 5 × 5"}
+    reading = readings.get((config.latent, config.entries), "")
+    of_paper = f", as printed{reading}" if config.kind == "printed" else ""
+    return f"{title(config.dataset, config.variant)}{of_paper}, {config.epochs} epochs"
+
+
 def comparison_rows() -> list[list[str]]:
     """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
     rows = []
     for name in experiment.planned():
-        if name.endswith(("_tuning", "_bottlenecks", "_normalisations")):
+        if name.endswith(("_tuning", "_bottlenecks", "_normalisations", "_readings", "_single")):
             continue
         made: dict[str, list[RecordedRun]] = {}
         for one in recordings.find(name):
@@ -141,7 +158,7 @@ def comparison_rows() -> list[list[str]]:
             stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)
             rows.append(
                 [
-                    f"{title(config.dataset, config.variant)}, {config.epochs} epochs",
+                    setting(config),
                     style.LABELS["autoncode" if model == "ncode" else model],
                     str(len(runs)),
                     numbers.number(int(runs[0].metrics["parameters"])),

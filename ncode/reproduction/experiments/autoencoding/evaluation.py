@@ -9,17 +9,16 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ncode.reproduction import profiles
-from ncode.reproduction.data.datasets import title
 from ncode.reproduction.data.downloads import DataError
 from ncode.reproduction.experiments import autoencoding, digit_features
 from ncode.reproduction.experiments.autoencoding import latents
-from ncode.reproduction.experiments.autoencoding.analysis import chosen
+from ncode.reproduction.experiments.autoencoding.analysis import chosen, setting
 from ncode.reproduction.metrics import features
-from ncode.reproduction.metrics.comparison import Runs, by_model
+from ncode.reproduction.metrics.comparison import Runs, by_model, several
 from ncode.reproduction.metrics.features import FeatureError
 from ncode.reproduction.plotting import style
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.experiment import Run
+from ncode.reproduction.runs.experiment import Experiment, Run
 from ncode.reproduction.runs.recordings import RecordedRun
 
 WITHOUT_DOWNLOAD = {"dataset": "digits", "variant": "", "kind": "perceptron", "likelihood": "bernoulli"}
@@ -42,6 +41,59 @@ class Setup:
     seeds: int
     settings: dict
     missing: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """An evaluating page's runs.
+
+    Attributes:
+        setup: seeds, settings, and what is missing.
+        live: this execution's runs by model.
+        named: live and recorded runs, by what they are.
+        behind: the autoencoders' runs that the live ones evaluate.
+        judge: the run of the classifier that judges, where one does.
+    """
+
+    setup: Setup
+    live: Runs
+    named: Mapping[str, Runs]
+    behind: Sequence[Run]
+    judge: Sequence[Run]
+
+    @property
+    def compared(self) -> dict[str, Runs]:
+        """Those of :attr:`named` with more than one seed."""
+        return several(self.named)
+
+    @property
+    def every_run(self) -> list[Run]:
+        """The runs that the page's footer counts."""
+        return [*(run for of_model in self.live.values() for run in of_model), *self.behind, *self.judge]
+
+    @property
+    def evidence(self) -> list[Run | RecordedRun]:
+        """The runs that verdicts rest on."""
+        return [run for runs in self.compared.values() for of_model in runs.values() for run in of_model]
+
+
+def evaluate(
+    of: Experiment, models: Sequence[str], profile: str, own: Mapping, needed: Iterable[str] = (), judged: bool = True
+) -> Evaluation:
+    """Everything that a page which evaluates the autoencoders begins with.
+
+    Args:
+        of: the experiment whose runs evaluate.
+        models: whose embeddings are evaluated.
+        profile: of the page.
+        own: the page's own settings.
+        needed: models without which a recording is left out.
+        judged: whether a network's features judge.
+    """
+    ready = setup(profile, own)
+    live = of.sweep(models, ready.seeds, **ready.settings)
+    named = sets(live, of.planned(), needed)
+    return Evaluation(ready, live, named, autoencoders(live), judge(live) if judged else ())
 
 
 def setup(profile: str, own: Mapping) -> Setup:
@@ -99,7 +151,8 @@ def sets(live: Runs, names: Iterable[str], needed: Iterable[str] = ()) -> dict[s
     A recording that lacks one of the models ``needed`` is left out.
     """
     found = {described("this run", live): live}
-    for name in names:
+    # Readings are many settings of one model and seed: no comparison of models.
+    for name in (name for name in names if not name.endswith("_readings")):
         made = by_model(recordings.find(name))
         if made and all(made.values()) and set(needed) <= set(made):
             found[described("recorded", made)] = made
@@ -120,8 +173,7 @@ def dataset(made: Runs) -> str:
 
 def described(kind: str, made: Runs) -> str:
     """Kind, data and budget of runs in words, such as ``recorded, MNIST, 50 epochs``."""
-    config = _first(made).config
-    return f"{kind}, {title(config.dataset, config.variant)}, {config.epochs} epochs"
+    return f"{kind}, {setting(_first(made).config)}"
 
 
 def label(model: str) -> str:

@@ -187,16 +187,21 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         checkpoint_every=CHECKPOINT_EVERY,
         label=f"{config.dataset} {config.model} {config.seed}",
     )
-    model.eval()
-    with torch.no_grad():
-        test = reconstruction(model, ready.test[0])
-    metrics = {f"test_{name}": value for name, value in test.items()}
+    metrics = evaluate(config, model.eval())
     metrics |= {f"validation_{name}": values[-1] for name, values in history.evaluations.items()}
     trained = history.metrics.get("nats", [math.inf])  # No step of a short training need have succeeded.
     metrics["train_nats"] = float(np.nanmean(trained[-max(1, iterations // 10) :]))
     metrics["parameters"] = sum(p.numel() for p in model.parameters())
     metrics["failures"] = len(history.failures)
     return RunOutput(metrics, history, model, data=fingerprint(*ready.train))
+
+
+@torch.no_grad()
+def evaluate(config: Config, model: Autoencoder) -> dict[str, float]:
+    """A trained model's reconstructions of the test images: ``test_nats`` and ``test_mse``."""
+    ready = prepare(config.dataset, config.variant, config.images)
+    test = reconstruction(model.to(ready.device), ready.test[0])
+    return {f"test_{name}": value for name, value in test.items()}
 
 
 def reconstruction(model: Autoencoder, x: Tensor, batch: int = 500) -> dict[str, float]:
@@ -215,4 +220,11 @@ def reconstruction(model: Autoencoder, x: Tensor, batch: int = 500) -> dict[str,
     return {"nats": nats / len(x), "mse": mse / len(x)}
 
 
-experiment = Experiment("autoencoding", Config, build, train, plans=f"{__package__}.plans")
+def data(config: Config) -> str:
+    """The fingerprint of the data that a configuration asks for."""
+    return datasets.identity(config.dataset, config.variant)
+
+
+experiment = Experiment(
+    "autoencoding", Config, build, train, plans=f"{__package__}.plans", data=data, evaluate=evaluate
+)

@@ -45,10 +45,7 @@ def build(config: Config) -> DigitNetwork:
 
 def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train on the training images, shifted by up to two pixels; ``validation_accuracy`` and ``test_accuracy``."""
-    splits = datasets.load(config.dataset, config.variant)
-    train, validation, test = (
-        (part.x.float() / 255, part.y) for part in (splits.train, splits.validation, splits.test)
-    )
+    train = _floats(datasets.load(config.dataset, config.variant).train)
     model = build(config)
     batches = Batches(*train, size=config.batch, seed=config.seed)
 
@@ -67,8 +64,18 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         checkpoint=checkpoint,
         label="classifier of digits",
     )
-    metrics = {"validation_accuracy": accuracy(model, *validation), "test_accuracy": accuracy(model, *test)}
-    return RunOutput(metrics, history, model, data=fingerprint(*train))
+    return RunOutput(evaluate(config, model), history, model, data=fingerprint(*train))
+
+
+def evaluate(config: Config, model: DigitNetwork) -> dict[str, float]:
+    """A trained classifier's ``validation_accuracy`` and ``test_accuracy``."""
+    splits = datasets.load(config.dataset, config.variant)
+    parts = {"validation": splits.validation, "test": splits.test}
+    return {f"{name}_accuracy": accuracy(model, *_floats(part)) for name, part in parts.items()}
+
+
+def _floats(part: datasets.Images) -> tuple[torch.Tensor, torch.Tensor]:
+    return part.x.float() / 255, part.y
 
 
 @torch.no_grad()
@@ -78,4 +85,9 @@ def accuracy(model: DigitNetwork, x: torch.Tensor, y: torch.Tensor) -> float:
     return sum((model(a).argmax(1) == b).sum().item() for a, b in zip(x.split(500), y.split(500), strict=True)) / len(x)
 
 
-experiment = Experiment("digit_features", Config, build, train)
+def data(config: Config) -> str:
+    """The fingerprint of the data that a configuration asks for."""
+    return datasets.identity(config.dataset, config.variant)
+
+
+experiment = Experiment("digit_features", Config, build, train, data=data, evaluate=evaluate)

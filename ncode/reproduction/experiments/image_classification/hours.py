@@ -13,7 +13,6 @@ from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.image_classification.plans import comparisons
 from ncode.reproduction.experiments.image_classification.train import FLOWS, Config, build
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.provenance import on_gpu
 
 TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000, "svhn": 68_257, "imagenet64": 95_000}
 """Of the full data sets, without validation's; of ImageNet the 200 classes that ANODE's authors use (Tiny ImageNet)."""
@@ -62,7 +61,11 @@ def measured() -> list[str]:
     """What the recorded flows took that were trained on a GPU, by recording, as Markdown."""
     lines = []
     for name in comparisons():
-        runs = [run for run in recordings.find(name) if run.config.model in FLOWS and on_gpu(run.provenance)]
+        runs = [
+            run
+            for run in recordings.find(name)
+            if run.config.model in FLOWS and run.provenance["device_type"] == "cuda"
+        ]
         if runs:
             seconds = [run.provenance["seconds"] for run in runs]
             epochs, device = runs[0].config.epochs, runs[0].provenance["device"]

@@ -251,7 +251,7 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     def loss(model, batch):
         return _loss(model, batch, config)
 
-    def evaluate(model):
+    def look(model):
         accuracy, cross_entropy = score(model, *ready.validation)
         return {"accuracy": accuracy, "loss": cross_entropy, **_adaptive(model, ready.validation[0][:PROBE])}
 
@@ -263,23 +263,17 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         _optimiser(model, config),
         clip=config.clip,
         schedule=cosine if config.cosine else None,
-        evaluate=evaluate,
+        evaluate=look,
         evaluate_every=-(-iterations // config.looks),
         checkpoint=checkpoint,
         label=f"{config.dataset} {config.model} {config.seed}",
     )
     model.eval()
-    with torch.no_grad():
-        test_accuracy, test_loss = score(model, *ready.test)
-        fitted_accuracy, fitted_loss = score(model, *(part[:FITTED] for part in ready.train))
     looks = history.evaluations
     metrics = {
-        "test_accuracy": test_accuracy,
-        "test_loss": test_loss,
+        **evaluate(config, model),
         "validation_accuracy": looks["accuracy"][-1],
         "validation_loss": looks["loss"][-1],
-        "fitted_accuracy": fitted_accuracy,
-        "fitted_loss": fitted_loss,
         "train_loss": float(np.nanmean(history.loss[-max(1, iterations // 10) :])),
         "parameters": sum(p.numel() for p in model.parameters()),
         "body_parameters": sum(p.numel() for p in model.body.parameters()),
@@ -288,6 +282,17 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         metrics |= {"nfe": model.body.nfe.forward, "nfe_adaptive": looks["nfe_adaptive"][-1]}
         metrics |= _motion(model, ready.validation[0][:PROBE])
     return RunOutput(metrics, history, model, data=fingerprint(*ready.train))
+
+
+@torch.no_grad()
+def evaluate(config: Config, model: Classifier) -> dict[str, float]:
+    """A trained model's scores on the test images and on the first training images (see :func:`train`)."""
+    ready = prepare(config.dataset, config.variant, config.images, config.size)
+    parts = {"test": ready.test, "fitted": tuple(part[:FITTED] for part in ready.train)}
+    found = {}
+    for name, part in parts.items():
+        found[f"{name}_accuracy"], found[f"{name}_loss"] = score(model.to(ready.device), *part)
+    return found
 
 
 def score(model: nn.Module, x: Tensor, y: Int64[Tensor, " n"], batch: int = 250) -> tuple[float, float]:
@@ -369,4 +374,11 @@ def _pooled(x: Tensor, size: int) -> Float[Tensor, "n c size size"]:
     return torch.cat(parts)
 
 
-experiment = Experiment("image_classification", Config, build, train, plans=f"{__package__}.plans")
+def data(config: Config) -> str:
+    """The fingerprint of the data that a configuration asks for."""
+    return datasets.identity(config.dataset, config.variant)
+
+
+experiment = Experiment(
+    "image_classification", Config, build, train, plans=f"{__package__}.plans", data=data, evaluate=evaluate
+)

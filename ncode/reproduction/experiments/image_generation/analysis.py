@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 
+from ncode.reproduction.experiments import autoencoding
+from ncode.reproduction.experiments.autoencoding import latents
 from ncode.reproduction.experiments.autoencoding.evaluation import label
 from ncode.reproduction.experiments.image_generation.train import FITS, name
 from ncode.reproduction.metrics.comparison import metric
@@ -77,6 +80,23 @@ def samples(runs: Mapping[str, Run]) -> dict[str, np.ndarray]:
             rows[f"{label(model)}, {density.removeprefix('mixture-')}"] = drawn[None]
     rows["VAE, its prior"] = runs["vae"].array("prior.samples")[None]
     return rows
+
+
+@torch.no_grad()
+def reconstructions(runs: Mapping[str, Run], count: int = 10) -> dict[str, np.ndarray]:
+    """The same test images, and what each model makes of them, in rows (Fig. 8, left)."""
+    config = next(iter(runs.values())).config
+    x = autoencoding.prepare(config.dataset, config.variant, config.images).test[0][:count]
+    rows = {"test images": x}
+    for model, run in runs.items():
+        trained = latents.Trained(run.config).model
+        rows[label(model)] = trained.decode(trained.latent(trained.encode(x)))
+    return {name: images.cpu().numpy()[None] for name, images in rows.items()}
+
+
+def sampled(runs: Mapping[str, Run], points: int = 100) -> dict[str, np.ndarray]:
+    """Samples from the mixture with so many points a component, a row a model (Fig. 8, right)."""
+    return {label(model): run.array(f"test.{mixture_of([run], points)}.samples")[None] for model, run in runs.items()}
 
 
 def nearest(run: Run, densities: Iterable[str]) -> dict[str, np.ndarray]:

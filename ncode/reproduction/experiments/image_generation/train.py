@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ncode.reproduction import metrics
+from ncode.reproduction.experiments import autoencoding
 from ncode.reproduction.experiments.autoencoding import latents
 from ncode.reproduction.experiments.autoencoding.latents import Trained
 from ncode.reproduction.metrics.features import extract
@@ -119,4 +120,4 @@ def neighbours(drawn: torch.Tensor, fitted: torch.Tensor, unseen: torch.Tensor) 
     return {name: float(value) for name, value in values.items()}, where
 
 
-experiment = Experiment("image_generation", Config, None, train, plans=f"{__package__}.plans")
+experiment = Experiment("image_generation", Config, None, train, plans=f"{__package__}.plans", data=autoencoding.data)

@@ -137,4 +137,4 @@ def spectral(config: Config, z: Points, classes: int) -> Labels:
         return model.fit_predict(z)
 
 
-experiment = Experiment("latent_clustering", Config, None, train, plans=f"{__package__}.plans")
+experiment = Experiment("latent_clustering", Config, None, train, plans=f"{__package__}.plans", data=autoencoding.data)

@@ -31,9 +31,9 @@ def lines(runs: Mapping[str, Run]) -> dict[str, np.ndarray]:
 
 
 def squares(runs: Mapping[str, Run]) -> dict[str, np.ndarray]:
-    """The images on the first square that was measured, by model.
+    """The images between the first three anchors, by model (Fig. A.12, lower panel).
 
     Args:
         runs: one for each of :data:`SQUARES`.
     """
-    return {label(model): runs[model].array("square") for model in SQUARES}
+    return {label(model): runs[model].array("anchors") for model in SQUARES}

@@ -91,7 +91,8 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         training images, where fewer); ``ends``, that of the pairs' own first images as the model gives them; ``floor``,
         of real images.
         Arrays: ``speed``, mean over pairs at the times ``t``; images on the first ``lines``, (pair, place, channel,
-        row, column), and on the first ``square``, (side, side, channel, row, column).
+        row, column), and on the first ``square`` and between its first three ``anchors``, (side, side, channel, row,
+        column).
 
     Raises:
         ValueError: with InceptionV3 as the judge, whose features have no derivative.
@@ -127,12 +128,14 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
 
 
 def shown(line: Line, start: Tensor, end: Tensor) -> dict[str, Tensor]:
-    """The images on the first lines and on the first square, as a run keeps them."""
+    """The images on the first lines, on the first square and between three anchors, as a run keeps them."""
     places = torch.linspace(0, 1, STEPS).tolist()
     lines = [line.images(torch.lerp(start[:SHOWN], end[:SHOWN], t)) for t in places]
-    points = square(corners(start[:2], end[:2]))
-    images = line.images(points.flatten(0, 2)).unflatten(0, points.shape[:2])
-    return {"lines": torch.stack(lines, dim=1).cpu(), "square": images.cpu()}
+    found = {"lines": torch.stack(lines, dim=1).cpu()}
+    four, three = corners(start[:2], end[:2]), (start[:1], start[1:2], end[:1])
+    for name, points in (("square", square(four)), ("anchors", plane(*three))):
+        found[name] = line.images(points.flatten(0, 2)).unflatten(0, points.shape[:2]).cpu()
+    return found
 
 
 def corners(start: Tensor, end: Tensor) -> list[Tensor]:
@@ -146,6 +149,11 @@ def square(four: Sequence[Tensor], side: int = SIDE) -> Tensor:
     t = torch.linspace(0, 1, side).tolist()
     edges = [[torch.lerp(a, b, s) for s in t] for a, b in (four[:2], four[2:])]
     return torch.stack([torch.stack([torch.lerp(a, b, s) for a, b in zip(*edges, strict=True)]) for s in t])
+
+
+def plane(a: Tensor, b: Tensor, c: Tensor, side: int = SIDE) -> Tensor:
+    """Points on the plane through three anchors (Fig. A.12): (side, side, …), a up left, b up right, c down left."""
+    return square((a, b, c, b + c - a), side)
 
 
 def jump(network: Callable[[Tensor], Tensor], line: Line, start: Tensor, end: Tensor, steps: int) -> float:
@@ -186,4 +194,6 @@ def _features(network: Callable[[Tensor], Tensor], line: Line, points: Tensor) -
     return extract(lambda z: network(line.images(z)), points, batch=CHUNK)
 
 
-experiment = Experiment("latent_interpolation", Config, None, train, plans=f"{__package__}.plans")
+experiment = Experiment(
+    "latent_interpolation", Config, None, train, plans=f"{__package__}.plans", data=autoencoding.data
+)

@@ -110,4 +110,4 @@ def bend(model: AutoNCODE, x: Float[Tensor, "batch c h w"], points: int = 51) ->
     return (off.norm(dim=2).amax(0) / path[-1].norm(dim=1)).mean().item()
 
 
-experiment = Experiment("orbits", Config, None, train, plans=f"{__package__}.plans")
+experiment = Experiment("orbits", Config, None, train, plans=f"{__package__}.plans", data=autoencoding.data)

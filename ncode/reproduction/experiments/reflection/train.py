@@ -60,6 +60,13 @@ def grid(points: int = 201) -> Tensor:
     return torch.linspace(-1, 1, points).unsqueeze(1)
 
 
+@torch.no_grad()
+def evaluate(config: Config, model: Flow) -> dict[str, float]:
+    """The mean squared error on :func:`grid`."""
+    test = grid()
+    return {"mse": (model(test) + test).square().mean().item()}
+
+
 def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     """Train and test one model.
 
@@ -78,16 +85,13 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
 
     label = f"reflection {config.model} {config.seed}"
     history = fit(model, loss, Batches(x), config.iterations, optimiser, checkpoint=checkpoint, label=label)
-    test = grid()
-    with torch.no_grad():
-        mse = (model(test) + test).square().mean().item()
     metrics = {
-        "mse": mse,
+        **evaluate(config, model),
         "nfe": model.nfe.forward,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "solver_error": model.solver_error(test).max().item(),
+        "solver_error": model.solver_error(grid()).max().item(),
     }
     return RunOutput(metrics, history, model, data=fingerprint(x))
 
 
-experiment = Experiment("reflection", Config, build, train)
+experiment = Experiment("reflection", Config, build, train, evaluate=evaluate)

@@ -104,7 +104,7 @@ def regularised(weight: float, iterations: int, seed: int = 0) -> tuple[float, f
     """
     torch.manual_seed(seed)
     field, x0 = MLP(1, [16]), torch.linspace(-1, 1, 64)[:, None]
-    gamma = OpenLoop(1, field.size(), hidden=[16])
+    gamma = OpenLoop(hidden=[16])
     model = NCODE(field, gamma=gamma, solver=Solver(gradients="adjoint"))
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(iterations):

@@ -52,10 +52,8 @@ class Setting:
     def build(cls, seed: int, batch: int = 4, width: int = 6) -> Setting:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            field = MLP(2, [width])
-            m = field.size("layers.1.*")
-            gamma, g = OpenLoop(2, m, hidden=[5], spread=1.0), ClosedLoop(2, m, hidden=[5], spread=0.5)
-            model = NCODE(field, gamma=gamma, g=g, steer="layers.1.*").double()
+            gamma, g = OpenLoop(hidden=[5], spread=1.0), ClosedLoop(hidden=[5], spread=0.5)
+            model = NCODE(MLP(2, [width]), gamma=gamma, g=g, steer="layers.1.*").double()
             return cls(model, Weighted(), torch.randn(batch, 2, dtype=torch.float64))
 
     def gradient(self, horizon: float, solver: Solver) -> dict[str, list[Tensor]]:

@@ -1,0 +1,78 @@
+"""The evidence on N16, N21 and N24: losses of AutoN-CODE and of its rivals, and how images form along its orbit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ncode.reproduction.claims import evidence
+from ncode.reproduction.claims.questions import Evidence
+from ncode.reproduction.metrics.comparison import Runs, metric
+
+
+def nearness(config) -> str:
+    """How near an autoencoder's setting is to Table A.1's and C.4's: its data and its networks."""
+    if config.dataset == "digits":
+        return "toy"
+    printed = config.kind == "printed" or (config.kind == "convolutional" and config.width == 1)
+    return "paper" if printed and config.epochs >= 40 else "reduced"
+
+
+def nats(part: str, sets: Mapping[str, Runs], a: str, b: str) -> list[Evidence]:
+    """Test loss of model a minus b's, in nats an image, on the seeds that both have."""
+    found = []
+    for words, runs in sets.items():
+        pairs = paired(runs.get(a, ()), runs.get(b, ()))
+        if pairs:
+            ours, theirs = ([pair[k] for pair in pairs] for k in (0, 1))
+            losses = (metric(made, "test_nats") for made in (ours, theirs))
+            found.append(evidence.difference(part, words, nearness(ours[0].config), *losses, [*ours, *theirs]))
+    return found
+
+
+def paired(runs: Sequence, others: Sequence) -> list[tuple]:
+    """Two models' runs, seed by seed."""
+    of_seed = {run.config.seed: run for run in others}
+    return [(run, of_seed[run.config.seed]) for run in runs if run.config.seed in of_seed]
+
+
+def n16(sets: Mapping[str, Runs]) -> list[Evidence]:
+    """AutoN-CODE against the plain autoencoder and the one with as many parameters."""
+    return [*nats("a", sets, "ncode", "autoencoder"), *nats("b", sets, "ncode", "equal")]
+
+
+def n21(sets: Mapping[str, Runs], component_wise: Sequence[str]) -> list[Evidence]:
+    """The component-wise normalisation with the lowest validation loss, minus none, each at its best scale.
+
+    Args:
+        sets: for each setting the runs by normalisation, ``none`` among them.
+        component_wise: the normalisations that count as component-wise.
+    """
+    found = []
+    for words, runs in sets.items():
+        there = [name for name in component_wise if runs.get(name)]
+        if there and runs.get("none"):
+            best = min(there, key=lambda name, runs=runs: metric(runs[name], "validation_nats").mean())
+            found += nats("a", {f"{words}, {best}": runs}, best, "none")
+    return found
+
+
+def n24(sets: Mapping[str, Runs]) -> list[Evidence]:
+    """Half way, the share of the error's fall that is done: AutoN-CODE's orbit minus an autoencoder's straight line."""
+    return [
+        evidence.difference(
+            "a",
+            words,
+            nearness(runs["ncode"][0].config),
+            metric(runs["ncode"], "orbit_fallen"),
+            metric(runs["autoencoder"], "line_fallen"),
+            [*runs["ncode"], *runs["autoencoder"]],
+        )
+        for words, runs in sets.items()
+    ]
+
+
+def best_other(runs: Runs, models: Sequence[str], name: str) -> str:
+    """Of ``models``, the one with the largest mean of a metric."""
+    return max((model for model in models if model in runs), key=lambda model: np.mean(metric(runs[model], name)))

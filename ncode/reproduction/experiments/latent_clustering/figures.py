@@ -1,0 +1,56 @@
+"""Figures of clustering: accuracies, and Fig. A.11 of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
+from ncode.reproduction.experiments.latent_clustering.analysis import accuracy
+from ncode.reproduction.metrics.comparison import Runs
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
+
+METHODS = {"kmeans": "k-means", "spectral": "spectral", "mixture": "mixture", "tsne_mixture": "t-SNE + mixture"}
+CHANCE = 10
+"""What one group for all images scores, in %, of ten classes of one size."""
+
+
+def accuracies(named: Mapping[str, Runs]) -> Figure:
+    """Accuracy of every representation by every method, one row a set of runs; bars are means, dots seeds."""
+    figure, axes = style.panels(1, len(named), width=7.6, height=3.2)
+    for panel, (name, runs) in zip(axes[:, 0], named.items(), strict=True):
+        for k, model in enumerate(runs):
+            _bars(panel, runs, model, (k - len(runs) / 2 + 0.5) * 0.8 / len(runs))
+        panel.axhline(CHANCE, color="#999999", linestyle="--")
+        panel.set_xticks(range(len(METHODS)), METHODS.values())
+        panel.set(ylabel="clustering accuracy %", title=name)
+    style.legend(figure, axes[0, 0], columns=4)
+    return figure
+
+
+def tsne(runs: Runs, models: tuple[str, ...] = ("ncode", "autoencoder", "pixels")) -> Figure:
+    """Fig. A.11: t-SNE of the first seed's embeddings, coloured by the component of a mixture on it, with a legend."""
+    colours = plt.get_cmap("tab10")
+    figure, axes = style.panels(len(models), 1, width=2.5, height=2.7)
+    for panel, model in zip(axes[0], models, strict=True):
+        run = runs[model][0]
+        panel.scatter(*run.array("tsne").T, c=colours(run.array("clusters").astype(int)), s=2)
+        panel.set(xticks=[], yticks=[], title=f"{label(model)}: {numbers.share(run.metrics['tsne_mixture'])}")
+        panel.grid(False)
+    marks = [Line2D([], [], marker="o", linestyle="", color=colours(k), label=str(k + 1)) for k in range(10)]
+    figure.legend(handles=marks, title="mixture component", loc="outside lower center", ncols=10)
+    return figure
+
+
+def _bars(panel: Axes, runs: Runs, model: str, offset: float) -> None:
+    for at, method in enumerate(METHODS):
+        values = 100 * accuracy(runs, model, method)
+        if len(values):
+            named = {"label": label(model)} if method == "tsne_mixture" else {}
+            panel.bar(at + offset, values.mean(), 0.8 / len(runs), color=colour(model), **named)
+            panel.plot([at + offset] * len(values), values, ".", color="black", markersize=3)

@@ -1,0 +1,84 @@
+"""Pattern memorisation's numbers as rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ncode.reproduction.experiments.pattern_memorisation import analysis, plans
+from ncode.reproduction.experiments.pattern_memorisation.analysis import errors, select
+from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
+
+PAPER = {"lstm": "just under 25", "ode_rnn": "17.5", "data": "17.5"}
+"""The plateaus that the paper states, in %."""
+GRID = [(m, p) for m in (2, 3, 5, 10) for p in (0.5, 0.7, 0.9)]
+"""The paper's cases: patterns, and degradation."""
+
+
+def cases(sources: Mapping[int, tuple[Sequence, Sequence]]) -> list[list[str]]:
+    """Bit errors in % of every case: chance, N-CODE, the untrained rule, the nearest neighbour.
+
+    Args:
+        sources: by number of bits, the trained runs and the untrained ones.
+    """
+    rows = []
+    for bits, (made, fixed) in sources.items():
+        for m, p in GRID:
+            case = {"patterns": m, "degraded": p}
+            trained, rule, nearest = (
+                errors(runs, learner=learner, **case)
+                for runs, learner in ((made, "ncode"), (fixed, "hebb"), (fixed, "oracle"))
+            )
+            if trained and rule:
+                label = [numbers.number(bits), str(m), f"{p:g}", f"{50 * p:g}", str(len(trained))]
+                rows.append([*label, *(numbers.percent(values) for values in (trained, rule, nearest))])
+    return rows
+
+
+def hard(runs: Sequence) -> list[list[str]]:
+    """The hard case by learner: bit errors in % over all and over unknown bits, and squared error."""
+    labelled = {}
+    for clamp in (False, True):
+        rule = analysis.best_rule(runs, clamp)
+        strength, diagonal = rule.config.strength, rule.config.diagonal
+        labelled[f"untrained{', clamped' * clamp}: μ = {strength:g}/n, diagonal {diagonal:g}/n"] = [rule]
+    labelled |= {f"trained: {name}": analysis.variant(runs, name) for name in plans.VARIANTS}
+    labelled["nearest neighbour"] = select(runs, learner="oracle")
+    scales = {"error": 100, "unknown_error": 100, "squared_error": 1}
+    return [
+        [name, str(len(made)), *(numbers.spread(metric(made, key, scale)) for key, scale in scales.items())]
+        for name, made in labelled.items()
+        if made
+    ]
+
+
+def at_edge(rate: float) -> str:
+    """A mark for a rate that is the smallest or the largest of the sweep's."""
+    return "*" if rate in (min(plans.RATES), max(plans.RATES)) else ""
+
+
+def baselines(groups: Sequence[Sequence]) -> list[list[str]]:
+    """The baselines after all their episodes, one row a group of runs, beside what the paper states."""
+
+    def row(made: Sequence) -> list[str]:
+        facts = made[0].config
+        return [
+            style.LABELS[facts.learner],
+            numbers.number(int(made[0].metrics["parameters"])),
+            f"{numbers.setting(facts.learning_rate)}{at_edge(facts.learning_rate)}",
+            numbers.number(facts.iterations * facts.batch),
+            str(len(made)),
+            numbers.percent(errors(made)),
+            numbers.percent(metric(made, "unknown_error")),
+            points(analysis.last_change(made)),
+            PAPER[facts.learner],
+        ]
+
+    return [row(made) for made in groups]
+
+
+def points(change: float) -> str:
+    """A change of a share, in percentage points and with its sign."""
+    sign = "+" if change > 0 else numbers.MINUS if change < 0 else ""
+    return f"{sign}{numbers.number(abs(100.0 * change))}"

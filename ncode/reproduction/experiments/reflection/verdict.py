@@ -1,0 +1,18 @@
+"""The evidence on N8: how far each model is from the reflection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ncode.reproduction.claims import evidence
+from ncode.reproduction.claims.questions import Evidence
+from ncode.reproduction.metrics.comparison import metric
+
+
+def n8(runs: Mapping[str, Sequence], nearness: str) -> list[Evidence]:
+    """The mean squared error of NODE, open and closed loop, from their runs by model."""
+    parts = {"a": "node", "b": "open", "c": "closed"}
+    return [
+        evidence.mean(part, "x ~ U[-1, 1]", nearness, metric(runs[model], "mse"), runs[model])
+        for part, model in parts.items()
+    ]

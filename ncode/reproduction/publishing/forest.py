@@ -1,0 +1,97 @@
+"""Forest plots: every setting at which a question was asked, as a point with its interval.
+
+A row is a setting. The line is the question's level, the diamond the paper's own value. The plot is HTML and SVG: sharp
+at every size, legible on a phone and on a dark page, and its numbers stand beside it as text.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Sequence
+
+from ncode.reproduction.claims.questions import NEARNESS, SETTINGS, Answer, Evidence
+from ncode.reproduction.publishing.numbers import interval, number
+
+MARKS = {True: "✓", False: "✗", None: "?"}
+CLASSES = {True: "holds", False: "fails", None: "undecided"}
+
+
+def forest(answer: Answer) -> str:
+    """The forest plot of one question; empty where no evidence of it has an interval."""
+    rows = [one for one in ranked(answer.evidence) if one.interval is not None and _finite(one)]
+    if not rows:
+        return ""
+    question = answer.question
+    levels = [level for level in (question.above, question.below) if level is not None]
+    published = printed(question.published)
+    scale = _scale([*levels, *([] if published is None else [published]), *(v for one in rows for v in _span(one))])
+    body = "".join(_row(answer, one, levels, published, scale) for one in rows)
+    key = f" ◆ the paper: {html.escape(question.published)}." if published is not None else ""
+    return (
+        f'<table class="ncode-forest"><caption>{html.escape(question.measure)}; 95 % intervals. '
+        f"The line is {' and '.join(number(level) for level in levels)}.{key}</caption>"
+        '<thead><tr><th scope="col">setting</th><th scope="col">interval</th><th scope="col">numbers</th></tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def ranked(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Evidence from the setting nearest to the paper's to the farthest; of one nearness the most seeds first."""
+    return sorted(evidence, key=lambda one: (-NEARNESS.index(one.nearness), -one.seeds))
+
+
+def named(one: Evidence) -> str:
+    """A setting, and which case of it."""
+    return f"{one.setting}: {one.of}" if one.of else one.setting
+
+
+def printed(published: str) -> float | None:
+    """The number that the paper printed, where it is one number."""
+    found = re.fullmatch(r"[-−+]?\d+(\.\d+)?", published.strip())
+    return float(found[0].replace("−", "-")) if found else None
+
+
+def _span(one: Evidence) -> list[float]:
+    return [*one.interval, *(one.total or ())]
+
+
+def _finite(one: Evidence) -> bool:
+    return all(map(math.isfinite, _span(one)))
+
+
+def _scale(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = 0.06 * (high - low) or max(abs(high), 1.0)
+    return low - room, high + room
+
+
+def _row(
+    answer: Answer, one: Evidence, levels: Sequence[float], published: float | None, scale: tuple[float, float]
+) -> str:
+    low, high = scale
+
+    def at(value: float) -> str:
+        return f"{100 * (value - low) / (high - low):.2f}"
+
+    held = one.answer(answer.question)
+    drawn = "".join(f'<line class="level" x1="{at(v)}" x2="{at(v)}" y1="0" y2="10"/>' for v in levels)
+    if one.total:
+        drawn += f'<line class="total" x1="{at(one.total[0])}" x2="{at(one.total[1])}" y1="5" y2="5"/>'
+    drawn += f'<line class="bar" x1="{at(one.interval[0])}" x2="{at(one.interval[1])}" y1="5" y2="5"/>'
+    middle = sum(one.interval) / 2 if one.estimate is None else one.estimate
+    drawn += f'<line class="point" x1="{at(middle)}" x2="{at(middle)}" y1="2" y2="8"/>'
+    if published is not None:
+        x = float(at(published))
+        drawn += f'<path class="paper" d="M{x - 1.2:.2f} 5L{x:.2f} 1L{x + 1.2:.2f} 5L{x:.2f} 9Z"/>'
+    weight = " ncode-decides" if one in answer.deciding else ""
+    seeds = f"{one.seeds} seed{'' if one.seeds == 1 else 's'}"
+    numbers = f"{number(middle, 3)} {interval(one.total or one.interval)}"
+    return (
+        f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{html.escape(named(one))}'
+        f"<small>{SETTINGS[one.nearness]}, {seeds}</small></th>"
+        f'<td><svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
+        f'aria-label="{html.escape(numbers)}">{drawn}</svg></td>'
+        f"<td>{MARKS[held]} {numbers}</td></tr>"
+    )

@@ -1,0 +1,103 @@
+"""The book's pages that tell the whole: the front page, the status page and the report."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+from ncode.reproduction.claims import claims
+from ncode.reproduction.claims.questions import SETTINGS, UNTESTED, WORDS, Decision
+from ncode.reproduction.publishing import sync
+from ncode.reproduction.publishing.display import Verdict
+from ncode.reproduction.publishing.numbers import number
+from ncode.reproduction.publishing.verdicts import PAPERS, found
+
+
+def sentences(executed) -> str:
+    """What this book found, in a few sentences: each follows from its claim's word."""
+    lines = []
+    for claim in claims.load().values():
+        word = executed.verdicts.get(claim.id, {}).get("verdict", UNTESTED)
+        if word in claim.found:
+            lines.append(f"{len(lines) + 1}. {claim.found[word]} ({{ref}}`{claim.id} <claim-{claim.id.lower()}>`)")
+    return "\n".join(lines) + "\n" if lines else "Nothing has been decided in this build.\n"
+
+
+def decisions(executed) -> dict[str, Decision]:
+    """Every claim's decision in this build; of a claim that no notebook tests, an empty one."""
+    shown = executed.verdicts
+    return {id_: (Verdict.read(shown[id_]) if id_ in shown else Verdict(id_)).decision for id_ in claims.load()}
+
+
+def open_questions(executed) -> str:
+    """The questions that nothing answers, and those that only a setting below the paper's answers."""
+    unanswered, smaller = [], []
+    for id_, decision in decisions(executed).items():
+        for answer in decision.counted:
+            where = f"{{ref}}`{id_} <claim-{id_.lower()}>`{answer.question.part}"
+            if not answer.deciding:
+                unanswered.append(f"- {where}: {answer.question.asks}")
+            elif answer.deciding[0].nearness != "paper":
+                one = answer.deciding[0]
+                smaller.append(f"- {where}: {answer.question.asks} — {SETTINGS[one.nearness]}: {one.setting}")
+    parts = [("Not tested", unanswered), ("Tested below the paper's setting", smaller)]
+    return "\n\n".join(f"### {head}\n\n" + ("\n".join(lines) or "Nothing.") for head, lines in parts) + "\n"
+
+
+def scope(executed) -> str:
+    """How many claims of each paper have which word."""
+    lines = []
+    for letter, name in PAPERS.items():
+        words = Counter(d.word for id_, d in decisions(executed).items() if id_.startswith(letter))
+        counted = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
+        lines.append(f"- {name}: {sum(words.values())} claims; {counted}.")
+    return "\n".join(lines) + "\n"
+
+
+def report_results(executed) -> str:
+    """Each claim in a few lines: the word, and the evidence that decides each of its questions."""
+    lines = []
+    for id_, decision in decisions(executed).items():
+        claim = claims.get(id_)
+        where = f", {SETTINGS[decision.nearness]}" if decision.nearness else ""
+        lines.append(f"**{id_}, {claim.short}: {decision.word}**{where}.")
+        for answer in decision.counted:
+            if answer.measured:
+                lines.append(f"{answer.question.part}: {found(answer)}")
+        lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+def report_costs(executed) -> str:
+    """What this build took, in hours of its machine."""
+    if not executed.took:
+        return "No notebook of this build recorded what it took.\n"
+    pages = sum(took["seconds"] for took in executed.took.values())
+    training = sum(took["training_seconds"] for took in executed.took.values())
+    device = next(iter(executed.took.values()))["provenance"]["device"]
+    hours = number(pages / 3600), number(training / 3600)
+    return (
+        f"The pages of this build took {hours[0]} hours on one thread each of {device}; the trainings behind them "
+        f"{hours[1]} hours when they were computed. {{doc}}`reproducing` has the recordings, with what each took.\n"
+    )
+
+
+def cite(executed) -> str:
+    """This book and the paper, as BibTeX."""
+    with (sync.ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    return (
+        "```bibtex\n@misc{ncode_companion,\n  title = {Adaptive control for neural ODEs: a reproducible companion},\n"
+        f"  author = {{{{The ncode authors}}}},\n  version = {{{version}}},\n"
+        f"  url = {{{sync.repository_url()}}}\n}}\n\n"
+        "@inproceedings{chalvidal2021,\n  title = {Go with the flow: Adaptive Control for Neural ODEs},\n"
+        "  author = {Chalvidal, Mathieu and Ricci, Matthew and VanRullen, Rufin and Serre, Thomas},\n"
+        "  booktitle = {International Conference on Learning Representations},\n  year = {2021}\n}\n```\n"
+    )
+
+
+def changelog(executed) -> str:
+    """The list of changes, as the repository has it."""
+    path = Path(sync.ROOT, "CHANGELOG.md")
+    return path.read_text(encoding="utf-8") if path.exists() else "# Changes\n\nNone yet.\n"

@@ -1,0 +1,186 @@
+"""Verdicts as the book's pages show them: under their notebook, in two lines at its top, and on the page of results."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+
+from ncode.reproduction.claims import claims
+from ncode.reproduction.claims.questions import (
+    FAILS,
+    HOLDS,
+    IN_PART,
+    SETTINGS,
+    UNDECIDED,
+    UNTESTED,
+    WORDS,
+    Answer,
+    Evidence,
+    expected_by_chance,
+)
+from ncode.reproduction.publishing.display import Verdict, grouped
+from ncode.reproduction.publishing.forest import MARKS, forest
+from ncode.reproduction.publishing.numbers import interval, number
+
+CLASSES = {HOLDS: "holds", IN_PART: "in-part", FAILS: "fails", UNDECIDED: "undecided", UNTESTED: "untested"}
+
+PAPERS = {"N": "N-CODE", "A": "ANODE"}
+
+
+def admonition(shown: Mapping, link: str) -> str:
+    """A claim's verdict: its questions with their answers and forest plots, then what decides nothing."""
+    verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
+    body = [f"{claim.text} *({claim.where})*"]
+    for answer in verdict.decision.answers:
+        body.append(f"**{_part(verdict, answer)}{answer.word}.** {_sentence(answer)}")
+        if plot := forest(answer):
+            body.append(f"```{{raw}} html\n{plot}\n```")
+    if context := _context(verdict):
+        body.append(context)
+    body += [part for part in (verdict.note, f"*{evidence(verdict)}* · {link}") if part]
+    inside = "\n\n".join(body)
+    where = f", {SETTINGS[verdict.nearness]}" if verdict.nearness else ""
+    return (
+        f":::::{{admonition}} {claim.id}: {verdict.verdict}{where}\n"
+        f":class: ncode-verdict ncode-{CLASSES[verdict.verdict]}\n\n{inside}\n:::::\n"
+    )
+
+
+def _part(verdict: Verdict, answer: Answer) -> str:
+    return f"{answer.question.part}: " if len(verdict.decision.answers) > 1 else ""
+
+
+def _sentence(answer: Answer) -> str:
+    """What was asked, and the evidence that decides, in one or two sentences."""
+    asked = f"Asked: {answer.question.asks}."
+    if answer.question.by_construction:
+        asked += f" It counts for nothing: {answer.question.by_construction}."
+    if not answer.deciding:
+        return asked
+    return f"{asked} {found(answer)}"
+
+
+def found(answer: Answer) -> str:
+    """The deciding evidence in one sentence."""
+    one = answer.deciding[0]
+    seeds = f", {one.seeds} seed{'' if one.seeds == 1 else 's'}" if one.seeds else ""
+    where = f"{one.setting} ({SETTINGS[one.nearness]}{seeds})"
+    if one.interval is None:
+        return f"Found: {where}."
+    few = one.seeds < answer.question.seeds
+    short = f" Fewer seeds than the {answer.question.seeds} that it asks for decide nothing." if few else ""
+    return f"Found: {_numbers(answer)} {answer.question.measure}, {where}.{short}"
+
+
+def _numbers(answer: Answer) -> str:
+    return "; ".join((f"{one.of} " if one.of else "") + _estimate(one) for one in answer.measured)
+
+
+def _estimate(one: Evidence) -> str:
+    low, high = one.total or one.interval
+    middle = sum(one.interval) / 2 if one.estimate is None else one.estimate
+    return f"{number(middle, 3)} {interval((low, high))}"
+
+
+def _context(verdict: Verdict) -> str:
+    lines = []
+    for head, of in grouped(list(verdict.context.items())):
+        lines += [f"- **{head}**"] if head else []
+        lines += [f"{'  ' if head else ''}- {MARKS[held]} {name}" for name, held in of]
+    if not lines:
+        return ""
+    return (
+        "::::{admonition} Context, which decides nothing\n:class: dropdown ncode-context\n\n"
+        + "\n".join(lines)
+        + "\n::::"
+    )
+
+
+def evidence(verdict: Verdict) -> str:
+    """What a verdict rests on: profile, seeds, runs."""
+    if not verdict.evidence:
+        return "nothing ran"
+    runs = {id_ for one in verdict.evidence for id_ in one.runs} | set(verdict.runs)
+    kept = f", {len(runs)} run{'' if len(runs) == 1 else 's'}" if runs else ", no randomness involved"
+    return f"{verdict.profile} profile{kept}"
+
+
+def in_short(verdicts: list[Mapping]) -> str:
+    """Two lines for the top of a notebook: what was asked, what came out, how sure."""
+    lines = []
+    for shown in verdicts:
+        verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
+        where = f" ({SETTINGS[verdict.nearness]})" if verdict.nearness else ""
+        parts = "; ".join(
+            f"{_part(verdict, answer)}{answer.word}" + (f", {_numbers(answer)}" if answer.measured else "")
+            for answer in verdict.decision.counted
+        )
+        more = f" — {parts}" if len(verdict.decision.counted) > 1 or "[" in parts else ""
+        lines.append(f"- **{claim.id}** {claim.short}: **{verdict.verdict}**{where}{more}")
+    return "::::{div} ncode-short\n**In short**\n\n" + "\n".join(lines) + "\n::::\n"
+
+
+def results_table(executed) -> str:
+    """Every claim on one screen, filterable by verdict and paper: claim, the paper's number, ours, verdict, link."""
+    rows = []
+    for claim in claims.load().values():
+        shown = executed.verdicts.get(claim.id)
+        verdict = Verdict.read(shown) if shown else Verdict(claim.id)
+        rows.append(_result(claim, verdict, (shown or {}).get("notebook", "")))
+    filters = _filter("verdict", WORDS) + _filter("paper", PAPERS.values())
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("claim", "", "the paper", "ours", "verdict"))
+    return (
+        f'```{{raw}} html\n<div class="ncode-results">{filters}<table><thead><tr>{head}</tr></thead>'
+        f'<tbody>{"".join(rows)}</tbody></table></div><script src="../_static/results.js" defer></script>\n```\n'
+    )
+
+
+def _filter(name: str, words) -> str:
+    options = "".join(f"<option>{html.escape(word)}</option>" for word in words)
+    return f'<label>{name} <select data-filter="{name}"><option value="">all</option>{options}</select></label> '
+
+
+def _result(claim: claims.Claim, verdict: Verdict, notebook: str) -> str:
+    measured = [answer for answer in verdict.decision.counted if answer.measured]
+    published = [answer.question.published for answer in verdict.decision.counted if answer.question.published]
+    ours = "<br>".join(f"{html.escape(_part(verdict, answer))}{_numbers(answer)}" for answer in measured[:2])
+    if len(measured) > 2:
+        ours += "<br>…"
+    setting = f"<small>{SETTINGS[verdict.nearness]}</small>" if verdict.nearness else ""
+    word = verdict.verdict
+    return (
+        f'<tr data-verdict="{word}" data-paper="{PAPERS[claim.id[0]]}"><th scope="row">'
+        f'<a href="#claim-{claim.id.lower()}">{claim.id}</a></th><td>{html.escape(claim.short)}</td>'
+        f"<td>{html.escape(', '.join(dict.fromkeys(published))) or '–'}</td><td>{ours or '–'}</td>"
+        f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span>{setting}</td></tr>'
+    )
+
+
+def by_chance(executed) -> str:
+    """How many of the questions would hold by chance alone, in one sentence."""
+    decisions = {id_: Verdict.read(shown).decision for id_, shown in executed.verdicts.items()}
+    expected = expected_by_chance(decisions)
+    asked = sum(bool(answer.measured) for decision in decisions.values() for answer in decision.counted)
+    return (
+        f"Intervals are not corrected for their number: of the {asked} questions that an interval answers, "
+        f"{number(expected)} would hold by chance if there were no differences at all.\n"
+    )
+
+
+def picture(executed) -> str:
+    """All verdicts in one picture: a square for each claim, by paper."""
+    rows = []
+    for letter, name in PAPERS.items():
+        squares = "".join(_square(executed, claim) for claim in claims.load().values() if claim.id.startswith(letter))
+        rows.append(f'<div class="ncode-squares"><span>{name}</span>{squares}</div>')
+    legend = "".join(f'<span class="ncode-word ncode-{CLASSES[word]}">{word}</span> ' for word in WORDS)
+    return f'```{{raw}} html\n<div class="ncode-picture">{"".join(rows)}<p>{legend}</p></div>\n```\n'
+
+
+def _square(executed, claim: claims.Claim) -> str:
+    shown = executed.verdicts.get(claim.id)
+    word = shown["verdict"] if shown else UNTESTED
+    title = html.escape(f"{claim.id}, {claim.short}: {word}")
+    return (
+        f'<a class="ncode-{CLASSES[word]}" href="results.html#claim-{claim.id.lower()}" title="{title}">{claim.id}</a>'
+    )

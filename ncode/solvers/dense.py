@@ -1,0 +1,80 @@
+"""Dense output: a path that is solved once and read off at any time afterwards."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ncode.solvers.engine import steps
+from ncode.solvers.options import NFE, Solver
+from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.step import RungeKutta, Taken
+from ncode.solvers.tableaus import TABLEAUS
+from ncode.solvers.times import read
+
+
+class Path:
+    """A solved path.
+
+    Between the ends of a step it is the method's own polynomial, of order 4 for dopri5 and tsit5 and 3 for the others:
+    for dopri8 that is much less exact than its steps.
+
+    Args:
+        step: what took the steps.
+        taken: the steps, at least one.
+        nfe: what they took.
+
+    Attributes:
+        start, end: the times between which it is known.
+    """
+
+    def __init__(self, step: RungeKutta, taken: Sequence[Taken], nfe: NFE):
+        self.step, self.taken, self.nfe = step, taken, nfe
+        self.start, self.end = taken[0].t, taken[-1].end
+        self._sign = 1.0 if self.end > self.start else -1.0
+        self._ends = [self._sign * one.end for one in taken]
+
+    def __call__(self, t: float | Sequence[float] | Tensor) -> State:
+        """The parts of z at the times ``t``, time first; at one number, without that dimension.
+
+        Raises:
+            ValueError: when a time lies outside of the path.
+        """
+        times = t.detach().double().tolist() if isinstance(t, Tensor) else t
+        if isinstance(times, int | float):
+            return self._at(float(times))
+        return tuple(torch.stack(parts) for parts in zip(*map(self._at, times), strict=True))
+
+    def _at(self, time: float) -> State:
+        low, high = sorted((self.start, self.end))
+        if not low <= time <= high:
+            raise ValueError(f"t: {time:g} lies outside of the path, which is known from {low:g} to {high:g}")
+        if time == self.start:
+            return self.taken[0].x
+        taken = self.taken[bisect.bisect_left(self._ends, self._sign * time)]
+        return taken.y if time == taken.end else self.step.between(taken, (time - taken.t) / taken.h)
+
+
+def solve_path(f: RightHandSide, state: State, t: Sequence[float], solver: Solver) -> Path:
+    """Solve z' = f(t, z) from t[0] to t[1], and keep the whole path.
+
+    Gradients are direct: through the path wherever it is read off.
+
+    Raises:
+        SolveError: when the solve fails.
+        ValueError: when the times are equal, or the solver has gradients of another kind.
+    """
+    times, _ = read(t)
+    if times[0] == times[-1]:
+        raise ValueError("t: a path needs two different times")
+    if solver.gradients != "direct":
+        raise ValueError(f"gradients: a path has direct ones, not {solver.gradients}")
+    step, nfe, kept = RungeKutta(TABLEAUS[solver.method], f), NFE(), []
+    for taken in steps(step, state, [times[0], times[-1]], solver, nfe):
+        if taken.k_last is None:
+            taken.k_last = step.start(taken.end, taken.y)
+        kept.append(taken)
+    return Path(step, kept, nfe)

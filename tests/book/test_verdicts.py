@@ -1,0 +1,111 @@
+"""Verdicts as pages show them: the numbers are the evidence's, the word is the decision's."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ncode.reproduction.claims import evidence
+from ncode.reproduction.claims.questions import Answer, Evidence, Question, decide
+from ncode.reproduction.publishing import stage, verdicts
+from ncode.reproduction.publishing.display import VERDICT, Verdict
+from ncode.reproduction.publishing.forest import forest
+from ncode.reproduction.publishing.numbers import interval, number
+
+
+def accuracy(low=-9.1, high=-1.8, part="c", **options) -> Evidence:
+    given = {"setting": "CIFAR-10, 16×16", "nearness": "reduced", "seeds": 3, **options}
+    return Evidence(part, estimate=(low + high) / 2, interval=(low, high), **given)
+
+
+def test_context_never_changes_the_word():
+    for held in (True, False, None):
+        assert Verdict("N11", [accuracy()], {"a control": held}).verdict == Verdict("N11", [accuracy()]).verdict
+
+
+@given(st.lists(st.tuples(st.text(max_size=5), st.sampled_from([True, False, None])), max_size=6))
+def test_no_set_of_context_checks_changes_the_word(checks):
+    assert Verdict("N11", [accuracy()], dict(checks)).verdict == "does not hold"
+
+
+def test_a_verdict_survives_its_journey_through_a_notebook():
+    verdict = Verdict("N11", [accuracy(total=(-9.5, -1.4))], {"b": True, "a": None}, "cpu", ["x"], "A note.")
+    bundle = verdict._repr_mimebundle_()
+    assert Verdict.read(bundle[VERDICT]) == verdict
+    assert list(Verdict.read(bundle[VERDICT]).context) == ["b", "a"]
+
+
+def test_the_forests_numbers_are_the_evidences():
+    question = Question("a", "above", "points", above=0.0, published="12.1")
+    rows = [accuracy(-9.1, -1.8, "a"), accuracy(0.4, 2.2, "a", setting="MNIST", nearness="toy", seeds=5)]
+    plot = forest(Answer(question, rows))
+    shown = re.findall(r"<td>(.) ([^<]+)</td>", plot)
+    assert shown == [
+        ("✗", f"{number(-5.45, 3)} {interval((-9.1, -1.8))}"),
+        ("✓", f"{number(1.3, 3)} {interval((0.4, 2.2))}"),
+    ]
+    low, high = -9.1 - 0.06 * 21.2, 12.1 + 0.06 * 21.2
+    places = [float(x) for x in re.findall(r'class="bar" x1="([^"]+)"', plot)]
+    assert places == pytest.approx([100 * (v - low) / (high - low) for v in (-9.1, 0.4)], abs=0.01)
+    assert "the paper: 12.1" in plot
+
+
+def test_a_question_without_an_interval_has_no_forest():
+    assert forest(Answer(Question("a", "an identity"), [Evidence("a", "s", "paper", exact=True)])) == ""
+
+
+def test_the_admonition_says_question_answer_and_setting():
+    text = verdicts.admonition(Verdict("N11", [accuracy()], {"control: x": True}, "cpu").content(), "link")
+    assert "{admonition} N11: does not hold, reduced" in text
+    assert "**c: does not hold.** Asked: test accuracy on CIFAR-10" in text
+    assert "**a: not tested.**" in text
+    assert "Context, which decides nothing" in text
+    assert text.index("{raw} html") < text.index("Context")
+
+
+def test_two_seeds_are_said_to_be_too_few():
+    text = verdicts.admonition(Verdict("N11", [accuracy(seeds=2)], {}, "cpu").content(), "link")
+    assert "Fewer seeds than the 3 that it asks for decide nothing." in text
+
+
+def test_the_table_has_every_claim_once():
+    executed = stage.Executed("cpu", verdicts={"N11": {**Verdict("N11", [accuracy()]).content(), "notebook": "x"}})
+    table = verdicts.results_table(executed)
+    assert re.findall(r'href="#claim-(n11|a1)"', table) == ["n11", "a1"]
+    assert '<tr data-verdict="does not hold" data-paper="N-CODE"><th scope="row"><a href="#claim-n11">' in table
+    assert table.count("<tr data-verdict") == 30
+    assert verdicts.picture(executed).count("<a class=") == 30
+
+
+def test_evidence_pairs_seeds():
+    made = evidence.difference("a", "s", "toy", [1.0, 2.0, 3.0], [0.0, 1.1, 1.9])
+    assert made.estimate == pytest.approx(1.0)
+    assert made.interval == pytest.approx((1 - 4.303 * 0.1 / np.sqrt(3), 1 + 4.303 * 0.1 / np.sqrt(3)), abs=1e-3)
+    assert made.seeds == 3
+    doubled = evidence.ratio("a", "s", "toy", [2.0, 8.0], [1.0, 4.0])
+    assert (doubled.estimate, doubled.interval) == (pytest.approx(2.0), pytest.approx((2.0, 2.0)))
+
+
+def test_a_test_set_of_ten_thousand_adds_about_a_point():
+    a = evidence.accuracies("a", "s", "paper", [0.60, 0.60, 0.60], [0.58, 0.58, 0.58], images=10_000)
+    assert a.interval == pytest.approx((2.0, 2.0))
+    # 1.96 √((0.6·0.4 + 0.58·0.42)/10⁴) is 1.36 points.
+    assert a.total == pytest.approx((2 - 1.364, 2 + 1.364), abs=2e-3)
+
+
+def test_two_lines_at_the_top():
+    text = verdicts.in_short([Verdict("N11", [accuracy()], {}, "cpu").content()])
+    assert "**N11** open loop most accurate, then data control, then ANODE: **does not hold** (reduced)" in text
+    assert decide(verdicts.claims.get("N11").questions, []).word == "not tested"
+
+
+def test_what_is_undefined_survives_as_well():
+    lost = Evidence("a", "s", "paper", 3, float("inf"), (float("nan"), float("nan")))
+    content = Verdict("N11", [lost]).content()
+    assert "NaN" not in json.dumps(content)
+    (read,) = Verdict.read(json.loads(json.dumps(content))).evidence
+    assert np.isnan(read.interval).all() and read.estimate == float("inf")
+    assert forest(Answer(Question("a", "above", "points", above=0.0), [read])) == ""

@@ -1,0 +1,81 @@
+"""Paths that are read off afterwards, and solves of which some samples fail."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ncode import SolveError, Solver
+from ncode.solvers.dense import solve_path
+from ncode.solvers.partial import solve_partial
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def wave(t, z):
+    """x = x(0) exp(sin t)."""
+    return (z[0] * torch.cos(t),)
+
+
+@pytest.mark.parametrize(
+    ("method", "close"), [("dopri5", 1e-7), ("tsit5", 1e-7), ("bosh3", 1e-7), ("dopri8", 1e-4), ("rk4", 1e-6)]
+)
+@pytest.mark.parametrize("end", [3.0, -2.0])
+def test_a_path_is_exact_everywhere(method, close, end):
+    options = {"steps": 100} if method == "rk4" else {"rtol": 1e-9, "atol": 1e-9}
+    x = torch.tensor([[1.0], [2.0]], requires_grad=True)
+    path = solve_path(wave, (x,), [0.0, end], Solver(method, **options))
+    t = torch.linspace(0, end, 57)
+    (found,) = path(t)
+    exact = x * torch.sin(t).exp()[:, None, None]
+    torch.testing.assert_close(found, exact, rtol=close, atol=close)
+    (slope,) = torch.autograd.grad(path(0.7 * end)[0].sum(), x)
+    torch.testing.assert_close(slope, torch.full((2, 1), math.exp(math.sin(0.7 * end))), rtol=close, atol=close)
+    for time, value in ((0.0, x), (end, found[-1])):
+        torch.testing.assert_close(path(time)[0], value, rtol=0, atol=0)
+
+
+def test_paths_that_make_no_sense_are_refused():
+    x = (torch.ones(1, 1),)
+    path = solve_path(wave, x, [0.0, 1.0], Solver())
+    with pytest.raises(ValueError, match=r"t: 1\.5 lies outside"):
+        path(1.5)
+    with pytest.raises(ValueError, match="t: a path needs"):
+        solve_path(wave, x, [1.0, 1.0], Solver())
+    with pytest.raises(ValueError, match="gradients: a path has direct ones"):
+        solve_path(wave, x, [0.0, 1.0], Solver(gradients="adjoint"))
+
+
+def explode(t, z):
+    """x' = x²: x = 1/(1/x(0) - t), until 1/x(0)."""
+    return (z[0] ** 2,)
+
+
+@pytest.mark.parametrize("gradients", ["direct", "checkpointed", "adjoint"])
+def test_those_who_can_be_solved_are(gradients):
+    x = torch.tensor([[0.5], [3.0], [-1.0], [2.0]], requires_grad=True)
+    found = solve_partial(explode, (x,), [0.0, 0.4, 1.0], Solver(rtol=1e-8, atol=1e-8, gradients=gradients))
+    assert sorted(found.failures) == [1, 3]
+    for sample, at in ((1, 1 / 3), (3, 1 / 2)):
+        assert found.failures[sample].sample == sample
+        assert found.failures[sample].t == pytest.approx(at, abs=1e-3)
+    (path,) = found.path
+    assert path[:, [1, 3]].isnan().all()
+    exact = 1 / (1 / x[[0, 2]] - torch.tensor([0.0, 0.4, 1.0])[:, None, None])
+    torch.testing.assert_close(path[:, [0, 2]], exact, rtol=1e-6, atol=1e-6)
+    (gradient,) = torch.autograd.grad(path[-1, [0, 2]].sum(), x)
+    (expected,) = torch.autograd.grad(exact[-1].sum(), x)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+    assert found.nfe.forward > sum(error.nfe for error in found.failures.values())
+
+
+def test_where_none_fails_it_is_an_ordinary_solve():
+    found = solve_partial(wave, (torch.ones(2, 1),), [0.0, 1.0], Solver("rk4"))
+    assert found.failures == {} and found.nfe.forward == 40
+
+
+def test_what_fails_for_no_single_sample_fails():
+    with pytest.raises(SolveError, match="too many"):
+        solve_partial(wave, (torch.ones(2, 1),), [0.0, 1.0], Solver("rk4", steps=10, max_nfe=20))
