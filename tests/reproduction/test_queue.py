@@ -123,7 +123,7 @@ def test_a_stopped_run_ends_in_the_bits_of_one_that_was_not(monkeypatch, tmp_pat
         "import sys, json\n"
         "from pathlib import Path\n"
         "from ncode.reproduction.experiments import annuli\n"
-        "config = annuli.Config('node', 0, iterations=900, points=64, hidden=(8,))\n"
+        "config = annuli.Config('node', 0, iterations=900, points=64, batch=32, hidden=(8,))\n"
         "run = annuli.experiment.run(config, Path(sys.argv[1]))\n"
         "print(json.dumps([run.metrics, [float(p.detach().double().sum()) for p in run.model().parameters()]]))\n"
     )

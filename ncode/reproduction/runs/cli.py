@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     worker.add_argument("--minutes", type=float, required=True)
     worker.add_argument("--device", choices=DEVICES, default="cpu")
     worker.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    worker.add_argument("--only", nargs="*", metavar="RECORDING", help="these recordings alone")
+    worker.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone; may be repeated")
     worker.set_defaults(command=lambda chosen: take(chosen.minutes, chosen.device, chosen.jobs, chosen.only))
     verifier = commands.add_parser("verify", help="check finished runs and recordings")
     verifier.add_argument("--recompute", type=int, default=0, metavar="N", help="compute N runs' metrics again")
