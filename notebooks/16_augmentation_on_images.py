@@ -39,25 +39,19 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 from collections import Counter
 
-import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from ncode.reproduction import profiles
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import (
     analysis,
+    augmentation,
     curves,
     verdict,
 )
-from ncode.reproduction.experiments.image_classification.analysis import (
-    above,
-    below,
-    metric,
-)
+from ncode.reproduction.experiments.image_classification.analysis import metric
 from ncode.reproduction.metrics import comparison
-from ncode.reproduction.metrics.intervals import difference_interval, is_below
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
@@ -88,39 +82,23 @@ style.use_style()
 # - **NODE, wide**: as many as give the *whole model* ANODE's number of parameters. This is the paper's way.
 
 # %% tags=["hide-input"]
-full = profiles.load("augmentation_on_images", "paper")
-planned = full.options["sets"]
-
-
-def at_full_size(model, name):
-    """A model's configuration in the paper's experiment on one data set."""
-    return image_classification.Config(model, 0, **full.settings, **planned[name])
-
-
-def sizes(model, name):
-    """Filters, and parameters of field and whole, at the paper's size."""
-    built = image_classification.build(at_full_size(model, name))
-    filters = built.body.field.mix.weight.shape[0]
-    field, whole = (
-        sum(w.numel() for w in part.parameters()) for part in (built.body, built)
-    )
-    return [str(filters), f"{field:,}", f"{whole:,}"]
-
-
-COMPARED = ("anode", image_classification.WIDE, "node")
 page.table(
     "tab-augmentation-parameters",
     "Filters and parameters at the paper's size. The wide NODE has the paper's 92 filters on MNIST.",
     ["data", "model", "filters", "field", "with the readout"],
     [
-        [title(name), style.LABELS[model], *sizes(model, name)]
+        [
+            title(name),
+            style.LABELS[model],
+            *augmentation.written_sizes(model, name),
+        ]
         for name in ("mnist", "cifar10")
-        for model in COMPARED
+        for model in augmentation.COMPARED
     ],
 )
 
 # %%
-assert sizes(image_classification.WIDE, "mnist")[0] == "92"
+assert augmentation.sizes(image_classification.WIDE, "mnist")[0] == 92
 
 # %% [markdown]
 # ## The run
@@ -161,24 +139,37 @@ Markdown(analysis.budgets(compared))
 # two gaps between training and validation. All solves in training take the same number of evaluations, so those shown
 # are what dopri5 needs at a tolerance of $10^{-3}$ for the same flow, on 64 validation images.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-live", "caption": "This execution, all models: NODE and ANODE, and N-CODE, data control, γ alone and a ResNet in the same plots. Median and range over seeds; where evaluations stand against accuracy, means at every look."}, "image": {"alt": "Six panels of curves, one line for each of eight models; NODE's training loss is the highest of the flows."}}
+# %% tags=["hide-input"]
 PANELS = [
     ("epoch", "train_loss"), ("epoch", "accuracy"), ("epoch", "nfe"),
     ("nfe", "accuracy"), ("epoch", "loss_gap"), ("epoch", "accuracy_gap"),
 ]  # fmt: skip
 
-curves.grid(next(iter(live.values())), PANELS)
-plt.show()
+page.figure(
+    curves.grid(next(iter(live.values())), PANELS),
+    name="fig-augmentation-live",
+    caption="This execution, all models: NODE and ANODE, and N-CODE, data control, γ alone and a ResNet in the same plots. "
+    "Median and range over seeds; where evaluations stand against accuracy, means at every look.",
+    alt="Six panels of curves, one line for each of eight models.",
+)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-mnist", "caption": "The same, recorded, MNIST: data, budget and seeds stand in the list above."}, "image": {"alt": "Six panels of curves, one line a model, for the recorded runs on MNIST."}}
-if found := analysis.fullest(recorded, "mnist"):
-    curves.grid(found, PANELS)
-    plt.show()
+# %% tags=["hide-input"]
+found = analysis.fullest(recorded, "mnist")
+page.figure(
+    curves.grid(found, PANELS),
+    name="fig-augmentation-mnist",
+    caption="The same, recorded, MNIST: data, budget and seeds stand in the list above.",
+    alt="Six panels of curves, one line a model, for the recorded runs on MNIST.",
+) if found else Markdown("Not recorded yet.")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-augmentation-cifar10", "caption": "The same, recorded, CIFAR-10 (JPEG copy)."}, "image": {"alt": "Six panels of curves, one line a model, for the recorded runs on a JPEG copy of CIFAR-10."}}
-if found := analysis.fullest(recorded, "cifar10"):
-    curves.grid(found, PANELS)
-    plt.show()
+# %% tags=["hide-input"]
+found = analysis.fullest(recorded, "cifar10")
+page.figure(
+    curves.grid(found, PANELS),
+    name="fig-augmentation-cifar10",
+    caption="The same, recorded, CIFAR-10 (JPEG copy).",
+    alt="Six panels of curves, one line a model, for the recorded runs on a JPEG copy of CIFAR-10.",
+) if found else Markdown("Not recorded yet.")
 
 # %% tags=["hide-input"]
 FLOWS = (*image_classification.FLOWS, image_classification.WIDE)
@@ -224,11 +215,6 @@ def difference(found, a, b, name, scale=1.0):
     return numbers.interval(analysis.gain(found, a, b, name, scale), 2)
 
 
-def gap_difference(found, a, b):
-    gaps = [analysis.generalisation_gap(found[model]) for model in (a, b)]
-    return difference_interval(*gaps)
-
-
 page.table(
     "tab-augmentation-differences",
     "95 % intervals of differences, paired by seed; of the ratio of evaluations, of its geometric mean.",
@@ -240,7 +226,7 @@ page.table(
             difference(found, a, b, "train_loss"),
             difference(found, a, b, "test_loss"),
             difference(found, a, b, "test_accuracy", 100),
-            numbers.interval(gap_difference(found, a, b), 2) if analysis.fitted([*found[a], *found[b]]) else "–",
+            numbers.interval(augmentation.gap_difference(found, a, b), 2) if analysis.fitted([*found[a], *found[b]]) else "–",
             numbers.interval(analysis.evaluations_ratio(found, a, b), 3) if {a, b} <= set(FLOWS) else "–",
         ]
         for name, found in compared.items()
@@ -260,26 +246,6 @@ page.table(
 
 
 # %% tags=["hide-input"]
-def questions(name, found):
-    """The checks of ANODE against the wide NODE."""
-    checks = {
-        f"{name}: lower training loss": below(
-            found, "anode", image_classification.WIDE, "train_loss"
-        ),
-        f"{name}: lower test loss": below(
-            found, "anode", image_classification.WIDE, "test_loss"
-        ),
-        f"{name}: higher test accuracy": above(
-            found, "anode", image_classification.WIDE
-        ),
-    }
-    if analysis.fitted([*found["anode"], *found[image_classification.WIDE]]):
-        checks[f"{name}: smaller gap"] = is_below(
-            gap_difference(found, "anode", image_classification.WIDE)
-        )
-    return checks
-
-
 asked = {
     name: found
     for name, found in weighed.items()
@@ -287,7 +253,7 @@ asked = {
 }
 checks = {}
 for name, found in asked.items():
-    checks |= questions(name, found)
+    checks |= augmentation.questions(name, found)
 behind = [
     run
     for found in asked.values()

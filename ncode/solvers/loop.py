@@ -99,26 +99,20 @@ def adaptive_steps(
     sign = math.copysign(1.0, last - t)
     stops = _stops(times, how.jumps, sign, precision)
     adapt = how.controller(step.order)
-    count.spend(1, t, x)
-    k1 = step.start(t, x, w)
-    length = how.first
-    if length is None:
-        count.spend(1, t, x)
-        length = step.guess(t, x, k1, sign, how.tol, how.norm, w)
+    k1, length = _begin(step, t, x, sign, how, count, w)
     errors, recent = None, deque(maxlen=RECENT)
     for stop, after in stops:
         while t != stop:
             length = min(max(length, how.least), how.most)
             end, h = _end(t, stop, sign * length)
             if t + h == t:
-                reason = "step size underflow" if errors is None or finite([errors]) else "non-finite values"
-                raise Stopped(reason, t, x, errors)
+                raise _underflow(t, x, errors)
             count.spend(step.evaluations, t, x, recent)
             y, k_last, errors, stages = step(t, x, k1, h, how.tol, w)
             recent.append(errors)
             error = how.norm(errors)
-            if error > 1 and length <= how.least:
-                raise Stopped("step size underflow" if math.isfinite(error) else "non-finite values", t, x, errors)
+            if error > 1 and abs(h) <= how.least:
+                raise _underflow(t, x, errors)
             proposed = abs(h) * adapt(error)
             if error > 1:
                 length = proposed
@@ -157,6 +151,21 @@ def fixed_steps(
     if k_last is None and k1 is not None:
         # Beyond the last step, and so not among those counted.
         count.spend(1, t, x)
+
+
+def _begin(step: Step, t: float, x: Any, sign: float, how: Adaptive, count: Count, w: Weights) -> tuple[Any, float]:
+    """The first slope, and the first length to try."""
+    count.spend(1, t, x)
+    k1 = step.start(t, x, w)
+    if how.first is not None:
+        return k1, how.first
+    count.spend(1, t, x)
+    return k1, step.guess(t, x, k1, sign, how.tol, how.norm, w)
+
+
+def _underflow(t: float, x: Any, errors: Tensor | None) -> Stopped:
+    reason = "step size underflow" if errors is None or finite([errors]) else "non-finite values"
+    return Stopped(reason, t, x, errors)
 
 
 def _stops(

@@ -29,7 +29,13 @@ CONVERTED = (
     "09_pattern_memorisation",
 )
 # Notebooks all of whose figures are calls; their captions and long cells are not done yet.
-DRAWN = (*CONVERTED, "12_image_generation", "13_latent_clustering", "14_latent_interpolation")
+DRAWN = (
+    *CONVERTED,
+    "12_image_generation",
+    "13_latent_clustering",
+    "14_latent_interpolation",
+    "16_augmentation_on_images",
+)
 
 # What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
 NO_RESULT = re.compile(

@@ -61,7 +61,7 @@ def test_its_weights_come_from_the_package_not_from_chance():
 )
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch, network, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(features.FeatureError, match=rf'pip install "ncode\[{extra}\]"'):
+    with pytest.raises(features.FeatureError, match=rf'pip install "ncode-ode\[{extra}\]'):
         network()
 
 

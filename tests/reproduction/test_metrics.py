@@ -132,7 +132,7 @@ def test_a_component_for_every_point_is_the_limit_of_the_iterations():
     np.testing.assert_allclose(slow.score_samples(z), quick.score_samples(z), rtol=1e-6)
     samples = metrics.draw(quick, 50)
     assert metrics.nearest(samples, z)[0].max() < 0.01
-    with pytest.raises(ValueError, match="13 for 12"):
+    with pytest.raises(ValueError, match="13 for z of 12"):
         metrics.mixture(z, 13)
 
 

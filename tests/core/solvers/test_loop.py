@@ -105,6 +105,9 @@ def test_first_least_and_most_bound_every_step():
     assert max(step.h for step in taken) <= 0.05
     with pytest.raises(Stopped, match="underflow"):
         walk(pendulum, START, [0.0, 2.0], least=0.5)
+    with pytest.raises(Stopped, match="underflow"):
+        # Cut to end at the last time, a step may be shorter than the shortest, but not become shorter still.
+        walk(lambda t, z: (torch.sin(1e4 * t).expand_as(z[0]),), START, [0.0, 0.1], least=0.5, first=0.5)
     loose, _ = walk(pendulum, START, [0.0, 2.0], least=0.3, tol=(0.1, 0.1))
     assert min(step.h for step in loose[:-1]) >= 0.3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import build
+from models import KINDS, build
 
 from ncode import Solver
 from ncode.solvers.dispatch import integrate
@@ -82,3 +82,21 @@ def test_step_lengths_are_in_the_longest_samples_time():
 def test_jumps_are_refused():
     with pytest.raises(ValueError, match="jumps: not with times"):
         integrate(swing, (torch.ones(4, 1),), TIMES, Solver(jumps=(0.5,)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gradients", ["direct", "adjoint"])
+def test_models_take_them_too(kind, gradients):
+    model = build(kind, Solver(rtol=1e-7, atol=1e-7, gradients=gradients))
+    x = torch.randn(3, 2, requires_grad=True)
+    t = torch.tensor([[0.0, 0.0, 0.0], [0.3, 1.0, 0.5], [0.7, 1.0, -0.2]])
+    t[2, 2] = 2.0
+    path = model.trajectory(x, t)
+    assert torch.equal(path.t, t)
+    for i in range(3):
+        alone = model.trajectory(x[i : i + 1], t[:, i].tolist())
+        torch.testing.assert_close(path.x[:, i], alone.x[:, 0], rtol=1e-5, atol=1e-5)
+        if path.theta is not None:
+            torch.testing.assert_close(path.theta[:, i], alone.theta[:, 0], rtol=1e-5, atol=1e-5)
+    path.x.square().sum().backward()
+    assert x.grad.isfinite().all()

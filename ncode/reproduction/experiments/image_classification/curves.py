@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ncode.reproduction.metrics.comparison import Runs
 from ncode.reproduction.plotting import style
@@ -89,7 +90,7 @@ def panel(axes: Axes, runs: Runs, x: str, y: str) -> None:
         style.plain_log(axes.yaxis)
 
 
-def grid(runs: Runs, series: Sequence[tuple[str, str]]) -> None:
+def grid(runs: Runs, series: Sequence[tuple[str, str]]) -> Figure:
     """Draw six panels for one set of runs, and one legend.
 
     Args:
@@ -99,6 +100,7 @@ def grid(runs: Runs, series: Sequence[tuple[str, str]]) -> None:
     for axis, (x, y) in zip(axes.flat, series, strict=True):
         panel(axis, runs, x, y)
     style.legend(figure, axes[0, 0], columns=4)
+    return figure
 
 
 def _between(history: Mapping, name: str, looks: np.ndarray) -> list[float]:
