@@ -4,8 +4,8 @@
 
 Rules: x(10) of x' = θx from a shared x(0), with gradients to θ, for 64 samples and two entries a row, at AutoN-CODE's
 scale; both in one process, taking turns, so that whatever else the machine does hits both; one thread; processor time;
-warm-up discarded; the median of the ratios of neighbouring measurements, with its quartiles. dopri5 is this library's
-own, on the full matrices, its error norm the worst sample's. Errors are relative, the worst sample's, against the
+warm-up discarded; the median of the ratios of neighbouring measurements, with its quartiles. dopri5 is torchdiffeq's,
+on the full matrices, its error norm the worst sample's. Errors are relative, the worst sample's, against the
 matrix exponential in float64.
 
 ``--check`` fails when the exact flow is less than 5 (m = 25) or 1.5 times (m = 64, 128) as fast as dopri5 at 1e-6, or
@@ -48,7 +48,10 @@ def ways(m: int, columns: torch.Tensor, x0: torch.Tensor) -> dict[str, Callable]
 
     def dopri5(tolerance: float) -> Callable:
         model = NCODE(
-            Linear(m), gamma=Given(), horizon=HORIZON, solver=Solver("dopri5", rtol=tolerance, atol=tolerance)
+            Linear(m),
+            gamma=Given(),
+            horizon=HORIZON,
+            solver=Solver("dopri5", rtol=tolerance, atol=tolerance, backend="torchdiffeq"),
         )
 
         def solve(entries):
