@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,8 @@ from ncode.reproduction.publishing import sync
 from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.publishing.numbers import number
 from ncode.reproduction.publishing.verdicts import PAPERS, found
+from ncode.reproduction.runs import queue as planned
+from ncode.reproduction.runs.experiment import named
 
 
 def sentences(executed) -> str:
@@ -43,6 +46,23 @@ def open_questions(executed) -> str:
                 smaller.append(f"- {where}: {answer.question.asks} — {SETTINGS[one.nearness]}: {one.setting}")
     parts = [("Not tested", unanswered), ("Tested below the paper's setting", smaller)]
     return "\n\n".join(f"### {head}\n\n" + ("\n".join(lines) or "Nothing.") for head, lines in parts) + "\n"
+
+
+def queue(executed) -> str:
+    """The planned runs that are not finished, by recording: what they decide, and the hours that they take."""
+    head = ["priority", "recording", "decides", "runs left", *(f"hours, {device}" for device in planned.DEVICES)]
+    rows = [row for row in planned.table(planned.entries(map(named, planned.RECORDING_EXPERIMENTS))) if row[-1] != "0"]
+    cells = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
+        if row[3][:2] != "0 "
+    )
+    columns = "".join(f'<th scope="col">{name}</th>' for name in head)
+    return (
+        f'```{{raw}} html\n<div class="ncode-results"><table><thead><tr>{columns}</tr></thead><tbody>{cells}</tbody></table>'
+        "</div>\n```\n\nHours that begin with ~ rest on an estimate; ? means that nothing is known. `ncode work` takes these "
+        "runs in this order.\n"
+    )
 
 
 def scope(executed) -> str:

@@ -346,6 +346,7 @@ FILLS = {
     "results": verdicts.results_table,
     "sentences": front.sentences,
     "open_questions": front.open_questions,
+    "queue": front.queue,
     "scope": front.scope,
     "report_results": front.report_results,
     "report_costs": front.report_costs,
