@@ -1,4 +1,4 @@
-"""The library's own engine: a solve from a right-hand side and a :class:`~ncode.Solver` to the states at its times."""
+"""The library's own engine: from a right-hand side and a :class:`~ncode.solvers.options.Solver` to states at times."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import platformdirs
@@ -71,6 +72,19 @@ def reading(file: Path | str, remedy: str = REPLACE) -> Iterator[None]:
         raise DataError(f"{file}: is truncated or corrupt ({type(error).__name__}: {error}). {remedy}") from error
 
 
+_LOOKING: ContextVar[bool] = ContextVar("looking", default=False)
+
+
+@contextmanager
+def nothing_downloaded() -> Iterator[None]:
+    """Within it a file that is not here is an error: for whoever only looks at what there is."""
+    token = _LOOKING.set(True)
+    try:
+        yield
+    finally:
+        _LOOKING.reset(token)
+
+
 def fetch(url: str, file: Path, md5: str) -> Path:
     """``file``, downloaded from ``url`` where it is not there yet.
 
@@ -80,6 +94,8 @@ def fetch(url: str, file: Path, md5: str) -> Path:
     """
     if file.exists():
         return file
+    if _LOOKING.get():
+        raise DataError(f"{file}: is not here")
     import pooch  # Here and not above: it is slow to import, and warns in a notebook that has no widgets.
 
     with readable_failures(file, f"It comes from {url}: try again with a network, or put the file there by hand"):

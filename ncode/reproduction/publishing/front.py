@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import tomllib
 from collections import Counter
 from pathlib import Path
 
+from ncode import __version__
 from ncode.reproduction.claims import claims
 from ncode.reproduction.claims.questions import SETTINGS, UNTESTED, WORDS, Decision
 from ncode.reproduction.publishing import sync
@@ -45,23 +45,20 @@ def open_questions(executed) -> str:
                 one = answer.deciding[0]
                 smaller.append(f"- {where}: {answer.question.asks} — {SETTINGS[one.nearness]}: {one.setting}")
     parts = [("Not tested", unanswered), ("Tested below the paper's setting", smaller)]
-    return "\n\n".join(f"### {head}\n\n" + ("\n".join(lines) or "Nothing.") for head, lines in parts) + "\n"
+    return "\n\n".join(f"## {head}\n\n" + ("\n".join(lines) or "Nothing.") for head, lines in parts) + "\n"
 
 
 def queue(executed) -> str:
     """The planned runs that are not finished, by recording: what they decide, and the hours that they take."""
     head = ["priority", "recording", "decides", "runs left", *(f"hours, {device}" for device in planned.DEVICES)]
-    rows = [row for row in planned.table(planned.entries(map(named, planned.RECORDING_EXPERIMENTS))) if row[-1] != "0"]
-    cells = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
-        if row[3][:2] != "0 "
-    )
+    entries = planned.left(planned.entries(map(named, planned.RECORDING_EXPERIMENTS)))
     columns = "".join(f'<th scope="col">{name}</th>' for name in head)
+    rows = "".join(f"<tr>{''.join(f'<td>{html.escape(c)}</td>' for c in row)}</tr>" for row in planned.table(entries))
+    table = f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
     return (
-        f'```{{raw}} html\n<div class="ncode-results"><table><thead><tr>{columns}</tr></thead><tbody>{cells}</tbody></table>'
-        "</div>\n```\n\nHours that begin with ~ rest on an estimate; ? means that nothing is known. `ncode work` takes these "
-        "runs in this order.\n"
+        f'```{{raw}} html\n<div class="ncode-results">{table}</div>\n```\n\n'
+        "Hours that begin with ~ rest on an estimate; ? means that nothing is known. `ncode work` takes these runs in "
+        "this order.\n"
     )
 
 
@@ -105,11 +102,9 @@ def report_costs(executed) -> str:
 
 def cite(executed) -> str:
     """This book and the paper, as BibTeX."""
-    with (sync.ROOT / "pyproject.toml").open("rb") as file:
-        version = tomllib.load(file)["project"]["version"]
     return (
         "```bibtex\n@misc{ncode_companion,\n  title = {Adaptive control for neural ODEs: a reproducible companion},\n"
-        f"  author = {{{{The ncode authors}}}},\n  version = {{{version}}},\n"
+        f"  author = {{{{The ncode authors}}}},\n  version = {{{__version__}}},\n"
         f"  url = {{{sync.repository_url()}}}\n}}\n\n"
         "@inproceedings{chalvidal2021,\n  title = {Go with the flow: Adaptive Control for Neural ODEs},\n"
         "  author = {Chalvidal, Mathieu and Ricci, Matthew and VanRullen, Rufin and Serre, Thomas},\n"

@@ -321,7 +321,7 @@ def _modules(package: str) -> list[str]:
     names: list[str] = []
     for info in found:
         name = f"{package}.{info.name}"
-        if name in NO_API:
+        if name in NO_API or info.name == "__main__":
             continue
         names += _modules(name) if info.ispkg else [name]
     return names

@@ -19,7 +19,7 @@ from ncode.reproduction.runs.queue import DEVICES, RECORDING_EXPERIMENTS, Entry,
 from ncode.reproduction.runs.work import work
 
 THREADS = 1
-"""Of a recording's runs, as of a notebook's (:data:`ncode.reproduction.publishing.execute.ENVIRONMENT`)."""
+"""Of a recording's runs, as of a notebook's (``ncode.reproduction.publishing.execute.ENVIRONMENT``)."""
 
 SHOWN = 20
 """Metrics of a run that are worth a line; of more, their number is told."""

@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ncode.reproduction.data.downloads import DataError
+from ncode.reproduction.data.downloads import DataError, nothing_downloaded
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.configs import plain
 from ncode.reproduction.runs.experiment import Experiment, root
@@ -142,7 +142,8 @@ def _state(experiment: Experiment, config: Any, done: set, folder: Path | None) 
     if key(config) in done:
         return FINISHED
     try:
-        here = (folder or root()) / experiment.name / experiment.identity(config)
+        with nothing_downloaded():
+            here = (folder or root()) / experiment.name / experiment.identity(config)
     except DataError:
         # Without the data nothing of it can have begun here.
         return PLANNED
