@@ -34,7 +34,7 @@ from ncode.solvers.dispatch import integrate, not_finite
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
-from ncode.solvers.times import Times
+from ncode.solvers.times import Times, read
 
 
 class Trajectory(NamedTuple):
@@ -147,7 +147,7 @@ class Flow(nn.Module):
             SolveError, ValueError: as :meth:`forward`.
         """
         path, problem = self._path(x0, t)
-        times = t if isinstance(t, Tensor) else torch.tensor([float(time) for time in t], dtype=x0.dtype)
+        times = t if isinstance(t, Tensor) else torch.tensor(read(t)[0], dtype=x0.dtype)
         return Trajectory(times.to(x0.device), path[0], self._control(path, problem))
 
     def solver_error(self, x0: Float[Tensor, "batch *state"], *, tolerance: float = 1e-10) -> Float[Tensor, " batch"]:

@@ -30,10 +30,10 @@ def test_gradcheck(kind, solver):
     """Through inputs and every parameter; the solver's 1e-11 leaves central differences of step 1e-6 good to 1e-5."""
     model = build(kind, solver, dim=1, hidden=2)
     x = torch.randn(2, 1, requires_grad=True)
-    # gradcheck perturbs in place, and so reaches the parameters where the model has them.
-    assert torch.autograd.gradcheck(
-        lambda x, *parameters: model(x), (x, *model.parameters()), atol=1e-4, rtol=1e-4, fast_mode=True
-    )
+    # gradcheck perturbs in place, and so reaches the parameters where the model has them. It goes backward twice, and a
+    # kernel takes its steps again the second time: the same sums in another order, equal to rounding.
+    close = {"atol": 1e-4, "rtol": 1e-4, "nondet_tol": 1e-13}
+    assert torch.autograd.gradcheck(lambda x, *parameters: model(x), (x, *model.parameters()), **close, fast_mode=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
