@@ -113,6 +113,42 @@ def run(
 
 
 @app.command()
+def queue(
+    by: Annotated[str, typer.Option("--by", help="What a row is: recording or claim.")] = "recording",
+) -> None:
+    """Show every planned run: how many are left, the hours that they take by device, and the claims that they decide.
+
+    A `~` says that some of the hours are estimated; a `?` that nothing is known.
+
+    Examples: `ncode queue`, `ncode queue --by claim`
+    """
+    from ncode.reproduction.runs import cli
+
+    if by not in ("recording", "claim"):
+        raise typer.BadParameter(f"{by!r} is neither recording nor claim", param_hint="--by")
+    cli.main(["queue", "--by", by])
+
+
+@app.command()
+def work(
+    minutes: Annotated[float, typer.Option("--minutes", help="How long to work.")],
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    jobs: Annotated[int, typer.Option("--jobs", help="Runs side by side.")] = 1,
+    only: Annotated[list[str] | None, typer.Option("--only", help="This recording alone; may be repeated.")] = None,
+) -> None:
+    """Make planned runs, the most valuable first, until the time is used.
+
+    What still runs then is stopped and goes on next time, in the same bits. Recordings are written after every run.
+
+    Example: `ncode work --minutes 12 --device cuda --jobs 14`
+    """
+    from ncode.reproduction.runs import cli
+
+    named = [word for recording in only or [] for word in ("--only", recording)]
+    cli.main(["work", "--minutes", str(minutes), "--device", device, "--jobs", str(jobs), *named])
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, which devices there are, and where runs and data lie; fail when something is wrong.
 

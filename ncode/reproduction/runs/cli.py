@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from ncode.reproduction.runs import recordings, verify
 from ncode.reproduction.runs.experiment import Experiment, named
+from ncode.reproduction.runs.queue import DEVICES, RECORDING_EXPERIMENTS, Entry, entries, table
+from ncode.reproduction.runs.work import work
 
 THREADS = 1
 """Of a recording's runs, as of a notebook's (:data:`ncode.reproduction.publishing.execute.ENVIRONMENT`)."""
@@ -32,12 +34,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recorder.add_argument("recordings", nargs="*", help="which of its recordings; all where none is named")
     recorder.add_argument("--first", type=int, metavar="N", help="only the first N runs of every recording")
     recorder.set_defaults(command=lambda chosen: record(chosen.experiment, chosen.recordings, chosen.first))
+    one = commands.add_parser("one", help="make one planned run, and keep it")
+    one.add_argument("experiment")
+    one.add_argument("recording")
+    one.add_argument("index", type=int)
+    one.set_defaults(command=lambda chosen: make(chosen.experiment, chosen.recording, chosen.index))
+    shown = commands.add_parser("queue", help="show every planned run: what is left, what it takes, what it decides")
+    shown.add_argument("--by", choices=("recording", "claim"), default="recording")
+    shown.set_defaults(command=lambda chosen: show(chosen.by))
+    worker = commands.add_parser("work", help="make planned runs, the most valuable first, until the time is used")
+    worker.add_argument("--minutes", type=float, required=True)
+    worker.add_argument("--device", choices=DEVICES, default="cpu")
+    worker.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    worker.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone; may be repeated")
+    worker.set_defaults(command=lambda chosen: take(chosen.minutes, chosen.device, chosen.jobs, chosen.only))
     verifier = commands.add_parser("verify", help="check finished runs and recordings")
     verifier.add_argument("--recompute", type=int, default=0, metavar="N", help="compute N runs' metrics again")
     verifier.set_defaults(command=lambda chosen: check(chosen.recompute))
     commands.add_parser("seal", help="list the recordings' checksums").set_defaults(command=lambda _: verify.seal())
     chosen = parser.parse_args(arguments)
-    chosen.command(chosen)
+    # As a notebook runs: the number of threads is a part of a run's identity.
+    torch.set_num_threads(THREADS)
+    with threadpool_limits(THREADS):
+        chosen.command(chosen)
+
+
+def make(experiment: str, recording: str, index: int) -> None:
+    """Make one planned run: what a worker's process does."""
+    found = named(experiment)
+    run = found.run(found.planned()[recording].configs()[index])
+    print(f"{recording}:{index}: {run.provenance['seconds']:.0f} s", flush=True)
+
+
+def _queue(only: Sequence[str] | None = None) -> list[Entry]:
+    found = entries(map(named, RECORDING_EXPERIMENTS))
+    return [entry for entry in found if not only or entry.recording in only]
+
+
+def show(by: str = "recording") -> None:
+    """Print the queue as a table."""
+    rows = table(_queue(), None if by == "recording" else lambda entry: entry.worth.decides or ["–"])
+    head = ["", by, "decides", "runs left", *(f"hours, {device}" for device in DEVICES)]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None) -> None:
+    """Work on the queue, and say what became of it."""
+    outcome = work(_queue(only), 60 * minutes, device, jobs)
+    print(f"finished {len(outcome.finished)}, stopped {len(outcome.stopped)}, failed {len(outcome.failed)}")
 
 
 def check(recompute: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,25 +80,54 @@ def save(name: str, runs: Sequence[Run], points: int = 100) -> Path:
         text = _text(runs, points)
     if len(text.encode()) > LIMIT:
         raise ValueError(f"runs: {name} takes {len(text.encode())} bytes, more than {LIMIT}: too many runs")
+    return _write(name, text)
+
+
+def add(name: str, run: Run, place: Callable[[Any], int], points: int = 100) -> Path:
+    """Put ``run`` into the recording ``name``, beside what is there and in the place of a run of its configuration.
+
+    Args:
+        place: of a configuration in the recording.
+
+    Raises:
+        ValueError: when the recording would be larger than :data:`LIMIT`.
+    """
+    path = folder() / f"{name}.json"
+    there = json.loads(path.read_text()) if path.exists() else []
+    config = plain(run.config)
+    kept = [*(one for one in there if _read(one).config != run.config), _kept(run, points)]
+    kept.sort(key=lambda one: place(run.config if one["config"] == config else _read(one).config))
+    text = _lines(kept)
+    if len(text.encode()) > LIMIT:
+        raise ValueError(f"run: {name} would take {len(text.encode())} bytes, more than {LIMIT}: too many runs")
+    return _write(name, text)
+
+
+def _write(name: str, text: str) -> Path:
     path = folder() / f"{name}.json"
     write_atomically(path, lambda temporary: temporary.write_text(text))
     return path
 
 
 def _text(runs: Sequence[Run], points: int) -> str:
-    kept = [
-        {
-            "id": run.id,
-            "experiment": run.experiment.name,
-            "config": plain(run.config),
-            # JSON has no infinity and no NaN: "inf" and "nan" read as numbers again.
-            "metrics": {k: v if math.isfinite(v) else str(v) for k, v in run.metrics.items()},
-            "history": thinned(run, points),
-            "provenance": run.provenance,
-        }
-        for run in runs
-    ]
+    return _lines([_kept(run, points) for run in runs])
+
+
+def _lines(kept: Sequence[dict[str, Any]]) -> str:
     return "[\n" + ",\n".join(json.dumps(run, allow_nan=False) for run in kept) + "\n]\n"
+
+
+def _kept(run: Run, points: int) -> dict[str, Any]:
+    """A run as a recording keeps it."""
+    return {
+        "id": run.id,
+        "experiment": run.experiment.name,
+        "config": plain(run.config),
+        # JSON has no infinity and no NaN: "inf" and "nan" read as numbers again.
+        "metrics": {k: v if math.isfinite(v) else str(v) for k, v in run.metrics.items()},
+        "history": thinned(run, points),
+        "provenance": run.provenance,
+    }
 
 
 def load(name: str) -> list[RecordedRun]:

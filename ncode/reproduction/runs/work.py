@@ -1,0 +1,139 @@
+"""A worker: it takes entries of the queue in their order until its time is used, several side by side.
+
+Each run is a process of its own, which keeps its checkpoint. When the time is over, what still runs is stopped; whoever
+works on the queue next goes on from there, and ends in the same bits. A run belongs to one process at a time, whichever
+worker started it: it holds the run's lock. After every finished run its recording is written.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.experiment import root
+from ncode.reproduction.runs.queue import FINISHED, PARTIAL, Entry, key, left
+
+REACHABLE = 0.25
+"""The share of a run after which a checkpoint is sure to have been kept: an entry is started only when that fits."""
+
+GRACE = 5.0
+"""Seconds that a stopped run has to end by itself."""
+
+
+@dataclass
+class Outcome:
+    """What became of a worker's entries, by name."""
+
+    finished: list[str]
+    stopped: list[str]
+    failed: list[str]
+
+
+def fits(entry: Entry, device: str, seconds: float | int) -> bool:
+    """Whether an entry reaches at least its first checkpoint on ``device`` in so many seconds.
+
+    An entry of which nothing is known is given the benefit of the doubt.
+    """
+    known = entry.seconds(device)
+    share = 0.0 if entry.state == PARTIAL else REACHABLE
+    return known is None or share * known <= seconds
+
+
+def environment(device: str) -> dict[str, str]:
+    """What a run's process is told: one thread, no bars, and a GPU only where it was asked for."""
+    hidden = {} if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    return {**os.environ, **threads, **hidden}
+
+
+def start(entry: Entry, device: str) -> subprocess.Popen:
+    """The process that makes one run."""
+    command = [sys.executable, "-m", "ncode.reproduction.runs", "one", entry.experiment.name, entry.recording]
+    log = root() / "log" / f"{entry.recording}-{entry.index}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as kept:
+        return subprocess.Popen(
+            [*command, str(entry.index)], stdout=kept, stderr=subprocess.STDOUT, env=environment(device)
+        )
+
+
+def work(
+    queue: Sequence[Entry],
+    seconds: float | int,
+    device: str = "cpu",
+    jobs: int = 1,
+    tell: Callable[[str], None] = print,
+    begin: Callable[[Entry, str], subprocess.Popen] = start,
+) -> Outcome:
+    """Take entries of ``queue`` in order until ``seconds`` are over, ``jobs`` at a time.
+
+    Args:
+        tell: is given a line for whatever happens.
+        begin: starts a run's process.
+    """
+    end = time.monotonic() + seconds
+    waiting = left(queue)
+    running: list[tuple[Entry, subprocess.Popen]] = []
+    outcome = Outcome([], [], [])
+    while True:
+        for entry, process in list(running):
+            if process.poll() is not None:
+                running.remove((entry, process))
+                _reap(entry, process.returncode, outcome, tell)
+        rest = end - time.monotonic()
+        while len(running) < jobs and rest > 0 and (entry := _next(waiting, device, rest)):
+            waiting.remove(entry)
+            running.append((entry, begin(entry, device)))
+            tell(f"started {entry.name}")
+        if rest <= 0 or not running:
+            break
+        time.sleep(min(0.2, max(rest, 0.0)))
+    for entry, process in running:
+        _stop(process)
+        outcome.stopped.append(entry.name)
+        tell(f"stopped {entry.name}: it goes on from its checkpoint next time")
+    return outcome
+
+
+def _next(waiting: Sequence[Entry], device: str, seconds: float | int) -> Entry | None:
+    return next((entry for entry in waiting if fits(entry, device, seconds)), None)
+
+
+def _reap(entry: Entry, code: int, outcome: Outcome, tell: Callable[[str], None]) -> None:
+    if code == 0:
+        outcome.finished.append(entry.name)
+        tell(f"finished {entry.name} -> {keep(entry)}")
+    else:
+        outcome.failed.append(entry.name)
+        tell(f"failed {entry.name}: see {root() / 'log'}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def keep(entry: Entry) -> Path:
+    """Write the entry's finished run into its recording, in the plan's place; what others recorded stays."""
+    path = recordings.folder() / f"{entry.recording}.json"
+    with FileLock(f"{path}.lock"):
+        run = entry.experiment.run(entry.config)
+        order = {key(c): k for k, c in enumerate(entry.experiment.planned()[entry.recording].configs())}
+        return recordings.add(entry.recording, run, lambda config: order.get(key(config), len(order)))
+
+
+def unfinished(queue: Sequence[Entry]) -> int:
+    """How many entries are not finished."""
+    return sum(entry.state != FINISHED for entry in queue)

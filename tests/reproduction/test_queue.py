@@ -1,0 +1,147 @@
+"""The queue and its workers: order, estimates, resume in the same bits, one run one process."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ncode.reproduction.claims import claims
+from ncode.reproduction.experiments import reflection
+from ncode.reproduction.runs import queue, recordings, work
+from ncode.reproduction.runs.experiment import Plan, named
+from ncode.reproduction.runs.queue import FINISHED, PARTIAL, PLANNED, Entry, Worth
+
+SMALL = reflection.Config("node", 0, iterations=4, points=16, hidden=(4,))
+
+
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    monkeypatch.setattr(recordings, "folder", lambda: tmp_path / "results")
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "results"
+
+
+def entry(index=0, config=SMALL, state=PLANNED, **worth) -> Entry:
+    measured = worth.pop("measured", {})
+    return Entry(reflection.experiment, "reflection_small", index, config, Worth(**worth), state, measured)
+
+
+class Planned:
+    """The reflection with a plan of a few small runs."""
+
+    def __init__(self, monkeypatch, configs):
+        self.name, self.configs = "reflection_small", configs
+        # An experiment is frozen; its class is what can be told of plans.
+        monkeypatch.setattr(
+            type(reflection.experiment), "planned", lambda _: {self.name: Plan(self.name, lambda: list(configs))}
+        )
+
+    def entries(self):
+        return queue.entries([reflection.experiment])
+
+
+@pytest.fixture
+def planned(monkeypatch, results):
+    return Planned(monkeypatch, [reflection.Config(m, s, 4, 16, (4,), (4,)) for s in (0, 1) for m in ("node", "open")])
+
+
+def test_every_recording_in_the_queues_file_is_planned_and_every_claim_is_one():
+    known = {name for one in map(named, queue.RECORDING_EXPERIMENTS) for name in one.planned()}
+    assert queue.worths().keys() <= known
+    assert {claim for worth in queue.worths().values() for claim in worth.decides} <= claims.load().keys()
+
+
+def test_the_most_valuable_comes_first_and_plans_keep_their_order(planned, monkeypatch):
+    assert [one.index for one in planned.entries()] == [0, 1, 2, 3]
+    monkeypatch.setattr(queue, "worths", lambda: {"reflection_small": Worth(2, ("N8",), {"cpu": 7200})})
+    ((priority, name, decides, runs, cpu, cuda),) = queue.table(planned.entries())
+    assert (priority, name, decides, runs, cpu, cuda) == ("2", "reflection_small", "N8", "4 of 4", "~8.0", "?")
+
+
+def test_states_are_seen_on_disk_and_in_recordings(planned, tmp_path):
+    run = reflection.experiment.run(planned.configs[0])
+    assert [one.state for one in planned.entries()] == [FINISHED, PLANNED, PLANNED, PLANNED]
+    (tmp_path / "runs" / "reflection" / reflection.experiment.identity(planned.configs[1])).mkdir(parents=True)
+    checkpoint = tmp_path / "runs" / "reflection" / reflection.experiment.identity(planned.configs[1]) / "checkpoint.pt"
+    checkpoint.touch()
+    assert planned.entries()[1].state == PARTIAL
+    recordings.save("reflection_small", [run])
+    first = planned.entries()[0]
+    assert first.measured == {"cpu": run.provenance["seconds"]}
+    assert first.seconds("cpu") == run.provenance["seconds"] and first.seconds("cuda") is None
+
+
+def test_a_recording_grows_run_by_run_in_the_plans_order(planned, results):
+    for k in (2, 0, 3, 2):
+        path = work.keep(planned.entries()[k])
+    made = recordings.load("reflection_small")
+    assert [(run.config.model, run.config.seed) for run in made] == [("node", 0), ("node", 1), ("open", 1)]
+    assert path == results / "reflection_small.json"
+
+
+def test_an_entry_starts_only_where_it_reaches_a_checkpoint():
+    hour = entry(seconds={"cpu": 3600.0})
+    assert work.fits(hour, "cpu", 1000) and not work.fits(hour, "cpu", 800)
+    assert work.fits(entry(state=PARTIAL, seconds={"cpu": 3600.0}), "cpu", 1)
+    assert work.fits(entry(), "cpu", 1), "of which nothing is known"
+    assert work.fits(entry(measured={"cpu": 4.0}, seconds={"cpu": 3600.0}), "cpu", 2), "what was measured counts"
+
+
+def sleeper(seconds):
+    def begin(one, device):
+        return subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({seconds})"])
+
+    return begin
+
+
+def test_when_the_time_is_over_what_runs_is_stopped(results):
+    outcome = work.work([entry(k) for k in range(3)], 0.5, jobs=2, tell=lambda line: None, begin=sleeper(60))
+    assert outcome.stopped == ["reflection_small:0", "reflection_small:1"] and not outcome.finished
+
+
+def test_a_failed_run_is_named_and_the_rest_goes_on(planned):
+    def begin(one, device):
+        return subprocess.Popen([sys.executable, "-c", f"import sys; sys.exit({int(one.index == 0)})"])
+
+    lines = []
+    outcome = work.work(planned.entries()[:2], 60, tell=lines.append, begin=begin)
+    assert outcome.failed == ["reflection_small:0"] and outcome.finished == ["reflection_small:1"]
+    assert any(line.startswith("failed reflection_small:0: see ") for line in lines)
+
+
+def test_a_worker_sees_no_gpu_unless_it_asked_for_one():
+    assert work.environment("cpu")["CUDA_VISIBLE_DEVICES"] == ""
+    assert work.environment("cuda").get("CUDA_VISIBLE_DEVICES") != ""
+    assert work.environment("cpu")["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.slow
+def test_a_stopped_run_ends_in_the_bits_of_one_that_was_not(monkeypatch, tmp_path):
+    """Two workers, one after the other, against a run in one go: weights and metrics are equal."""
+    code = (
+        "import sys, json\n"
+        "from pathlib import Path\n"
+        "from ncode.reproduction.experiments import annuli\n"
+        "config = annuli.Config('node', 0, iterations=900, points=64, batch=32, hidden=(8,))\n"
+        "run = annuli.experiment.run(config, Path(sys.argv[1]))\n"
+        "print(json.dumps([run.metrics, [float(p.detach().double().sum()) for p in run.model().parameters()]]))\n"
+    )
+
+    def run(folder, timeout=None):
+        return subprocess.run(
+            [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=timeout, check=True,
+            env=work.environment("cpu"),
+        )  # fmt: skip
+
+    whole = json.loads(run(tmp_path / "whole").stdout.splitlines()[-1])
+    for seconds in (6.0, 7.5, 9.0, 12.0):
+        try:
+            run(tmp_path / "parts", timeout=seconds)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    parts = json.loads(run(tmp_path / "parts").stdout.splitlines()[-1])
+    for metrics in (whole[0], parts[0]):
+        metrics.pop("seconds", None)
+    assert parts == whole
