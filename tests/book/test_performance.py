@@ -28,14 +28,17 @@ def test_a_table_says_what_was_not_measured(tmp_path):
 
 def test_figures_are_drawn_of_what_is_there(tmp_path):
     assert performance.draw(tmp_path, []) == []
-    drawn = performance.draw(tmp_path, record(tmp_path, line("precision", "ncode"), line("batch", "ncode", size=16)))
+    one = [line("precision", "ncode"), line("batch", "ncode", size=16)]
+    assert performance.draw(tmp_path, record(tmp_path, *one)) == []
+    two = [line("precision", "ncode", tolerance=1e-4), line("batch", "ncode", size=32)]
+    drawn = performance.draw(tmp_path, record(tmp_path, *one, *two))
     assert drawn == ["performance-precision", "performance-scaling"]
     assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in drawn)
 
 
 def test_numbers_say_where_they_come_from(tmp_path):
     said = performance.described(record(tmp_path, line("step", "ncode")))
-    assert all(word in said for word in ("a processor", "1 thread", "abc", "torch 2", "its load 3"))
+    assert all(word in said for word in ("a processor", "1 thread", "abc", "torch 2", "its load 3 to 3"))
     assert "make bench" in performance.described([])
 
 

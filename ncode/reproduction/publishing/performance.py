@@ -7,6 +7,7 @@ numbers (``metrics``, seconds) and where they come from (``provenance``).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,37 +65,56 @@ def step_rows(kind: str, measured: Sequence[Measured]) -> list[list[str]]:
 
 def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:
     """Write the figures that the record has the numbers for into ``folder``; their names."""
-    drawn = []
-    precision = [one for one in measured if one.config["suite"] == "precision"]
-    if precision:
-        figure = Figure(figsize=(9, 4), layout="constrained")
-        for axes, fields in zip(figure.subplots(1, 2), FIELDS, strict=True):
-            _lines(axes, [one for one in precision if one.config["fields"] == fields], "error", "seconds")
-            axes.set(title=FIELDS[fields], xlabel="worst sample's error", ylabel="seconds", xscale="log", yscale="log")
-        drawn.append(_write(figure, folder, "performance-precision"))
-    scaling = {suite: [one for one in measured if one.config["suite"] == suite] for suite in AXES}
-    if any(scaling.values()):
-        figure = Figure(figsize=(11, 4), layout="constrained")
-        for axes, (suite, points) in zip(figure.subplots(1, 3), scaling.items(), strict=True):
-            _lines(axes, points, "size", "seconds")
-            axes.set(xlabel=AXES[suite], ylabel="seconds", xscale="log", yscale="log")
-        drawn.append(_write(figure, folder, "performance-scaling"))
-    return drawn
+    drawn = drawable(measured)
+    for name, panels in drawn.items():
+        figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
+        for axes, ((title, label, across), points) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            _lines(axes, points, across, "seconds")
+            axes.set(title=title, xlabel=label, ylabel="seconds", xscale="log", yscale="log")
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    return list(drawn)
+
+
+def drawable(measured: Sequence[Measured]) -> dict[str, dict[tuple[str, str, str], list[Measured]]]:
+    """Every figure that the record has the numbers for: its panels' title, label, what is across, and points."""
+    precision = {
+        (FIELDS[fields], "worst sample's error", "error"): [
+            one for one in measured if (one.config["suite"], one.config["fields"]) == ("precision", fields)
+        ]
+        for fields in FIELDS
+    }
+    scaling = {
+        ("", label, "size"): [one for one in measured if one.config["suite"] == suite] for suite, label in AXES.items()
+    }
+    found = {}
+    for name, panels in (("performance-precision", precision), ("performance-scaling", scaling)):
+        # A panel of one size or tolerance shows no growth.
+        shown = {labels: points for labels, points in panels.items() if _longest(points) > 1}
+        if shown:
+            found[name] = shown
+    return found
+
+
+def _longest(points: Sequence[Measured]) -> int:
+    """The most points that one way has."""
+    return max(Counter(one.config["way"] for one in points).values(), default=0)
 
 
 def described(measured: Sequence[Measured]) -> str:
     """Where the numbers come from: machines, threads, versions, commits."""
-    seen: dict[str, dict[str, list[Measured]]] = {}
+    seen: dict[str, list[float | None]] = {}
     for one in measured:
         facts = one.provenance
         versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-        load = f"; the machine was shared, its load {facts['load']:.0f}" if "load" in facts else ""
         where = f"{facts['device']}, {facts['threads']} thread(s), commit `{facts['commit']}`, with {versions}"
-        seen.setdefault(where, {}).setdefault(load, []).append(one)
-    lines = [
-        f"- {sum(map(len, by_load.values()))} of them on {where}{' and'.join(by_load)}."
-        for where, by_load in seen.items()
-    ]
+        seen.setdefault(where, []).append(facts.get("load"))
+    lines = []
+    for where, loads in seen.items():
+        known = sorted(round(load) for load in loads if load is not None)
+        shared = f"; the machine was shared, its load {known[0]} to {known[-1]}" if known else ""
+        lines.append(f"- {len(loads)} of them on {where}{shared}.")
     return "\n".join(lines) + "\n" if lines else "Nothing is measured yet: `make bench` does it.\n"
 
 
@@ -110,8 +130,3 @@ def _lines(axes: Axes, points: Sequence[Measured], across: str, up: str) -> None
         )
     if ways:
         axes.legend(fontsize=7)
-
-
-def _write(figure: Figure, folder: Path, name: str) -> str:
-    figure.savefig(folder / f"{name}.png", dpi=150)
-    return name
