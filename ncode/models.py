@@ -217,7 +217,8 @@ class Flow(nn.Module):
         if x0.dim() == 0 or (shape is not None and tuple(x0.shape[1:]) != shape):
             sizes = "batch, …" if shape is None else ", ".join(["batch", *map(str, shape)])
             raise ValueError(f"x0: must have shape ({sizes}), not {tuple(x0.shape)}")
-        if len(x0) == 0:
+        # Not len: an exporter would take the batch at hand for the only one.
+        if x0.shape[0] == 0:
             raise ValueError("x0: the batch is empty")
         reference = next(self.parameters(), None)
         if reference is not None and (reference.dtype, reference.device) != (x0.dtype, x0.device):
