@@ -100,7 +100,7 @@ class OpenLoop(Controller):
             last(self.layers).bias.copy_(theta)
 
     def forward(self, x: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch m"]:
-        return _perceptron(self.layers, self.activation, x.reshape(len(x), -1))
+        return _perceptron(self.layers, self.activation, x.reshape(x.shape[0], -1))
 
     def _build(self, inputs: int, outputs: int) -> None:
         self.layers = small_head(layers(inputs, self.hidden, outputs), self.spread)
@@ -114,7 +114,7 @@ class DataControl(Controller):
         _fitting(GIVES, size, field.size(names))
 
     def forward(self, x: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch m"]:
-        return x.reshape(len(x), -1)
+        return x.reshape(x.shape[0], -1)
 
 
 class ClosedLoop(Controller):
@@ -165,7 +165,7 @@ class ClosedLoop(Controller):
     def forward(
         self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Float[Tensor, "batch m"]
     ) -> Float[Tensor, "batch m"]:
-        return _perceptron(self.layers, self.activation, torch.cat([x.reshape(len(x), -1), theta], dim=1))
+        return _perceptron(self.layers, self.activation, torch.cat([x.reshape(x.shape[0], -1), theta], dim=1))
 
     def _build(self, state: int, control: int) -> None:
         self.layers = small_head(layers(state + control, self.hidden, control), self.spread)
