@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ncode.reproduction.claims.questions import Evidence
+from ncode.reproduction.claims.questions import DECLARED, Evidence
 from ncode.reproduction.metrics import intervals
 from ncode.reproduction.metrics.intervals import Values
 
@@ -58,9 +58,15 @@ def case(one: Evidence, of: str) -> Evidence:
 
 def exact(part: str, setting: str, nearness: str, holds: bool, seeds: int = 0, runs: Sequence = ()) -> Evidence:
     """A proof, or a check that has no interval."""
-    return Evidence(part, setting, nearness, seeds, exact=bool(holds), runs=tuple(run.id for run in runs))
+    ids = tuple(run.id for run in runs)
+    return Evidence(part, setting, nearness, seeds, exact=bool(holds), runs=ids, older=_older(runs))
 
 
 def _measured(part, setting, nearness, values: np.ndarray, bounds: tuple[float, float], runs: Sequence) -> Evidence:
     ids = tuple(run.id for run in runs)
-    return Evidence(part, setting, nearness, len(values), float(values.mean()), bounds, runs=ids)
+    return Evidence(part, setting, nearness, len(values), float(values.mean()), bounds, runs=ids, older=_older(runs))
+
+
+def _older(runs: Sequence) -> bool:
+    """Whether some of ``runs`` started before the questions were written down."""
+    return any(run.provenance["started"][:10] < DECLARED for run in runs)

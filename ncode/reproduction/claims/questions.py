@@ -11,6 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+DECLARED = "2026-11-26"
+"""The day on which the questions were written down. Runs that started before it are older than their question."""
+
 NEARNESS = ("toy", "reduced", "paper")
 """How near a setting is to the paper's, from far to near."""
 
@@ -76,6 +79,7 @@ class Evidence:
         total: the interval with the test set's own sampling error in it, where the measure has one.
         of: which case this is where a question is about several, such as each of the parameters that may be steered;
             the statement must be true of all.
+        older: whether some of the runs were made before the question was written down.
 
     Raises:
         ValueError: on an unknown nearness, or with neither or both of an interval and an exact answer.
@@ -91,6 +95,7 @@ class Evidence:
     runs: tuple[str, ...] = ()
     total: tuple[float, float] | None = None
     of: str = ""
+    older: bool = False
 
     def __post_init__(self):
         if self.nearness not in NEARNESS:

@@ -26,7 +26,9 @@ def forest(answer: Answer) -> str:
     question = answer.question
     levels = [level for level in (question.above, question.below) if level is not None]
     published = printed(question.published)
-    scale = _scale([*levels, *([] if published is None else [published]), *(v for one in rows for v in _span(one))])
+    # Toys with two seeds have intervals in whose scale nothing else could be seen.
+    near = [one for one in rows if one.nearness != NEARNESS[0]] or rows
+    scale = _scale([*levels, *([] if published is None else [published]), *(v for one in near for v in _span(one))])
     body = "".join(_row(answer, one, levels, published, scale) for one in rows)
     key = f" ◆ the paper: {html.escape(question.published)}." if published is not None else ""
     return (
@@ -73,7 +75,7 @@ def _row(
     low, high = scale
 
     def at(value: float) -> str:
-        return f"{100 * (value - low) / (high - low):.2f}"
+        return f"{100 * min(max((value - low) / (high - low), 0.0), 1.0):.2f}"
 
     held = one.answer(answer.question)
     drawn = "".join(f'<line class="level" x1="{at(v)}" x2="{at(v)}" y1="0" y2="10"/>' for v in levels)

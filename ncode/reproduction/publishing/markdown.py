@@ -101,8 +101,8 @@ def claim_list(executed, letter: str) -> str:
 
 def _claim(executed, claim: claims.Claim) -> str:
     shown = executed.verdicts.get(claim.id) or Verdict(claim.id, profile=executed.profile).content()
-    written = verdicts.admonition(shown, _home(executed, claim.home))
-    return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.short}\n\n{written}{said(claim)}"
+    written = verdicts.admonition(shown, _home(executed, claim.home), folded=True, said=said(claim))
+    return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.short}\n\n{written}"
 
 
 def said(claim: claims.Claim) -> str:

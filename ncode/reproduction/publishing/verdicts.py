@@ -27,8 +27,14 @@ CLASSES = {HOLDS: "holds", IN_PART: "in-part", FAILS: "fails", UNDECIDED: "undec
 PAPERS = {"N": "N-CODE", "A": "ANODE"}
 
 
-def admonition(shown: Mapping, link: str) -> str:
-    """A claim's verdict: its questions with their answers and forest plots, then what decides nothing."""
+def admonition(shown: Mapping, link: str, folded: bool = False, said: str = "") -> str:
+    """A claim's verdict: its questions with their answers and forest plots, then what decides nothing.
+
+    Args:
+        link: where to read on.
+        folded: show the title alone until the reader opens it.
+        said: the paper's own words, where they are to stand in it.
+    """
     verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
     body = [f"{claim.text} *({claim.where})*"]
     for answer in verdict.decision.answers:
@@ -37,12 +43,12 @@ def admonition(shown: Mapping, link: str) -> str:
             body.append(f"```{{raw}} html\n{plot}\n```")
     if context := _context(verdict):
         body.append(context)
-    body += [part for part in (verdict.note, f"*{evidence(verdict)}* · {link}") if part]
+    body += [part for part in (verdict.note, said, f"*{evidence(verdict)}* · {link}") if part]
     inside = "\n\n".join(body)
     where = f", {SETTINGS[verdict.nearness]}" if verdict.nearness else ""
     return (
         f":::::{{admonition}} {claim.id}: {verdict.verdict}{where}\n"
-        f":class: ncode-verdict ncode-{CLASSES[verdict.verdict]}\n\n{inside}\n:::::\n"
+        f":class: ncode-verdict ncode-{CLASSES[verdict.verdict]}{' dropdown' if folded else ''}\n\n{inside}\n:::::\n"
     )
 
 
@@ -69,7 +75,8 @@ def found(answer: Answer) -> str:
         return f"Found: {where}."
     few = one.seeds < answer.question.seeds
     short = f" Fewer seeds than the {answer.question.seeds} that it asks for decide nothing." if few else ""
-    return f"Found: {_numbers(answer)} {answer.question.measure}, {where}.{short}"
+    older = " These runs are older than the question." if any(each.older for each in answer.deciding) else ""
+    return f"Found: {_numbers(answer)} {answer.question.measure}, {where}.{short}{older}"
 
 
 def _numbers(answer: Answer) -> str:
@@ -128,7 +135,7 @@ def results_table(executed) -> str:
         verdict = Verdict.read(shown) if shown else Verdict(claim.id)
         rows.append(_result(claim, verdict, (shown or {}).get("notebook", "")))
     filters = _filter("verdict", WORDS) + _filter("paper", PAPERS.values())
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("claim", "", "the paper", "ours", "verdict"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("claim", "", "the paper", "ours", "verdict", "setting"))
     return (
         f'```{{raw}} html\n<div class="ncode-results">{filters}<table><thead><tr>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table></div><script src="../_static/results.js" defer></script>\n```\n'
@@ -142,18 +149,24 @@ def _filter(name: str, words) -> str:
 
 def _result(claim: claims.Claim, verdict: Verdict, notebook: str) -> str:
     measured = [answer for answer in verdict.decision.counted if answer.measured]
-    published = [answer.question.published for answer in verdict.decision.counted if answer.question.published]
-    ours = "<br>".join(f"{html.escape(_part(verdict, answer))}{_numbers(answer)}" for answer in measured[:2])
-    if len(measured) > 2:
-        ours += "<br>…"
-    setting = f"<small>{SETTINGS[verdict.nearness]}</small>" if verdict.nearness else ""
+    published = [a.question.published for a in verdict.decision.counted if a.question.published][:1]
+    ours = _first(verdict, measured)
+    setting = verdict.nearness or "–"
     word = verdict.verdict
     return (
         f'<tr data-verdict="{word}" data-paper="{PAPERS[claim.id[0]]}"><th scope="row">'
         f'<a href="#claim-{claim.id.lower()}">{claim.id}</a></th><td>{html.escape(claim.short)}</td>'
         f"<td>{html.escape(', '.join(dict.fromkeys(published))) or '–'}</td><td>{ours or '–'}</td>"
-        f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span>{setting}</td></tr>'
+        f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{setting}</td></tr>'
     )
+
+
+def _first(verdict: Verdict, measured: list[Answer]) -> str:
+    """The first measured question's numbers, and a sign that there are more."""
+    if not measured:
+        return ""
+    numbers = f"{html.escape(_part(verdict, measured[0]))}{_estimate(measured[0].measured[0])}"
+    return numbers + (" …" if len(measured) > 1 or len(measured[0].measured) > 1 else "")
 
 
 def by_chance(executed) -> str:
