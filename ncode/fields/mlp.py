@@ -45,7 +45,7 @@ class MLP(Field):
             return None
         names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
         start = kernels.starts(self.steered)
-        if "u" in start:
+        if theta is not None and "u" in start:
             u = theta[:, start["u"] : start["u"] + self.slots["u"][0]]
         plan, rest = kernels.plan(self, names, start)
         return kernels.perceptron(

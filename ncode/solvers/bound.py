@@ -53,7 +53,7 @@ class _Solve:
         kind = CompiledStep if solver.compiled else KernelStep
         self.step = kind(self.tableau, kernel, dense=self.tableau.adaptive and len(times) > 2)
         self.taken: list[Taken] = []
-        self.record = Record()
+        self.record: Record[Tensor] = Record()
 
     def forward(self, z: Tensor, w: Weights, keep: bool) -> Tensor:
         whole = keep and self.solver.gradients == "direct"
@@ -111,7 +111,8 @@ class _Solve:
     def backward(self, z: Tensor, gradient: Tensor, w: Weights, grad_w: Sequence[Tensor | None]) -> Tensor:
         """The gradient of z from that of the path."""
         pending = [(index, time) for index, time in enumerate(self.times) if time != self.times[0]]
-        grad, grad_k, first = torch.zeros_like(z), None, None
+        grad, grad_k = torch.zeros_like(z), None
+        first: Taken | None = None
         self.nfe.backward = 0
         for stretch in self.stretches(w):
             for taken in reversed(stretch):
@@ -122,7 +123,7 @@ class _Solve:
                     grad, grad_k = grad + self.step.back_start(taken.t, taken.x, grad_k, w, grad_w), None
             self.kernel.finish()
             first = stretch[0]
-        if grad_k is not None:
+        if first is not None and grad_k is not None:
             grad += self.step.back_start(first.t, first.x, grad_k, w, grad_w)
             self.kernel.finish()
         self.step.forget()

@@ -41,7 +41,8 @@ class _Checkpointed(torch.autograd.Function):
         ctx.f, ctx.times, ctx.solver, ctx.nfe, ctx.parts = f, times, solver, nfe, parts
         device = tensors[0].device.type
         ctx.autocast = device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        ctx.spent, record = 0, Record()
+        record: Record[State] = Record()
+        ctx.spent = 0
         state = tuple(part.detach() for part in tensors[:parts])
         path = integrate(known_at_first(f, found.velocity), state, times, solver, nfe, record.look)
         ctx.lengths, ctx.starts = record.lengths, list(record.states)
@@ -133,8 +134,10 @@ class _Replay:
 
     def _take(self, start: int, stop: int, x: State) -> tuple[State, list[tuple[int, State]], State]:
         """Where the steps from ``start`` to ``stop`` end, the states at the times that lie in them, by index, and the
-        first slope."""
-        slope, first, found = None, None, []
+        first slope, which is empty where there is no step."""
+        slope: State | None = None
+        first: State = ()
+        found = []
         for index in range(start, stop):
             t, h, end, fresh = self.lengths[index]
             if slope is None or fresh:

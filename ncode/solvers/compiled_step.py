@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ncode.fields.kernels import Kernel
-from ncode.solvers.kernel_step import KernelStep
-from ncode.solvers.step import Tolerances, Weights
+from ncode.solvers.kernel_step import KernelStep, Numbers
+from ncode.solvers.step import Weights
 from ncode.solvers.tableaus import Tableau
 
 KEPT = 64
@@ -35,7 +36,7 @@ class CompiledStep(KernelStep):
         self._started.clear()
         return k1
 
-    def __call__(self, t: float, x: Tensor, k1: Tensor, h: float, tol: Tolerances | None, w: Weights) -> tuple:
+    def __call__(self, t: float, x: Tensor, k1: Tensor, h: float, tol: Numbers | None, w: Weights) -> tuple:
         rtol, atol = tol or (1.0, 1.0)
         inputs = (x, k1, _number(t, x), _number(h, x), _number(rtol, x), _number(atol, x), *w)
         if self._forward is None:
@@ -108,7 +109,8 @@ def _once(key: tuple, function: Callable, inputs: Sequence[Tensor]) -> Callable:
         example = [part.clone() for part in inputs]
         try:
             with torch.no_grad():
-                compiled = torch._inductor.compile(make_fx(function)(*example), example)
+                # A path or weights instead of a function come only of options that are not given here.
+                compiled = cast(Callable, torch._inductor.compile(make_fx(function)(*example), [*example]))
                 compiled(*example)
         except Exception as error:
             raise RuntimeError(
@@ -146,17 +148,18 @@ def _backward(tableau: Tableau, recipe: _Recipe, wanted: tuple[bool, ...], input
 
     def back(grad_y, grad_slopes, t, h, *rest):
         stages, w, sums = rest[:n], rest[n : n + m], rest[n + m :]
-        grads: list[Tensor | None] = [None] * len(rows)
+        # Of y, and before it of ever earlier stages' inputs.
+        grads: list[Tensor] = [grad_y]
         totals: list[Tensor | None] | None = None
-        grads[-1] = grad_y
         for i in range(n - 1, -1, -1):
             # Of slope i + 1: from all inputs that it goes into.
             later = [row[i + 1] for row in rows[i + 1 :]]
             g = grad_slopes[i + 1]
             if later:
-                g = g + h * _sum(later, grads[i + 1 :])
+                g = g + h * _sum(later, grads)
             to_x, pieces = kernel.products(t + tableau.c[i + 1] * h, stages[i], w, g)
-            grads[i] = to_x if grads[i] is None else grads[i] + to_x
+            # Where the last stage is evaluated at y, its input is y.
+            grads = [to_x, *grads] if later else [grad_y + to_x]
             totals = pieces if totals is None else [_plus(old, new) for old, new in zip(totals, pieces, strict=True)]
         found = kernel.gathered(totals, w) if totals else [torch.zeros_like(part) for part in w]
         needed = [total for total, need in zip(found, wanted, strict=True) if need]
@@ -169,7 +172,7 @@ def _backward(tableau: Tableau, recipe: _Recipe, wanted: tuple[bool, ...], input
 
 
 def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    return None if a is None else a + b
+    return None if a is None or b is None else a + b
 
 
 def _sum(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:

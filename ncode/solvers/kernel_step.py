@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from ncode.fields.kernels import Kernel
-from ncode.solvers.step import Norm, Taken, Tolerances, Weights
+from ncode.solvers.step import Norm, Taken, Weights
 from ncode.solvers.tableaus import Tableau
+
+Numbers = tuple[float, float]
+"""(rtol, atol): one of each, since a kernel's z is one part."""
 
 
 class KernelStep:
@@ -45,7 +48,7 @@ class KernelStep:
             self._started[id(x)] = (x, saved)
         return k1
 
-    def __call__(self, t: float, x: Tensor, k1: Tensor, h: float, tol: Tolerances | None, w: Weights) -> tuple:
+    def __call__(self, t: float, x: Tensor, k1: Tensor, h: float, tol: Numbers | None, w: Weights) -> tuple:
         self._bind(w, x)
         rows, _, error_weights = coefficients(self.tableau, x.dtype, x.device)
         flat = x.view(-1)
@@ -120,7 +123,7 @@ class KernelStep:
         """Let go of what is kept of the steps' first slopes."""
         self._started.clear()
 
-    def guess(self, t: float, x: Tensor, k1: Tensor, sign: float, tol: Tolerances, norm: Norm, w: Weights) -> float:
+    def guess(self, t: float, x: Tensor, k1: Tensor, sign: float, tol: Numbers, norm: Norm, w: Weights) -> float:
         """As :meth:`ncode.solvers.step.RungeKutta.guess`."""
         allowed = self._allowed(x.abs(), tol)
 
@@ -147,7 +150,7 @@ class KernelStep:
         weights = [sum(a * s ** (power + 1) for power, a in enumerate(row)) for row in self.tableau.dense]
         return torch.tensor(weights, dtype=like.dtype, device=like.device)
 
-    def _allowed(self, sizes: Tensor, tol: Tolerances) -> Tensor:
+    def _allowed(self, sizes: Tensor, tol: Numbers) -> Tensor:
         rtol, atol = tol
         return sizes.mul_(rtol).add_(atol)
 
@@ -168,9 +171,9 @@ class KernelStep:
 @cache
 def coefficients(
     tableau: Tableau, dtype: torch.dtype, device: torch.device
-) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """For every stage after the first, and for y, the weights of the slopes before it; for every slope its weights in
-    what comes after it; and the error's weights."""
+    what comes after it; and the error's weights, none where the method has no error."""
 
     def make(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
@@ -178,4 +181,4 @@ def coefficients(
     # Where the last stage is evaluated at y, its input is y.
     rows = [*tableau.a[1:], *(() if tableau.fsal else (tableau.b,))]
     columns = [make([row[i] for row in rows[i:]]) for i in range(len(rows))]
-    return [make(row) for row in rows], columns, make(tableau.error) if tableau.error else None
+    return [make(row) for row in rows], columns, make(tableau.error)

@@ -6,6 +6,7 @@ times are Python's floats, so float64, whatever the state's dtype.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,7 +50,7 @@ class Count:
         if self.spent + evaluations > self.limit:
             # Who made most of the last steps short, whoever has the last word.
             blame = [torch.nan_to_num(errors, nan=1.0).clamp(max=1.0) for errors in recent]
-            raise Stopped("too many evaluations", t, x, sum(blame) if blame else None)
+            raise Stopped("too many evaluations", t, x, functools.reduce(torch.add, blame) if blame else None)
         self.spent += evaluations
 
 

@@ -154,7 +154,7 @@ class Solver:
 def _must_lie(name: str, value: object, low: float, high: float = math.inf) -> None:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise ValueError(f"{name}: must be a number, not {value!r}")
-    if not low < value < high:
+    if value <= low or not value < high:
         raise ValueError(f"{name}: must be {'positive and finite' if low == 0 else 'finite'}, not {value}")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from ncode.solvers.problem import State
 from ncode.solvers.step import Taken
 
+X = TypeVar("X")
+"""A step's state, as the step holds it."""
 DENSE = 16
 """Steps up to which every state is kept; N steps keep at most √(2 · 16 N)."""
 
@@ -21,7 +22,7 @@ class Length(NamedTuple):
     fresh: bool
 
 
-class Record:
+class Record(Generic[X]):
     """The lengths of all steps of a solve, and the states at which every ``stride``-th began.
 
     The stride doubles as the steps become more, so that the states, and the steps between two of them, both grow as
@@ -35,8 +36,8 @@ class Record:
     def __init__(self):
         self.stride = 1
         self.lengths: list[Length] = []
-        self.states: dict[int, State] = {}
-        self._slope = None
+        self.states: dict[int, X] = {}
+        self._slope: Any = None
 
     def look(self, taken: Taken) -> None:
         """Keep a step that was taken."""

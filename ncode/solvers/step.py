@@ -22,6 +22,9 @@ from ncode.solvers.tableaus import Tableau, hermite
 
 Tolerances = tuple[Tolerance, Tolerance]
 """(rtol, atol)."""
+Errors = Tensor | Any
+"""A step's errors over what is allowed, (batch) or (parts, batch); ``None`` without tolerances, which its caller knows
+without asking."""
 Norm = Callable[[Tensor], float]
 """One number for all parts' and samples' errors."""
 Weights = tuple[Tensor, ...]
@@ -72,21 +75,21 @@ class Step(Protocol):
     def start(self, t: float, x: Any, w: Weights) -> Any:
         """The slope k₁ at (t, x)."""
 
-    def __call__(
-        self, t: float, x: Any, k1: Any, h: float, tol: Tolerances | None, w: Weights
-    ) -> tuple[Any, Any, Tensor | None, Any]:
+    def __call__(self, t: float, x: Any, k1: Any, h: float, tol: Any, w: Weights) -> tuple[Any, Any, Errors, Any]:
         """y, k_last, errors and stages of a step of length h from (t, x).
 
         Args:
-            tol: rtol and atol; ``None`` where the step is taken whatever its error.
+            tol: rtol and atol, by part only where the step knows parts; ``None`` where it is taken whatever its error.
 
         Returns:
             y; the slope at (t + h, y), ``None`` without fsal; the errors, over what ``tol`` allows, of shape (batch)
             or (parts, batch), detached, ``None`` without ``tol``; and whatever the step keeps of its stages.
         """
+        ...
 
-    def guess(self, t: float, x: Any, k1: Any, sign: float, tol: Tolerances, norm: Norm, w: Weights) -> float:
+    def guess(self, t: float, x: Any, k1: Any, sign: float, tol: Any, norm: Norm, w: Weights) -> float:
         """The length of the first step to try, positive; evaluates the right-hand side once."""
+        ...
 
 
 @runtime_checkable
@@ -96,6 +99,7 @@ class StepWithGradient(Step, Protocol):
     def back(self, taken: Taken, grad_y: Any, grad_k_last: Any, w: Weights, grad_w: Sequence[Tensor]) -> tuple:
         """The gradients of x and k₁ from those of y and k_last (``None`` for none); those of w are added to
         ``grad_w``."""
+        ...
 
     def back_start(self, t: float, x: Any, grad_k1: Any, w: Weights, grad_w: Sequence[Tensor]) -> Any:
         """The gradient of x from that of k₁ = start(t, x, w); those of w are added to ``grad_w``."""

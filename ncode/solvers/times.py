@@ -21,10 +21,11 @@ def read(t: Times) -> tuple[list[float], list[Tensor | None]]:
     Raises:
         ValueError: when they are no times: fewer than two, not finite, or neither increasing nor decreasing.
     """
+    wanted: list[Tensor | None]
     if isinstance(t, Tensor):
         if t.dim() != 1:
             raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
-        values = t.detach().double().tolist()
+        values: list[float] = t.detach().double().tolist()
         wanted = list(t.unbind()) if t.requires_grad else [None] * len(values)
     elif isinstance(t, Sequence):
         values = [float(time.detach()) if isinstance(time, Tensor) else float(time) for time in t]

@@ -7,7 +7,8 @@ count of the evaluations, and failures that say what happened, to which sample, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -32,6 +33,9 @@ def integrate(f: RightHandSide, state: State, times: Sequence[float], solver: So
     # Here, since it imports all of scipy with it: as long again as torch takes.
     from torchdiffeq import odeint
 
+    # It is not annotated: what a checker infers from its defaults is no tuple of tolerances, and no tuple of parts.
+    solve = cast(Callable[..., State], odeint)
+
     t = torch.tensor(times, dtype=torch.float64, device=state[0].device)
     watch = _Watch(f, state, solver, nfe)
     if solver.adaptive:
@@ -43,7 +47,7 @@ def integrate(f: RightHandSide, state: State, times: Sequence[float], solver: So
 
     def attempt() -> State:
         try:
-            return odeint(watch, state, t, rtol=solver.rtol, atol=solver.atol, method=method, options=options)
+            return solve(watch, state, t, rtol=solver.rtol, atol=solver.atol, method=method, options=options)
         except AssertionError as error:
             if error is watch.raised:
                 raise

@@ -10,11 +10,13 @@ from torch import Tensor
 from ncode.solvers.captured import must_be_known
 from ncode.solvers.norms import larger, ratios
 from ncode.solvers.problem import RightHandSide, State
-from ncode.solvers.step import RungeKutta, Tolerances, Weights, advance, clock, combine, leaves
+from ncode.solvers.step import Norm, RungeKutta, Tolerances, Weights, advance, clock, combine, leaves
 from ncode.solvers.tableaus import Tableau
 
 Products = list[Tensor | None]
 """a ∂f/∂μ + ∂ℓ/∂μ for every μ; ``None`` for what is not reached."""
+Slope = tuple[State, Products]
+"""(z, a/s)' and the integrand beside it."""
 
 
 class System:
@@ -103,13 +105,15 @@ class AdjointStep(RungeKutta):
     def __init__(self, tableau: Tableau, system: System):
         super().__init__(tableau, system)
         self.system = system
-        self.known: tuple[State, Products] | None = None
+        self.known: Slope | None = None
 
-    def start(self, t, x, w: Weights = ()):
+    def start(self, t: float, x: State, w: Weights = ()) -> Slope:
         known, self.known = self.known, None
         return known or self.system.scaled(clock(t, x), x, True)
 
-    def __call__(self, t, x, k1, h, tol: Tolerances | None = None, w: Weights = ()):
+    def __call__(
+        self, t: float, x: State, k1: Slope, h: float, tol: Tolerances | None = None, w: Weights = ()
+    ) -> tuple[State, Slope | None, Tensor | None, list[Tensor]]:
         tableau, y = self.tableau, x
         slopes, integral = [k1[0]], [torch.zeros_like(p) for p in self.system.parameters]
         products = k1[1]
@@ -127,7 +131,7 @@ class AdjointStep(RungeKutta):
         errors = None if tol is None else ratios(combine(h, tableau.error, slopes), larger(x, y), *tol)
         return y, (slopes[-1], products) if tableau.fsal else None, errors, integral
 
-    def guess(self, t, x, k1, sign, tol, norm, w: Weights = ()) -> float:
+    def guess(self, t: float, x: State, k1: Slope, sign: float, tol: Tolerances, norm: Norm, w: Weights = ()) -> float:
         return super().guess(t, x, k1[0], sign, tol, norm, w)
 
 

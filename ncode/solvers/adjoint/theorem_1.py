@@ -103,12 +103,12 @@ class _Adjoint(torch.autograd.Function):
 
 def _nodes(times: Sequence[float], path: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Node]:
     """The first time, and those with a gradient: where there is none, the adjoint does not jump."""
-    at: dict[float, Node] = {}
+    at: dict[float, tuple[State, State]] = {}
     for i, time in enumerate(times):
         gradient = tuple(part[i] for part in gradients)
         if time in at:
             # Repeated: one state, both gradients.
-            gradient = tuple(a + b for a, b in zip(gradient, at[time].gradient, strict=True))
+            gradient = tuple(a + b for a, b in zip(gradient, at[time][1], strict=True))
         if time == times[0] or any(part.any() for part in gradient):
-            at[time] = Node(time, tuple(part[i] for part in path), gradient)
-    return list(at.values())
+            at[time] = tuple(part[i] for part in path), gradient
+    return [Node(time, state, gradient) for time, (state, gradient) in at.items()]
