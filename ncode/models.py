@@ -410,7 +410,8 @@ class NCODE(Flow):
     def problem(self, x0):
         theta0 = self.initial_control(x0)
         self._must_steer(x0, theta0)
-        if self.g is None:
+        g = self.g
+        if g is None:
             kernel = self._kernel(x0, theta0)
             values = {} if kernel else self.field.unpack(theta0)
 
@@ -423,9 +424,9 @@ class NCODE(Flow):
 
         def coupled(t, z):
             x, theta = z
-            return self.field(t, x, self.field.unpack(theta)), _calling("g", self.g, t, x, theta)
+            return self.field(t, x, self.field.unpack(theta)), _calling("g", g, t, x, theta)
 
-        captured = tuple(self.g.parameters()) if isinstance(self.g, nn.Module) else ()
+        captured = tuple(g.parameters()) if isinstance(g, nn.Module) else ()
         kernel = self._coupled_kernel(x0, theta0)
         return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1], kernel=kernel)
 
@@ -467,7 +468,8 @@ class NCODE(Flow):
     def _control(self, path, problem):
         if self.g is None:
             # What made the path: asked again, a γ with dropout would give another control.
-            return problem.control([part[0] for part in path]).expand(len(path[0]), -1, -1)
+            theta = problem.control([part[0] for part in path])
+            return None if theta is None else theta.expand(len(path[0]), -1, -1)
         return path[1]
 
 

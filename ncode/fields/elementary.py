@@ -29,7 +29,7 @@ class Linear(Field):
     def bind(self, x, theta, u=None, moving=False):
         if type(self).forward is not Linear.forward or not kernels.plain(self, x):
             return None
-        plan, rest = kernels.plan(self, [("matrix", None)], kernels.starts(self.steered))
+        plan, rest = kernels.plan(self, [("matrix", None)], self.steered)
         return kernels.perceptron(plan, rest, None, x, theta, moving=moving)
 
 

@@ -9,13 +9,14 @@ over a solve's stages into one product.
 
 from __future__ import annotations
 
-import functools
 import itertools
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.modules import module as _modules
@@ -37,21 +38,25 @@ class Activation(NamedTuple):
         function: σ, differentiable.
         apply: σ of a buffer that may be overwritten.
         back: its gradient, in place on what comes from above, from σ's value or its argument.
-        by_value: which of the two.
         value, slope: σ, and σ' from σ's argument and value, as expressions that a compiler makes fast.
+        by_value: whether ``back`` takes σ's value.
     """
 
     function: Callable[[Tensor], Tensor]
     apply: Callable[[Tensor], Tensor]
     back: Callable[[Tensor, Tensor], Tensor]
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], Tensor]
     by_value: bool = True
-    value: Callable[[Tensor], Tensor] | None = None
-    slope: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def _tanh(h: Tensor) -> Tensor:
     e = torch.expm1((2 * h).clamp(max=80.0))
     return e / (e + 2)
+
+
+def _same(h: Tensor) -> Tensor:
+    return h
 
 
 def tanh_(h: Tensor) -> Tensor:
@@ -82,12 +87,15 @@ ACTIVATIONS = {
             F.softplus,
             F.softplus,
             lambda g, h: aten.softplus_backward.grad_input(g, h, 1, 20, grad_input=g),
-            by_value=False,
             value=F.softplus,
             slope=lambda h, y: torch.sigmoid(h),
+            by_value=False,
         ),
     )
 }
+
+LINEAR = Activation(_same, _same, lambda g, y: g, _same, lambda h, y: torch.ones_like(y))
+"""σ(h) = h, which stands where a field has one layer and applies none."""
 
 
 @runtime_checkable
@@ -103,24 +111,31 @@ class Kernel(Protocol):
 
     def pack(self, state: Sequence[Tensor]) -> Tensor:
         """The state's parts, each with the batch first, as one contiguous z; differentiable."""
+        ...
 
     def unpack(self, z: Tensor) -> tuple[Tensor, ...]:
         """The reverse of :meth:`pack`; z may have further dimensions before its own."""
+        ...
 
     def rms(self, squares: Tensor) -> Tensor:
         """The root mean square of every part and sample, (parts, batch), from the squares of z's entries."""
+        ...
 
     def velocity(self, t: Tensor, z: Tensor, w: Sequence[Tensor], compiled: bool = False) -> Tensor:
         """f for weights ``w``, in differentiable operations or in those that a compiler makes fast."""
+        ...
 
     def recipe(self) -> tuple:
         """All that :meth:`velocity` and :meth:`products` depend on besides their arguments."""
+        ...
 
     def products(self, t: Tensor, z: Tensor, w: Sequence[Tensor], g: Tensor) -> tuple[Tensor, list[Tensor | None]]:
         """g ∂f/∂z, and g ∂f/∂w in pieces, as expressions for a compiler."""
+        ...
 
     def gathered(self, pieces: Sequence[Tensor | None], w: Sequence[Tensor]) -> list[Tensor]:
         """The weights' gradients from the sums of their pieces."""
+        ...
 
     def bind(self, w: Sequence[Tensor], like: Tensor) -> None:
         """Take the weights of the evaluations that follow; ``like`` is some z."""
@@ -266,7 +281,7 @@ class BySampleFirst:
         torch.bmm(self.transposed, g.unsqueeze(2), out=out.unsqueeze(2))
 
     def finish(self) -> None:
-        if self.collected:
+        if self.collected and self.grad_weight is not None:
             upstream, inputs = zip(*self.collected, strict=True)
             self.grad_weight.baddbmm_(torch.stack(upstream, 2), torch.stack(inputs, 1))
         self.collected = []
@@ -279,7 +294,8 @@ class Part(NamedTuple):
     start: int | None
     index: int
 
-    def find(self, theta: Tensor | None, rest: Sequence[Tensor | None], batch_last: bool) -> Tensor | None:
+    def find(self, theta: Tensor | None, rest: Sequence[Tensor | None], batch_last: bool) -> Tensor | Any:
+        """The weight; its gradient where ``theta`` and ``rest`` hold gradients, ``None`` where none is wanted."""
         if self.start is None:
             return rest[self.index]
         if theta is None:
@@ -314,7 +330,7 @@ class Perceptron:
     def __init__(
         self,
         layers: Sequence[Layer],
-        activation: Activation | None,
+        activation: Activation,
         theta: Tensor | None = None,
         rest: Sequence[Tensor] = (),
         u: Tensor | None = None,
@@ -342,7 +358,7 @@ class Perceptron:
 
     def velocity(self, t, z, w, compiled=False):
         theta, u, rest = self._split(w)
-        activate = self.activation and (self.activation.value if compiled else self.activation.function)
+        activate = self.activation.value if compiled else self.activation.function
         x = self._widened_by(t, z, u)
         for i, layer in enumerate(self.plan):
             x = self._linear(layer, x if i == 0 else activate(x), theta, rest)
@@ -358,8 +374,9 @@ class Perceptron:
             slopes.append(self.activation.slope(h, y))
         pieces: list[Tensor | None] = []
         for i in range(len(self.plan) - 1, -1, -1):
-            weight, bias = (None if part is None else part.find(theta, rest, self.batch_last) for part in self.plan[i])
-            of_weight, g_in = self._pulled(weight, inputs[i], g)
+            layer = self.plan[i]
+            bias = None if layer.bias is None else layer.bias.find(theta, rest, self.batch_last)
+            of_weight, g_in = self._pulled(layer.weight.find(theta, rest, self.batch_last), inputs[i], g)
             of_bias = g if bias is None or bias.dim() == 2 else g.sum(1 - self.axis)
             pieces += [of_weight, None if bias is None else of_bias]
             g = g_in * slopes[i - 1] if i else g_in
@@ -534,30 +551,38 @@ def perceptron(
     shape = plan[0].weight.shape[1] - x.shape[1] - timed
     if shape != (0 if u is None else u.shape[1]):
         return None
-    chosen = ACTIVATIONS.get(activation)
+    chosen = LINEAR if activation is None else ACTIVATIONS.get(activation, LINEAR)
     return Perceptron(plan, chosen, None if moving else theta, rest, u, timed, small or not steered, moving)
 
 
 def plan(
-    module: nn.Module, names: Sequence[tuple[str, str | None]], start: Mapping[str, int]
+    module: nn.Module, names: Sequence[tuple[str, str | None]], steered: Mapping[str, tuple[int, ...]]
 ) -> tuple[list[Layer] | None, list[Tensor]]:
-    """Every layer's parts, from the names of its weight and bias; and the weights among them that are not steered."""
-    layers, rest = [], []
+    """Every layer's parts, from the names of its weight and bias; and the weights among them that are not steered.
+
+    Args:
+        steered: the shapes of those that are.
+    """
+    layers: list[Layer] = []
+    rest: list[Tensor] = []
+    start = starts(steered)
+
+    def part(name: str | None) -> Part | None:
+        if name is None:
+            return None
+        if name in start:
+            return Part(steered[name], start[name], -1)
+        value: Tensor | None = operator.attrgetter(name)(module)
+        if value is None:
+            return None
+        rest.append(value)
+        return Part(tuple(value.shape), None, len(rest) - 1)
+
     for pair in names:
-        parts = []
-        for name in pair:
-            if name in start:
-                parts.append(Part(module.steered[name], start[name], -1))
-                continue
-            value = None if name is None else functools.reduce(getattr, name.split("."), module)
-            if value is None:
-                parts.append(None)
-                continue
-            parts.append(Part(tuple(value.shape), None, len(rest)))
-            rest.append(value)
-        if parts[0] is None or len(parts[0].shape) != 2:
+        weight, bias = map(part, pair)
+        if weight is None or len(weight.shape) != 2:
             return None, []
-        layers.append(Layer(*parts))
+        layers.append(Layer(weight, bias))
     return layers, rest
 
 
@@ -579,7 +604,7 @@ def plain(module: nn.Module, x: Tensor) -> bool:
         return False
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return False
-    return torch._C._functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0
+    return peek_interpreter_stack() is None and forward_ad._current_level < 0
 
 
 def _ordinary(value: Tensor) -> bool:
@@ -596,7 +621,7 @@ class Coupled:
         dim, control: how many rows are x's and θ's.
     """
 
-    def __init__(self, field: Perceptron, g: Perceptron, dim: int, control: int):
+    def __init__(self, field: Kernel, g: Kernel, dim: int, control: int):
         self.field, self.g, self.sizes = field, g, [dim, control]
         self.weights = (*field.weights, *g.weights)
 

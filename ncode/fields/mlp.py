@@ -47,7 +47,7 @@ class MLP(Field):
         start = kernels.starts(self.steered)
         if theta is not None and "u" in start:
             u = theta[:, start["u"] : start["u"] + self.slots["u"][0]]
-        plan, rest = kernels.plan(self, names, start)
+        plan, rest = kernels.plan(self, names, self.steered)
         return kernels.perceptron(
             plan, rest, self.activation, x, theta, u, timed=isinstance(self, TimedMLP), moving=moving
         )
