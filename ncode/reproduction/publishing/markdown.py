@@ -258,7 +258,7 @@ def measured(executed, what: str, *kind: str) -> str:
         columns = ["way", "threads"]
         for fields in performance.FIELDS.values():
             columns += [f"{fields}: ms", "times ours (quartiles)", "worst sample's error", "tolerance"]
-        caption = f"A training step of a {name} at equal worst-sample error, forward and backward."
+        caption = f"{name[0].upper()}{name[1:]}: a training step at equal worst-sample error, forward and backward."
         rows = performance.step_rows(name, record)
         return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
     if what in _MEASURED:

@@ -135,7 +135,7 @@ def results_table(executed) -> str:
         verdict = Verdict.read(shown) if shown else Verdict(claim.id)
         rows.append(_result(claim, verdict, (shown or {}).get("notebook", "")))
     filters = _filter("verdict", WORDS) + _filter("paper", PAPERS.values())
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("claim", "", "the paper", "ours", "verdict", "setting"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("claim", "", "verdict", "setting", "the paper", "ours"))
     return (
         f'```{{raw}} html\n<div class="ncode-results">{filters}<table><thead><tr>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table></div><script src="../_static/results.js" defer></script>\n```\n'
@@ -156,8 +156,8 @@ def _result(claim: claims.Claim, verdict: Verdict, notebook: str) -> str:
     return (
         f'<tr data-verdict="{word}" data-paper="{PAPERS[claim.id[0]]}"><th scope="row">'
         f'<a href="#claim-{claim.id.lower()}">{claim.id}</a></th><td>{html.escape(claim.short)}</td>'
-        f"<td>{html.escape(', '.join(dict.fromkeys(published))) or '–'}</td><td>{ours or '–'}</td>"
-        f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{setting}</td></tr>'
+        f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{setting}</td>'
+        f"<td>{html.escape(', '.join(dict.fromkeys(published))) or '–'}</td><td>{ours or '–'}</td></tr>"
     )
 
 
