@@ -14,7 +14,8 @@ import yaml
 
 import ncode
 from ncode.reproduction import extras
-from ncode.reproduction.publishing import constraints, sync
+from ncode.reproduction.claims import claims
+from ncode.reproduction.publishing import constraints, performance, readme, sync
 
 # Notebooks whose figures and tables stand beside their experiment.
 CONVERTED = (
@@ -333,3 +334,20 @@ def test_the_readmes_code_runs():
     names: dict = {}
     for block in blocks:
         exec(block, names)
+
+
+class TestReadme:
+    def test_every_claim_stands_once_in_the_table_of_verdicts(self):
+        table = readme.verdicts()
+        for claim in claims.load().values():
+            assert len(re.findall(rf"\b{claim.id} {re.escape(claim.short)}", table)) == 1, claim.id
+
+    def test_a_claim_without_a_verdict_is_not_tested(self, tmp_path):
+        (row,) = [line for line in readme.verdicts(tmp_path).splitlines() if line.startswith("| **")]
+        assert row.startswith("| **not tested** |")
+
+    def test_the_peers_ratios_are_the_records(self):
+        rows = {line.split(" | ")[0]: line for line in readme.peers().splitlines() if line.startswith("| ")}
+        for one in performance.load():
+            if one.config["suite"] == "step" and one.config["way"] in readme.PEERS:
+                assert f"{one.metrics['ratio']:.1f}×" in rows[f"| {one.config['way']}"]

@@ -22,11 +22,13 @@ import nbformat
 
 from ncode.reproduction.claims import claims
 from ncode.reproduction.extras import DISTRIBUTION
+from ncode.reproduction.publishing import readme
 
 ROOT = Path(__file__).resolve().parents[3]
 BRANCH = "main"
 _INSTALL = re.compile(r"git\+https://[^\s\"'#@]+")
-_BADGES = re.compile(r"(?<=<!-- notebooks: written by `make sync` -->\n).*?(?=<!-- end of notebooks -->)", re.S)
+_WRITTEN = "(?<=<!-- {0}: written by `make sync` -->\\n).*?(?=<!-- end of {0} -->)"
+_BADGES, _VERDICTS, _PEERS = (re.compile(_WRITTEN.format(of), re.S) for of in ("notebooks", "verdicts", "peers"))
 _CLONE = re.compile(r"(?<=git clone )https://\S+")
 _CITATION = re.compile(r"(?<=^repository-code: ).*$", re.M)
 _ADDRESS = re.compile(r'(?<=^Repository = ").*(?="$)', re.M)
@@ -122,7 +124,13 @@ def derived(root: Path = ROOT) -> dict[Path, str]:
         tested = ", ".join(claim.id for claim in claims.load().values() if claim.home == path.stem)
         badges.append(f"| {title(source)} | {tested} | [Colab]({colab_url(path.stem, url)}) |")
     for name, patterns in {
-        "README.md": {_BADGES: "\n".join(badges) + "\n\n", _CLONE: url, _INSTALL: f"git+{url}"},
+        "README.md": {
+            _BADGES: "\n".join(badges) + "\n\n",
+            _VERDICTS: readme.verdicts(root),
+            _PEERS: readme.peers(root),
+            _CLONE: url,
+            _INSTALL: f"git+{url}",
+        },
         "CITATION.cff": {_CITATION: f'"{url}"'},
         "ncode/reproduction/extras.py": {_CONSTANT: url},
     }.items():
