@@ -33,29 +33,29 @@ $(ENVIRONMENT): | pyproject.toml constraints.txt
 		"$$(python3 --version 2>&1). Name one with make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Making .venv with $$($(PYTHON) --version); the download takes a few minutes."
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --editable ".[book,test]" --constraint constraints.txt
+	"$(BIN)/python" -m pip install --quiet --editable ".[book,test]" --constraint constraints.txt
 	@touch $@
 
 book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line is the path of its first page
-	@$(BIN)/python -m ncode.reproduction.publishing.build $(PROFILE) --cores $(CORES) $(GPU)
+	@"$(BIN)/python" -m ncode.reproduction.publishing.build $(PROFILE) --cores $(CORES) $(GPU)
 
 test: $(ENVIRONMENT) ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow and not browser" $(PYTEST)
+	"$(BIN)/python" -m pytest -m "not slow and not browser" $(PYTEST)
 
 bench: $(ENVIRONMENT) ## measure solves beside other libraries', with one thread and all; into results/performance.jsonl
-	$(BIN)/python -m pip install --quiet --editable ".[bench]" --constraint constraints.txt
-	for threads in one all; do $(BIN)/python -m benchmarks.solver --threads $$threads || exit 1; done
+	"$(BIN)/python" -m pip install --quiet --editable ".[bench]" --constraint constraints.txt
+	for threads in one all; do "$(BIN)/python" -m benchmarks.solver --threads $$threads || exit 1; done
 
 sync: $(ENVIRONMENT) ## write every notebook's .ipynb, and the repository's address wherever it is needed
-	$(BIN)/python -m ncode.reproduction.publishing.sync
+	"$(BIN)/python" -m ncode.reproduction.publishing.sync
 
 lint: $(ENVIRONMENT) ## style (ruff), who may import whom (import-linter), types of the library (pyright)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	"$(BIN)/ruff" check . && "$(BIN)/ruff" format --check .
+	"$(BIN)/lint-imports"
+	"$(BIN)/pyright" --pythonpath "$(BIN)/python"
 
 constraints: $(ENVIRONMENT) ## write constraints.txt anew from the newest versions that the package allows
-	$(BIN)/python -m ncode.reproduction.publishing.constraints
+	"$(BIN)/python" -m ncode.reproduction.publishing.constraints
 
 clean: ## remove built books and executed notebooks; finished training runs stay
 	rm -rf .snakemake _build/smoke _build/cpu _build/paper
