@@ -172,6 +172,7 @@ def test_an_edited_recording_is_found(tmp_path):
         (tmp_path / name).write_bytes((ROOT / "results" / name).read_bytes())
     verify.seal(tmp_path)
     assert not list(verify.of_recordings(tmp_path))
+    assert not list(verify.of_recordings(tmp_path / "nothing recorded yet"))
     path = tmp_path / "orbits_mnist.json"
     text = path.read_text()
     path.write_text(text.replace('"formed": ', '"formed": 1'))

@@ -124,7 +124,9 @@ def seal(folder: Path | None = None) -> Path:
 
 
 def _kept(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".png"))
+    # A checkout with nothing recorded yet has no such folder.
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix in (".json", ".png"))
 
 
 def _records(folder: Path) -> list[Path]:
