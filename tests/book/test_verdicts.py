@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ncode.reproduction.claims import evidence
 from ncode.reproduction.claims.questions import Answer, Evidence, Question, decide
-from ncode.reproduction.publishing import stage, verdicts
+from ncode.reproduction.publishing import front, stage, verdicts
 from ncode.reproduction.publishing.display import VERDICT, Verdict
 from ncode.reproduction.publishing.forest import forest
 from ncode.reproduction.publishing.numbers import interval, number
@@ -100,6 +100,17 @@ def test_two_lines_at_the_top():
     text = verdicts.in_short([Verdict("N11", [accuracy()], {}, "cpu").content()])
     assert "**N11** open loop most accurate, then data control, then ANODE: **does not hold** (reduced)" in text
     assert decide(verdicts.claims.get("N11").questions, []).word == "not tested"
+
+
+def test_many_cases_are_their_range_at_the_top():
+    cases = [accuracy(low, low + 2.0, of=f"case {low:.0f}") for low in (-9.0, -5.0, -7.0)]
+    text = verdicts.in_short([Verdict("N11", cases, {}, "cpu").content()])
+    assert "3 cases, from −8.00 to −4.00" in text and "case -9" not in text
+
+
+def test_counted_verdicts_read_as_a_sentence():
+    shown = {id_: Verdict(id_, [accuracy()]).content() for id_ in ("N11",)}
+    assert "- N-CODE: 24 claims; 1 does not hold, 23 are not tested." in front.scope(stage.Executed("cpu", shown))
 
 
 def test_what_is_undefined_survives_as_well():

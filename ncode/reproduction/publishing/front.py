@@ -8,7 +8,16 @@ from pathlib import Path
 
 from ncode import __version__
 from ncode.reproduction.claims import claims
-from ncode.reproduction.claims.questions import SETTINGS, UNTESTED, WORDS, Decision
+from ncode.reproduction.claims.questions import (
+    FAILS,
+    HOLDS,
+    IN_PART,
+    SETTINGS,
+    UNDECIDED,
+    UNTESTED,
+    WORDS,
+    Decision,
+)
 from ncode.reproduction.publishing import sync
 from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.publishing.numbers import number
@@ -62,12 +71,22 @@ def queue(executed) -> str:
     )
 
 
+SAID = {
+    HOLDS: ("holds", "hold"),
+    IN_PART: ("holds in part", "hold in part"),
+    FAILS: ("does not hold", "do not hold"),
+    UNDECIDED: ("is undecided", "are undecided"),
+    UNTESTED: ("is not tested", "are not tested"),
+}
+"""What a sentence says of one claim, and of several, that have a word."""
+
+
 def scope(executed) -> str:
     """How many claims of each paper have which word."""
     lines = []
     for letter, name in PAPERS.items():
         words = Counter(d.word for id_, d in decisions(executed).items() if id_.startswith(letter))
-        counted = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
+        counted = ", ".join(f"{words[word]} {SAID[word][words[word] > 1]}" for word in WORDS if words[word])
         lines.append(f"- {name}: {sum(words.values())} claims; {counted}.")
     return "\n".join(lines) + "\n"
 

@@ -83,10 +83,20 @@ def _numbers(answer: Answer) -> str:
     return "; ".join((f"{one.of} " if one.of else "") + _estimate(one) for one in answer.measured)
 
 
+def _brief(answer: Answer) -> str:
+    """The numbers of one or two cases; of more, the range of their estimates."""
+    if len(answer.measured) <= 2:
+        return _numbers(answer)
+    estimates = [_middle(one) for one in answer.measured]
+    return f"{len(estimates)} cases, from {number(min(estimates), 3)} to {number(max(estimates), 3)}"
+
+
 def _estimate(one: Evidence) -> str:
-    low, high = one.total or one.interval
-    middle = sum(one.interval) / 2 if one.estimate is None else one.estimate
-    return f"{number(middle, 3)} {interval((low, high))}"
+    return f"{number(_middle(one), 3)} {interval(one.total or one.interval)}"
+
+
+def _middle(one: Evidence) -> float:
+    return sum(one.interval) / 2 if one.estimate is None else one.estimate
 
 
 def _context(verdict: Verdict) -> str:
@@ -119,7 +129,7 @@ def in_short(verdicts: list[Mapping]) -> str:
         verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
         where = f" ({SETTINGS[verdict.nearness]})" if verdict.nearness else ""
         parts = "; ".join(
-            f"{_part(verdict, answer)}{answer.word}" + (f", {_numbers(answer)}" if answer.measured else "")
+            f"{_part(verdict, answer)}{answer.word}" + (f", {_brief(answer)}" if answer.measured else "")
             for answer in verdict.decision.counted
         )
         more = f" — {parts}" if len(verdict.decision.counted) > 1 or "[" in parts else ""
