@@ -32,4 +32,6 @@ def test_every_week_the_newest_versions_are_tried_and_a_failure_opens_an_issue()
 def test_lint_checks_imports_and_types():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for tool in ("ruff check", "ruff format --check", "lint-imports", "pyright"):
-        assert f"$(BIN)/{tool}" in makefile
+        program, *arguments = tool.split()
+        # Quoted: the environment's path may have a space.
+        assert " ".join([f'"$(BIN)/{program}"', *arguments]) in makefile
