@@ -56,7 +56,16 @@ def peers(root: Path = ROOT) -> str:
     for way in PEERS:
         cells = [_times(ratios.get((way, *case))) for case in cases]
         lines.append(f"| {way} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", performance.described(measured), ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "The measurements behind this table and its page in the book:",
+            "",
+            performance.described(measured),
+            "",
+        ]
+    )
 
 
 def _times(metrics: dict[str, float] | None) -> str:
