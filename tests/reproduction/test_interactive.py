@@ -1,7 +1,5 @@
 """Live figures: what the page computes is what PyTorch computes, and mouse and keys change what is shown."""
 
-import shutil
-
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -12,7 +10,6 @@ from ncode.reproduction.interactive import export
 from ncode.reproduction.interactive.figure import LiveFigure, markup, script, style
 from ncode.reproduction.models.memory import HebbianNCODE, Task, episodes
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 STEPS = 40
 
 
@@ -34,21 +31,10 @@ def models() -> dict:
     }
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def show(browser, tmp_path):
+def show(chromium, tmp_path):
     """Open live figures as a file, with the network closed; what the page complained about is on ``page.wrong``."""
-    context = browser.new_context(viewport={"width": 900, "height": 700})
+    context = chromium.new_context(viewport={"width": 900, "height": 700})
 
     def show(*figures):
         body = "".join(markup(figure.content()) for figure in figures)
@@ -155,8 +141,8 @@ def test_keys_and_mouse_move_the_sample(show):
     assert page.wrong == []
 
 
-def test_without_scripts_the_still_picture_stands(browser, tmp_path):
-    context = browser.new_context(java_script_enabled=False)
+def test_without_scripts_the_still_picture_stands(chromium, tmp_path):
+    context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     (tmp_path / "still.html").write_text(f"<style>{style()}</style>{markup(plane().content())}", encoding="utf-8")
     page.goto((tmp_path / "still.html").as_uri())
