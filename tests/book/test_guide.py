@@ -221,6 +221,11 @@ def compiled_field(model):
         torch.testing.assert_close(a.grad, b.grad)
 
 
+def compiled_model_without_donated_buffers(model):
+    importlib.import_module("torch._functorch.config").donated_buffer = False
+    compiled_model(model)
+
+
 def compiled_field_without_donated_buffers(model):
     importlib.import_module("torch._functorch.config").donated_buffer = False
     compiled_field(model)
@@ -259,7 +264,7 @@ def test_every_row_has_its_check_and_no_check_is_without_a_row():
     assert all(list(cells) == list(COLUMNS) for cells in TABLE.values())
     assert {cell for cells in TABLE.values() for cell in cells.values()} == {"yes", "no", "below"}
     # Each with a test of its own at the end of this file.
-    compiled = {(SLOW[1], "checkpointed"), (SLOW[1], "adjoint")}
+    compiled = {(row, column) for row in SLOW for column in ("checkpointed", "adjoint")}
     assert compiled == BELOW
 
 
@@ -293,3 +298,9 @@ def test_autocast_costs_evaluations_where_the_tolerance_is_below_its_rounding():
 @pytest.mark.parametrize("column", ["checkpointed", "adjoint"])
 def test_a_compiled_field_learns_without_donated_buffers(column):
     as_a_user_has_it("compiled_field_without_donated_buffers", "node", column)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("column", ["checkpointed", "adjoint"])
+def test_a_compiled_model_learns_without_donated_buffers(column):
+    as_a_user_has_it("compiled_model_without_donated_buffers", "open", column)
