@@ -178,7 +178,7 @@ def save(entries: list[tuple[dict, dict]], threads: int, seconds: float) -> None
     """Add to the record; what was measured before of the same is replaced."""
     from importlib import metadata
 
-    from ncode.reproduction.runs import provenance
+    from ncode.reproduction.runs import provenance, verify
 
     facts = provenance.here()
     for name in PACKAGES:
@@ -201,6 +201,7 @@ def save(entries: list[tuple[dict, dict]], threads: int, seconds: float) -> None
             "provenance": facts,
         }
     FILE.write_text("".join(f"{json.dumps(run)}\n" for run in kept.values()))
+    verify.seal(FILE.parent, FILE.name)
 
 
 def main() -> None:

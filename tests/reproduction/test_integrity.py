@@ -187,6 +187,20 @@ def test_an_edited_recording_is_found(tmp_path):
     assert "not listed" in str(next(verify.of_recordings(tmp_path)))
 
 
+def test_an_edited_measurement_of_speed_is_found_and_sealing_it_hides_no_other_edit(tmp_path):
+    for name in ("performance.jsonl", "orbits_mnist.json"):
+        (tmp_path / name).write_bytes((ROOT / "results" / name).read_bytes())
+    verify.seal(tmp_path)
+    assert not list(verify.of_recordings(tmp_path))
+    path = tmp_path / "performance.jsonl"
+    path.write_text(path.read_text().replace('"ratio": 1', '"ratio": 9', 1))
+    assert ["performance.jsonl" in str(problem) for problem in verify.of_recordings(tmp_path)] == [True]
+    other = tmp_path / "orbits_mnist.json"
+    other.write_text(other.read_text() + "\n")
+    verify.seal(tmp_path, "performance.jsonl")
+    assert ["orbits_mnist.json" in str(problem) for problem in verify.of_recordings(tmp_path)] == [True]
+
+
 PROCESS = """
 import os, sys, time
 from dataclasses import dataclass

@@ -115,10 +115,12 @@ def checksums(folder: Path) -> dict[str, str]:
     return {name: checksum for checksum, name in (line.split(maxsplit=1) for line in lines)}
 
 
-def seal(folder: Path | None = None) -> Path:
-    """List the checksums of all recordings and pictures as they are now."""
+def seal(folder: Path | None = None, only: str | None = None) -> Path:
+    """List the checksums of all recordings and pictures as they are now, or of ``only`` the one with that name."""
     folder = folder or recordings.folder()
-    text = "".join(f"{digest(path)}  {path.name}\n" for path in _kept(folder))
+    listed = checksums(folder) if only else {}
+    listed |= {path.name: digest(path) for path in _kept(folder) if only in (None, path.name)}
+    text = "".join(f"{checksum}  {name}\n" for name, checksum in sorted(listed.items()))
     write_atomically(folder / SUMS, lambda path: path.write_text(text, encoding="utf-8"))
     return folder / SUMS
 
@@ -126,7 +128,7 @@ def seal(folder: Path | None = None) -> Path:
 def _kept(folder: Path) -> list[Path]:
     # A checkout with nothing recorded yet has no such folder.
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.suffix in (".json", ".png"))
+    return sorted(path for path in found if path.suffix in (".json", ".jsonl", ".png"))
 
 
 def _records(folder: Path) -> list[Path]:
@@ -138,6 +140,8 @@ def _readable(path: Path) -> None:
         with Image.open(path) as image:
             image.load()
             made = json.loads(image.text["ncode"])["runs"]
+    elif path.suffix == ".jsonl":
+        made = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     else:
         made = json.loads(path.read_text(encoding="utf-8"))
     for run in made:
