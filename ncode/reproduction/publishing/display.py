@@ -22,9 +22,9 @@ from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published, settings
 from ncode.reproduction.claims.questions import SETTINGS, Decision, Evidence, decide
 from ncode.reproduction.interactive.figure import LiveFigure
+from ncode.reproduction.precision import full_float32
 from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.runs import provenance
-from ncode.reproduction.runs.experiment import full_float32
 
 FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"

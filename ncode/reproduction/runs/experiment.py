@@ -32,6 +32,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 from tqdm.auto import tqdm
 
+from ncode.reproduction.precision import full_float32
 from ncode.reproduction.runs import provenance, store
 from ncode.reproduction.runs.configs import plain, typed
 from ncode.reproduction.runs.files import leftovers
@@ -250,15 +251,6 @@ def named(name: str) -> Experiment:
     if not isinstance(found, Experiment):
         raise ValueError(f"experiment: there is none called {name!r}")
     return found
-
-
-def full_float32() -> None:
-    """Have a GPU's convolutions compute in full float32, from here on in this process.
-
-    cuDNN would round their factors to TF32's ten bits: an error of 1e-3, as large as the solvers' tolerance.
-    Experiments and the pages on them compare solver errors, and a GPU's runs with a CPU's.
-    """
-    torch.backends.cudnn.allow_tf32 = False
 
 
 def root() -> Path:

@@ -26,14 +26,26 @@ def tables() -> dict[str, Profile]:
 
 
 def comparisons() -> dict[str, list[Config]]:
-    """Recordings of all models at one setting each.
+    """Recordings of several models at one setting each: of all, unless the table names its ``models``.
 
-    All models of one seed come before the next seed: a recording that was cut short is a fair comparison still.
+    All models of one seed come before the next seed: a recording that was cut short is a fair comparison still. Those
+    that a table names ``afterwards`` come after all others. The learning rate is the setting's, or what the trials of
+    the comparison ``rates_of`` chose for each model.
     """
-    return {
-        name: [Config(model, seed, **table.settings) for seed in range(table.options["seeds"]) for model in MODELS]
-        for name, table in tables().items()
-    }
+    return {name: _compared(table) for name, table in tables().items()}
+
+
+def _compared(table: Profile) -> list[Config]:
+    options, seeds = table.options, range(table.options["seeds"])
+    order = [(model, seed) for seed in seeds for model in options.get("models", MODELS)]
+    order += [(model, seed) for seed in seeds for model in options.get("afterwards", ())]
+    if "rates_of" not in options:
+        return [Config(model, seed, **table.settings) for model, seed in order]
+    # It reads this module.
+    from ncode.reproduction.experiments.image_classification import rates
+
+    chosen = rates.carried(f"image_classification_{options['rates_of']}")
+    return [Config(model, seed, **{**table.settings, "learning_rate": chosen[model]}) for model, seed in order]
 
 
 def tried() -> list[Config]:

@@ -44,6 +44,28 @@ def tried(name: str) -> dict[str, dict[float, float]]:
     return losses
 
 
+NEAR = 0.01
+"""Nats of validation loss within which two rates count as equally good: another seed moves the loss by more."""
+
+
+def carried(name: str) -> dict[str, float]:
+    """For every model the rate that the trials of comparison ``name`` suggest for another setting.
+
+    It is the lowest rate whose loss is within :data:`NEAR` of the best: of two that serve equally well, the one that
+    leaves the field less stiff.
+
+    Raises:
+        ValueError: when not every trial is recorded.
+    """
+    found = tried(name)
+    if not found:
+        raise ValueError(f"{name}: not every run of {name}_model_rates is recorded, which says at what rates to train")
+    return {
+        model: min(rate for rate, loss in losses.items() if loss <= min(losses.values()) + NEAR)
+        for model, losses in found.items()
+    }
+
+
 def best(name: str) -> dict[str, float]:
     """For every model the rate with the lowest loss in :func:`tried`; empty where that is."""
     return {model: min(losses, key=losses.get) for model, losses in tried(name).items()}
