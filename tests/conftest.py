@@ -16,6 +16,10 @@ jaxtyping.install_import_hook("ncode", "beartype.beartype")
 
 torch.set_num_threads(1)
 
+# `make test` would hand its flags and its depth to every make that a test calls, which then says where it is, too.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(name, None)
+
 
 @pytest.fixture
 def float64():

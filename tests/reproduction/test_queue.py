@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
 from ncode.reproduction.claims import claims
 from ncode.reproduction.experiments import reflection
-from ncode.reproduction.runs import queue, recordings, work
+from ncode.reproduction.runs import cli, provenance, queue, recordings, work
 from ncode.reproduction.runs.experiment import Plan, named
 from ncode.reproduction.runs.queue import FINISHED, PARTIAL, PLANNED, Entry, Worth
 
@@ -98,6 +99,31 @@ def sleeper(seconds):
 def test_when_the_time_is_over_what_runs_is_stopped(results):
     outcome = work.work([entry(k) for k in range(3)], 0.5, jobs=2, tell=lambda line: None, begin=sleeper(60))
     assert outcome.stopped == ["reflection_small:0", "reflection_small:1"] and not outcome.finished
+
+
+def test_looking_through_the_queue_counts_as_work(planned, monkeypatch, capsys):
+    def slow(*_, **__):
+        time.sleep(0.2)
+        return planned.entries()
+
+    monkeypatch.setattr(cli, "entries", slow)
+    monkeypatch.setattr(work, "start", lambda *_: pytest.fail("the time was over"))
+    cli.take(0.1 / 60, "cpu", 1, None)
+    assert "finished 0, stopped 0, failed 0" in capsys.readouterr().out
+
+
+def test_only_what_was_asked_for_is_looked_through(planned, monkeypatch):
+    monkeypatch.setattr(queue, "_state", lambda *_: pytest.fail("nobody asked for it"))
+    assert queue.entries([reflection.experiment], only=["another"]) == []
+
+
+def test_a_process_reads_the_code_of_an_experiment_once(monkeypatch):
+    provenance.code_fingerprint.cache_clear()
+    read = []
+    monkeypatch.setattr(provenance, "fingerprint_of", lambda _, module: read.append(module) or "one")
+    assert [provenance.code_fingerprint("ncode.models") for _ in range(3)] == ["one"] * 3
+    assert read == ["ncode.models"]
+    provenance.code_fingerprint.cache_clear()
 
 
 def test_a_failed_run_is_named_and_the_rest_goes_on(planned):

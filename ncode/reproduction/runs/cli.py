@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 
 import torch
@@ -67,8 +68,7 @@ def make(experiment: str, recording: str, index: int) -> None:
 
 
 def _queue(only: Sequence[str] | None = None) -> list[Entry]:
-    found = entries(map(named, RECORDING_EXPERIMENTS))
-    return [entry for entry in found if not only or entry.recording in only]
+    return entries(map(named, RECORDING_EXPERIMENTS), only=only)
 
 
 def show(by: str = "recording") -> None:
@@ -81,8 +81,10 @@ def show(by: str = "recording") -> None:
 
 
 def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None) -> None:
-    """Work on the queue, and say what became of it."""
-    outcome = work(_queue(only), 60 * minutes, device, jobs)
+    """Work on the queue, and say what became of it. Looking through the queue counts as work."""
+    end = time.monotonic() + 60 * minutes
+    queue = _queue(only)
+    outcome = work(queue, end - time.monotonic(), device, jobs)
     print(f"finished {len(outcome.finished)}, stopped {len(outcome.stopped)}, failed {len(outcome.failed)}")
 
 

@@ -77,8 +77,9 @@ def device_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def code_fingerprint(module: str) -> str:
-    """A hash of the code that ``module`` can reach inside its own package and this one.
+    """A hash of the code that ``module`` can reach inside its own package and this one. A process reads it once.
 
     It covers the module and what it imports from them, directly or not, but for :data:`KEEPERS`. Comments and
     docstrings do not count: a better explanation does not make a run stale, a changed line of code does.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -102,14 +102,22 @@ def worths() -> dict[str, Worth]:
     return {name: Worth(**table) for name, table in raw.items()}
 
 
-def entries(experiments: Iterable[Experiment], folder: Path | None = None) -> list[Entry]:
+def entries(
+    experiments: Iterable[Experiment], folder: Path | None = None, only: Collection[str] | None = None
+) -> list[Entry]:
     """Every planned run of ``experiments``, the most valuable first; within a recording in the plan's order.
 
     A plan that waits for another recording, because it chooses by what that one found, has no entry yet.
+
+    Args:
+        folder: of all runs.
+        only: recordings; all where none is named.
     """
     found: list[Entry] = []
     for experiment in experiments:
         for name, plan in experiment.planned().items():
+            if only and name not in only:
+                continue
             try:
                 configs = plan.configs()
             except (FileNotFoundError, LookupError, ValueError):

@@ -30,9 +30,10 @@ def comparisons() -> dict[str, list[Config]]:
 
     All models of one seed come before the next seed: a recording that was cut short is a fair comparison still. Those
     that a table names ``afterwards`` come after all others. The learning rate is the setting's, or what the trials of
-    the comparison ``rates_of`` chose for each model.
+    the comparison ``rates_of`` chose for each model: while one of them is not recorded, there is no such comparison.
     """
-    return {name: _compared(table) for name, table in tables().items()}
+    made = {name: _compared(table) for name, table in tables().items()}
+    return {name: configs for name, configs in made.items() if configs}
 
 
 def _compared(table: Profile) -> list[Config]:
@@ -45,7 +46,8 @@ def _compared(table: Profile) -> list[Config]:
     from ncode.reproduction.experiments.image_classification import rates
 
     chosen = rates.carried(f"image_classification_{options['rates_of']}")
-    return [Config(model, seed, **{**table.settings, "learning_rate": chosen[model]}) for model, seed in order]
+    wanted = order if chosen else []
+    return [Config(model, seed, **{**table.settings, "learning_rate": chosen[model]}) for model, seed in wanted]
 
 
 def tried() -> list[Config]:
