@@ -28,13 +28,13 @@ CONVERTED = (
     "07_theorem_1",
     "08_appendix_b",
     "09_pattern_memorisation",
+    "12_image_generation",
+    "13_latent_clustering",
+    "14_latent_interpolation",
 )
 # Notebooks all of whose figures are calls; their captions and long cells are not done yet.
 DRAWN = (
     *CONVERTED,
-    "12_image_generation",
-    "13_latent_clustering",
-    "14_latent_interpolation",
     "16_augmentation_on_images",
 )
 
