@@ -29,7 +29,9 @@ NO_API = ("ncode.reproduction", "ncode.reproduction.experiments", "ncode.reprodu
 FIGURES = "book/figures"
 
 # So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
-IN_SIGHT = 12
+IN_SIGHT, IN_SIGHT_OF_LONG_ONES = 12, 6
+LONG_ROW = 250
+"""Characters of a long row, in the mean over a table."""
 
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
@@ -63,7 +65,9 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
         return "* - " + "\n  - ".join(flat)
 
     body = "\n".join(line(row) for row in (columns, *rows))
-    more = f"\n```{{raw}} html\n{more_rows(len(rows))}\n```\n" if len(rows) > IN_SIGHT else ""
+    long = sum(len(str(cell)) for row in rows for cell in row) > LONG_ROW * len(rows)
+    folds = len(rows) > (IN_SIGHT_OF_LONG_ONES if long else IN_SIGHT)
+    more = f"\n```{{raw}} html\n{more_rows(len(rows), long)}\n```\n" if folds else ""
     return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n{more}"
 
 
