@@ -8,16 +8,16 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import front, performance, sync, verdicts
+from ncode.reproduction.publishing import cluster, front, performance, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
+from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
 
 # The API reference follows the layout: the library first, then what the papers need. Experiments are the notebooks'.
@@ -33,30 +33,14 @@ ELSEWHERE = sync.ROOT / "book" / "elsewhere"
 
 def numbered_figure(shown: Mapping) -> str:
     """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
-    options = {"name": shown["name"], "alt": _flat_text(shown["alt"]), "width": f"{shown['width']}px"}
+    options = {"name": shown["name"], "alt": flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
-    return f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
-
-
-def _flat_text(text: str) -> str:
-    """On one line, with the spaces of numbers kept."""
-    return re.sub(r"[ \t\n]+", " ", text).strip(" ")
+    return f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
 
 
 def table(shown: Mapping) -> str:
     """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
     return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"])
-
-
-def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A numbered ``{list-table}`` that pages can refer to as ``name``."""
-
-    def line(cells: Sequence[str]) -> str:
-        flat = [_flat_text(str(cell)) for cell in cells]
-        return "* - " + "\n  - ".join(flat)
-
-    body = "\n".join(line(row) for row in (columns, *rows))
-    return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
 
 
 def _count(number: int, thing: str) -> str:
@@ -231,8 +215,8 @@ def figure(executed, name: str) -> str:
     if name not in executed.figures:
         raise ValueError(f"figure: no executed notebook has one called {name!r}")
     shown = executed.figures[name]
-    caption = f"{_flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
-    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {_flat_text(shown.alt)}\n\n{caption}\n::::\n"
+    caption = f"{flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
+    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {flat_text(shown.alt)}\n\n{caption}\n::::\n"
 
 
 def recordings_described(executed) -> str:
@@ -346,6 +330,7 @@ FILLS = {
     "sentences": front.sentences,
     "open_questions": front.open_questions,
     "queue": front.queue,
+    "queue_costs": cluster.costs,
     "scope": front.scope,
     "report_results": front.report_results,
     "report_costs": front.report_costs,

@@ -1,0 +1,22 @@
+"""Numbered tables of pages, in MyST Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def flat_text(text: str) -> str:
+    """On one line, with the spaces of numbers kept."""
+    return re.sub(r"[ \t\n]+", " ", text).strip(" ")
+
+
+def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A numbered ``{list-table}`` that pages can refer to as ``name``."""
+
+    def line(cells: Sequence[str]) -> str:
+        flat = [flat_text(str(cell)) for cell in cells]
+        return "* - " + "\n  - ".join(flat)
+
+    body = "\n".join(line(row) for row in (columns, *rows))
+    return f"::::{{list-table}} {flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
