@@ -10,14 +10,17 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from ncode.reproduction.runs import recordings, verify
+from ncode.reproduction.runs import cluster, recordings, verify
+from ncode.reproduction.runs.copies import Copies
 from ncode.reproduction.runs.experiment import Experiment, named
 from ncode.reproduction.runs.queue import DEVICES, RECORDING_EXPERIMENTS, Entry, entries, table
-from ncode.reproduction.runs.work import work
+from ncode.reproduction.runs.work import collect, work
+from ncode.reproduction.runs.work import rehearse as rehearsed
 
 THREADS = 1
 """Of a recording's runs, as of a notebook's (``ncode.reproduction.publishing.execute.ENVIRONMENT``)."""
@@ -42,13 +45,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.set_defaults(command=lambda chosen: make(chosen.experiment, chosen.recording, chosen.index))
     shown = commands.add_parser("queue", help="show every planned run: what is left, what it takes, what it decides")
     shown.add_argument("--by", choices=("recording", "claim"), default="recording")
-    shown.set_defaults(command=lambda chosen: show(chosen.by))
+    shown.add_argument("--write", type=Path, metavar="FILE", help="write it as the configuration of workflow/queue.smk")
+    shown.add_argument("--device", choices=DEVICES, default="cuda", help="of the jobs that are written")
+    shown.add_argument("--only", action="append", metavar="RECORDING", help="write this alone; may be repeated")
+    shown.add_argument("--first", type=int, metavar="N", help="write only the first N runs of every recording")
+    shown.add_argument("--finished", action="store_true", help="write finished runs, too")
+    shown.set_defaults(command=lambda chosen: submit(chosen) if chosen.write else show(chosen.by))
     worker = commands.add_parser("work", help="make planned runs, the most valuable first, until the time is used")
     worker.add_argument("--minutes", type=float, required=True)
     worker.add_argument("--device", choices=DEVICES, default="cpu")
     worker.add_argument("--jobs", type=int, default=1, help="runs side by side")
     worker.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone; may be repeated")
-    worker.set_defaults(command=lambda chosen: take(chosen.minutes, chosen.device, chosen.jobs, chosen.only))
+    worker.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="go on from the copies there, and keep copies there"
+    )
+    worker.add_argument("--dry-run", action="store_true", help="only say what would start, and what it would reach")
+    worker.set_defaults(
+        command=lambda chosen: (
+            rehearse(chosen.minutes, chosen.device, chosen.jobs, chosen.only)
+            if chosen.dry_run
+            else take(chosen.minutes, chosen.device, chosen.jobs, chosen.only, chosen.keep)
+        )
+    )
+    collector = commands.add_parser("collect", help="put the finished runs that lie here into their recordings")
+    collector.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone")
+    collector.set_defaults(command=lambda chosen: gather(chosen.only))
     verifier = commands.add_parser("verify", help="check finished runs and recordings")
     verifier.add_argument("--recompute", type=int, default=0, metavar="N", help="compute N runs' metrics again")
     verifier.set_defaults(command=lambda chosen: check(chosen.recompute))
@@ -80,12 +101,46 @@ def show(by: str = "recording") -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None) -> None:
-    """Work on the queue, and say what became of it. Looking through the queue counts as work."""
+def submit(chosen: argparse.Namespace) -> None:
+    """Write the queue as jobs of a cluster."""
+    queue = [entry for entry in _queue(chosen.only) if chosen.first is None or entry.index < chosen.first]
+    number = cluster.write(chosen.write, queue, chosen.device, chosen.finished)
+    print(f"{number} runs -> {chosen.write}")
+
+
+def gather(only: Sequence[str] | None) -> None:
+    """Put what is finished here into its recordings."""
+    for name in collect(_queue(only)):
+        print(f"recorded {name}")
+    verify.seal()
+
+
+def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None = None, folder: Path | None = None) -> None:
+    """Work on the queue, and say what became of it. Looking through the queue counts as work.
+
+    Args:
+        folder: where copies are kept, and where work goes on from.
+    """
     end = time.monotonic() + 60 * minutes
+    copies = Copies(folder) if folder else None
+    if copies:
+        print(f"took up {copies.take_up()} runs from {folder}")
     queue = _queue(only)
-    outcome = work(queue, end - time.monotonic(), device, jobs)
+    if copies:
+        for name in collect(queue):
+            print(f"recorded {name}")
+    outcome = work(queue, end - time.monotonic(), device, jobs, copies=copies)
     print(f"finished {len(outcome.finished)}, stopped {len(outcome.stopped)}, failed {len(outcome.failed)}")
+
+
+def rehearse(minutes: float, device: str, jobs: int, only: Sequence[str] | None = None) -> None:
+    """Say which runs a worker would start, and how far each would come; nothing is made."""
+    found = rehearsed(_queue(only), 60 * minutes, device, jobs)
+    for one in found:
+        takes = "?" if one.takes is None else f"{one.takes:.0f}"
+        far = "not known" if one.share is None else "finishes" if one.share == 1 else f"reaches {one.share:.0%}"
+        print(f"{one.entry.name}: starts after {one.start:.0f} s, takes {takes} s, {far}")
+    print(f"{len(found)} would start, {sum(one.share == 1 for one in found)} of them finish in {minutes:g} minutes")
 
 
 def check(recompute: int) -> None:
