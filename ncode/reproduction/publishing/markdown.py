@@ -35,7 +35,10 @@ def numbered_figure(shown: Mapping) -> str:
     """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
     options = {"name": shown["name"], "alt": flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
-    return f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
+    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
+    if not shown.get("folded"):
+        return written
+    return f":::::{{admonition}} {flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
 
 
 def table(shown: Mapping) -> str:

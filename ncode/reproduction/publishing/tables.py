@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ncode.reproduction.publishing.forest import more_rows
+
+# So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
+IN_SIGHT = 12
+
 
 def flat_text(text: str) -> str:
     """On one line, with the spaces of numbers kept."""
@@ -12,11 +17,12 @@ def flat_text(text: str) -> str:
 
 
 def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A numbered ``{list-table}`` that pages can refer to as ``name``."""
+    """A numbered ``{list-table}`` that pages can refer to as ``name``; of a long one the last rows open on demand."""
 
     def line(cells: Sequence[str]) -> str:
         flat = [flat_text(str(cell)) for cell in cells]
         return "* - " + "\n  - ".join(flat)
 
     body = "\n".join(line(row) for row in (columns, *rows))
-    return f"::::{{list-table}} {flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
+    more = f"\n```{{raw}} html\n{more_rows(len(rows))}\n```\n" if len(rows) > IN_SIGHT else ""
+    return f"::::{{list-table}} {flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n{more}"
