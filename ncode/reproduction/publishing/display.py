@@ -22,6 +22,7 @@ from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published, settings
 from ncode.reproduction.claims.questions import SETTINGS, Decision, Evidence, decide
 from ncode.reproduction.interactive.figure import LiveFigure
+from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.runs import provenance
@@ -31,6 +32,7 @@ TABLE = "application/vnd.ncode.table+json"
 VERDICT = "application/vnd.ncode.verdict+json"
 TOOK = "application/vnd.ncode.took+json"
 OURS = "application/vnd.ncode.ours+json"
+SVG = "image/svg+xml"
 
 
 class _Shown:
@@ -57,6 +59,7 @@ class Figure(_Shown):
         caption: a few sentences: what is drawn, and what to see. Markdown and ``$TeX$`` are rendered in the book.
         alt: the figure in words, for readers who don't see it.
         png: the picture, with two of its pixels to one of the page's.
+        svg: the same in vectors, for a reader who wants it elsewhere.
 
     Raises:
         ValueError: when the name does not begin with ``fig-``, or the caption or the words are missing.
@@ -66,6 +69,7 @@ class Figure(_Shown):
     caption: str
     alt: str
     png: bytes = field(repr=False)
+    svg: str = field(default="", repr=False)
     mime = FIGURE
 
     def __post_init__(self):
@@ -80,8 +84,9 @@ class Figure(_Shown):
         """The figure that ``drawing`` becomes; the drawing is closed."""
         picture = io.BytesIO()
         drawing.savefig(picture, format="png", dpi=200, bbox_inches="tight")
+        vectors = svg(drawing)
         plt.close(drawing)
-        return cls(name, caption, alt, picture.getvalue())
+        return cls(name, caption, alt, picture.getvalue(), vectors)
 
     @property
     def width(self) -> int:
@@ -99,7 +104,8 @@ class Figure(_Shown):
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {**super()._repr_mimebundle_(), "image/png": base64.b64encode(self.png).decode()}
+        vectors = {SVG: self.svg} if self.svg else {}
+        return {**super()._repr_mimebundle_(), "image/png": base64.b64encode(self.png).decode(), **vectors}
 
 
 @dataclass(frozen=True)
