@@ -1,7 +1,7 @@
 """What is rebuilt from what: notebooks are executed, the book is built from those.
 
-`make book` calls this. On a cluster, call snakemake with an executor plugin; where no GPU is configured,
-add `--set-resources notebook:gpu=0`.
+`make book` calls this. On a cluster, `snakemake --profile workflow/profiles/slurm --config profile=paper` does; where no
+GPU is configured, add `--set-resources notebook:gpu=0`.
 """
 
 import sys

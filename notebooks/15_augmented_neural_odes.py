@@ -50,9 +50,11 @@ from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import augmentation, image_classification
 from ncode.reproduction.experiments.augmentation import analysis, plans, verdict
 from ncode.reproduction.experiments.image_classification.analysis import (
-    beside,
     evaluations_growth,
     evaluations_ratio,
+)
+from ncode.reproduction.experiments.image_classification.sets import (
+    beside,
     whole_recordings,
 )
 from ncode.reproduction.metrics import comparison

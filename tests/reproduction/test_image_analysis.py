@@ -11,11 +11,23 @@ import torch
 
 from ncode.reproduction.data.downloads import DataError
 from ncode.reproduction.experiments import image_classification
-from ncode.reproduction.experiments.image_classification import analysis, curves, hours, plans, rates
+from ncode.reproduction.experiments.image_classification import (
+    analysis,
+    curves,
+    figures,
+    hours,
+    plans,
+    rates,
+    sets,
+    tables,
+    verdict,
+)
 from ncode.reproduction.experiments.image_classification.train import MODELS, RATE_SEED, WIDE, Config
 from ncode.reproduction.experiments.image_regularisation import analysis as regularised
+from ncode.reproduction.experiments.image_regularisation import figures as regularised_figures
 from ncode.reproduction.experiments.image_regularisation import variations
 from ncode.reproduction.metrics import comparison
+from ncode.reproduction.plotting import style
 from ncode.reproduction.profiles import Profile
 from ncode.reproduction.runs.experiment import Experiment, Run
 from ncode.reproduction.runs.recordings import RecordedRun
@@ -55,16 +67,16 @@ def pairs():
     """Two models over three seeds whose difference is 1, 2 and 3 points."""
     made = [recorded("anode", seed, 0.5 + 0.05 * seed) for seed in range(3)]
     made += [recorded("open", seed, 0.5 + 0.05 * seed + 0.01 * (seed + 1)) for seed in range(3)]
-    return analysis.by_model(made)
+    return comparison.by_model(made)
 
 
 def test_only_seeds_that_every_model_has_are_compared():
     made = [recorded("open", 1, 0.9), recorded("open", 0, 0.8), recorded("open", 2, 0.8)]
     made += [recorded("anode", 2, 0.6), recorded("anode", 1, 0.7)]
-    found = analysis.by_model(made)
+    found = comparison.by_model(made)
     assert list(found) == ["open", "anode"]
     assert [[run.config.seed for run in runs] for runs in found.values()] == [[1, 2], [1, 2]]
-    assert analysis.by_model([]) == {}
+    assert comparison.by_model([]) == {}
 
 
 def test_a_gain_is_students_interval_paired_by_seed(pairs):
@@ -78,14 +90,14 @@ def test_a_gain_is_students_interval_paired_by_seed(pairs):
 
 def test_above_and_below_want_the_whole_interval():
     made = [recorded("anode", seed, 0.5) for seed in range(3)]
-    runs = analysis.by_model(made + [recorded("open", seed, 0.6 + 0.001 * seed) for seed in range(3)])
+    runs = comparison.by_model(made + [recorded("open", seed, 0.6 + 0.001 * seed) for seed in range(3)])
     assert analysis.above(runs, "open", "anode")
     assert not analysis.below(runs, "open", "anode")
     assert analysis.below(runs, "anode", "open")
 
 
 def test_one_seed_decides_nothing():
-    runs = analysis.by_model([recorded("anode", 0, 0.5), recorded("open", 0, 0.9)])
+    runs = comparison.by_model([recorded("anode", 0, 0.5), recorded("open", 0, 0.9)])
     assert not analysis.above(runs, "open", "anode")
     assert not analysis.below(runs, "anode", "open")
 
@@ -127,7 +139,7 @@ def test_a_last_look_right_after_another_is_left_out():
 )  # fmt: skip
 def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
     figure, axes = plt.subplots()
-    runs = analysis.by_model([recorded(model, seed, 0.5) for model in ("anode", "resnet") for seed in (0, 1)])
+    runs = comparison.by_model([recorded(model, seed, 0.5) for model in ("anode", "resnet") for seed in (0, 1)])
     curves.panel(axes, runs, x, y)
     assert len(axes.lines) == models
     assert (axes.get_xlabel(), axes.get_ylabel()) == (curves.AXES[x], curves.AXES[y])
@@ -137,16 +149,16 @@ def test_a_panel_draws_every_model_that_has_both_series(x, y, models):
 
 def test_runs_are_described_by_data_and_budget():
     run = recorded("anode", 0, 0.5)
-    assert analysis.described(run) == "MNIST 14×14, 2 epochs"
-    assert analysis.budget({"anode": [run, run]}) == "k = 16, learning rate 0.003, 2 seeds"
+    assert sets.described(run.config) == "MNIST 14×14, 2 epochs"
+    assert sets.budget({"anode": [run, run]}) == "k = 16, learning rate 0.003, 2 seeds; ANODE alone"
     alter(run, dataset="cifar10", variant="JPEG copy", images=100, cosine=True, learning_rate=1e-2 / 3)
-    assert analysis.described(run, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
-    assert analysis.budget({"anode": [run]}) == "k = 16, learning rate 0.00333, falling to 0, 1 seed"
+    assert sets.described(run.config, "this run") == "this run, CIFAR-10 (JPEG copy) 14×14, 100 images, 2 epochs"
+    assert sets.budget({"anode": [run]}) == "k = 16, learning rate 0.00333, falling to 0, 1 seed; ANODE alone"
     alter(run, method="dopri5", cosine=False, learning_rate=1e-3)
-    assert analysis.budget({"anode": [run]}) == "k = 16, dopri5 at 0.001, learning rate 0.001, 1 seed"
-    assert analysis.described(run) == "CIFAR-10 (JPEG copy) 14×14, 100 images, dopri5, 2 epochs"
+    assert sets.budget({"anode": [run]}) == "k = 16, dopri5 at 0.001, learning rate 0.001, 1 seed; ANODE alone"
+    assert sets.described(run.config) == "CIFAR-10 (JPEG copy) 14×14, 100 images, dopri5, 2 epochs"
     made = {"anode": [run], "open": [recorded("open", 0, 0.5)], "data": [recorded("data", 0, 0.5)]}
-    assert "learning rate 0.001 (ANODE); 0.003 (N-CODE, open loop · data control), 1 seed" in analysis.budget(made)
+    assert "learning rate 0.001 (ANODE); 0.003 (N-CODE, open loop · data control), 1 seed" in sets.budget(made)
 
 
 def test_every_data_set_gets_its_own_rate_for_all_models(monkeypatch):
@@ -178,22 +190,88 @@ def test_the_table_of_rates_marks_what_is_used():
     alter(live[1], learning_rate=1e-2)
     metrics = {"validation_loss": 0.1, "validation_accuracy": 0.5}
     made = [RecordedRun("", "", config, metrics, {}, {}) for config in plans.tried()]
-    rows = analysis.rate_table({"mnist": live}, made)
+    rows = tables.rate_table({"mnist": live}, made)
     assert [row[-1] for row in rows[:2]] == ["", "✓"]
     # Of a recorded plan those rates are used that a comparison has, whatever the losses.
     used = {row[0]: [other[1] for other in rows[2:] if other[0] == row[0] and other[-1]] for row in rows[2:]}
     assert list(used.values()) == [["0.003"], ["0.003", "0.01"]]
 
 
-def test_a_comparison_is_complete_when_every_model_has_a_run():
+def test_a_comparison_is_whole_when_every_model_that_its_plan_names_first_has_a_run():
     made = [recorded(model, 0, 0.5) for model in MODELS]
-    assert analysis.complete(analysis.by_model(made))
-    assert not analysis.complete(analysis.by_model(made[1:]))
-    assert not analysis.complete({})
+    assert set(sets.whole(made, MODELS)) == set(MODELS)
+    assert sets.whole(made[1:], MODELS) == {}
+    assert sets.whole([], MODELS) == {}
     # Of a recording that has begun a second seed, the first counts.
-    begun = analysis.by_model([*made, recorded("node", 1, 0.5)])
-    assert analysis.complete(begun)
-    assert len(begun["node"]) == 1
+    assert [run.config.seed for run in sets.whole([*made, recorded("node", 1, 0.5)], MODELS)["node"]] == [0]
+
+
+def test_a_model_that_comes_afterwards_shortens_no_comparison():
+    first = ("anode", "data", "open")
+    made = [recorded(model, seed, 0.5) for seed in range(3) for model in first]
+    begun = [*made, *(recorded("mix", seed, 0.5) for seed in range(2))]
+    assert {model: len(runs) for model, runs in sets.whole(begun, first).items()} == dict.fromkeys(first, 3)
+    done = [*begun, recorded("mix", 2, 0.5)]
+    assert {model: len(runs) for model, runs in sets.whole(done, first).items()} == dict.fromkeys((*first, "mix"), 3)
+
+
+PAPER_FIELD = "image_classification_cifar10_32_paper_field"
+FIRST = ("anode", "data", "open")
+
+
+def paper_field(models):
+    """Runs of Table 1's setting: data control a point above ANODE, the open loop and the 3×3 kernels three."""
+    settings = plans.tables()[PAPER_FIELD].settings
+    made = []
+    for seed in range(3):
+        for model in models:
+            accuracy = {"anode": 0.6, "data": 0.61, "open": 0.63, "mix": 0.63}[model] + 0.001 * seed
+            accuracy += 0.0001 * (model == "data" and seed) - 0.0001 * (model == "open" and seed)
+            numbers = {"train_loss": 1.0, "test_loss": 1.0, "nfe_adaptive": 20.0, "solver_error": 0.1}
+            run = recorded(model, seed, accuracy, **numbers, body_parameters=10.0, parameters=20.0)
+            rate = 1e-3 if model == "open" else 3e-3
+            object.__setattr__(run, "config", Config(model, seed, **settings, learning_rate=rate))
+            run.provenance["started"] = "2026-11-01T00:00:00"
+            made.append(run)
+    return made
+
+
+def test_table_1s_setting_with_three_models_answers_its_part_of_the_claims(monkeypatch):
+    """ANODE, data control and the open loop alone: parts c and d of N11, N12 whole, and nothing of N13."""
+    found = {PAPER_FIELD: paper_field(FIRST)}
+    monkeypatch.setattr(sets.recordings, "find", lambda name: found.get(name, []))
+    monkeypatch.setattr(sets, "comparisons", lambda: {PAPER_FIELD: [run.config for run in found[PAPER_FIELD]]})
+    assert list(sets.whole_recordings()) == [PAPER_FIELD]
+    named = comparison.several(sets.beside(sets.whole_recordings(), {}))
+    assert list(named) == ["recorded, CIFAR-10 (JPEG copy) 32×32, dopri5, 4 epochs, own rates"]
+    answers = {(one.part, one.nearness): one.estimate for one in verdict.n11(named)}
+    assert answers == {("c", "paper"): pytest.approx(1.98), ("d", "paper"): pytest.approx(1.01)}
+    assert [one.part for one in verdict.n12(named)] == ["a", "b", "c"]
+    assert verdict.n13(named) == [] and verdict.n13_context(named) == {}
+    assert list(verdict.n11_context(named).values()) == [True, True]
+    assert len(verdict.n12_context(named)) == 3
+    found[PAPER_FIELD] += paper_field(["mix"])
+    (one,) = verdict.n13(comparison.several(sets.beside(sets.whole_recordings(), {})))
+    assert (one.part, one.nearness) == ("a", "paper")
+
+
+def test_tables_and_figures_take_sets_with_some_of_the_models():
+    made = sets.whole(paper_field(FIRST), FIRST)
+    shown = {"recorded": made}
+    rows = {row[0]: row[1:] for row in tables.accuracies(shown)["rows"]}
+    assert rows[style.LABELS["node"]][-1] == "–" and rows[style.LABELS["open"]][-1].startswith("63")
+    dashes = [row[0] for row in tables.differences(shown)["rows"] if row[1] == "–"]
+    assert len(dashes) == len(tables.PAIRS) - 3
+    assert [row[1] for row in tables.flows(shown)["rows"]] == [style.LABELS[model] for model in made]
+    measured = tables.ours(shown)
+    assert set(measured["rows"]["N-CODE, open loop"]) == {"CIFAR-10"} and "TF32" in measured["setting"]
+    assert sets.nearest(sets.as_printed(shown), "cifar10") is made and sets.nearest(shown, "mnist") is None
+    assert sets.budget(made).endswith("alone")
+    for drawn in (figures.course(made, "fig-a", "recorded"), figures.augmentation(made, "fig-b", "recorded")):
+        assert "each of 3 models" in drawn["alt"]
+        plt.close(drawn["drawing"])
+    plt.close(figures.gaps(shown)["drawing"])
+    assert style.LABELS["mix"] not in analysis.exactness_in_words(shown, "dopri5")
 
 
 def whole(size, seeds, accuracy=0.5):
@@ -215,7 +293,7 @@ def recordings(monkeypatch):
         f"{small}_wide": wide,
         f"{large}_wide": wide[:2],
     }
-    monkeypatch.setattr(analysis.recordings, "find", lambda name: found.get(name, []))
+    monkeypatch.setattr(sets.recordings, "find", lambda name: found.get(name, []))
     return small, large
 
 
@@ -224,8 +302,8 @@ def test_recordings_stand_data_set_by_data_set_and_from_small_to_large(monkeypat
     found = {name: whole(size, seeds=1) for name, size in zip(names, (28, 14, 14), strict=True)}
     for run in found[names[1]]:
         alter(run, dataset="cifar10")
-    monkeypatch.setattr(analysis.recordings, "find", lambda name: found.get(name, []))
-    assert list(analysis.whole_recordings()) == [names[2], names[0], names[1]]
+    monkeypatch.setattr(sets.recordings, "find", lambda name: found.get(name, []))
+    assert list(sets.whole_recordings()) == [names[2], names[0], names[1]]
 
 
 def test_evaluations_grow_from_the_first_look_to_the_last():
@@ -238,11 +316,11 @@ def test_evaluations_grow_from_the_first_look_to_the_last():
 
 
 def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
-    found = analysis.whole_recordings()
+    found = sets.whole_recordings()
     assert list(found) == list(recordings)
     assert {len(runs) for made in found.values() for runs in made.values()} == {3}
     assert WIDE not in found[recordings[0]]
-    named = analysis.beside(found, {"mnist": {"anode": found[recordings[0]]["anode"][:1]}})
+    named = sets.beside(found, {"mnist": {"anode": found[recordings[0]]["anode"][:1]}})
     assert list(named) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 14×14, 2 epochs",
                            "this run, MNIST 8×8, 2 epochs"]  # fmt: skip
     assert len(comparison.several(named)) == 2, "one seed decides nothing"
@@ -250,14 +328,14 @@ def test_recordings_are_gathered_where_every_model_has_a_seed(recordings):
     slower = whole(8, seeds=1)
     for run in slower:
         alter(run, learning_rate=1e-3)
-    again = analysis.beside({"one": found[recordings[0]], "other": analysis.by_model(slower)}, {})
+    again = sets.beside({"one": found[recordings[0]], "other": comparison.by_model(slower)}, {})
     assert list(again) == ["recorded, MNIST 8×8, 2 epochs", "recorded, MNIST 8×8, 2 epochs, rate 0.001"]
-    planned = analysis.budgets(named).split("yet: ")[1].rstrip(".").split(", ")
+    planned = sets.budgets(named).split("yet: ")[1].rstrip(".").split(", ")
     assert set(planned) == plans.comparisons().keys() - set(recordings)
 
 
 def test_the_wide_node_stands_beside_the_others_where_it_has_their_seeds(recordings):
-    small, large = analysis.whole_recordings(wide=True).values()
+    small, large = sets.whole_recordings(wide=True).values()
     assert [run.config.seed for run in small[WIDE]] == [0, 1, 2]
     assert WIDE not in large
 
@@ -265,26 +343,26 @@ def test_the_wide_node_stands_beside_the_others_where_it_has_their_seeds(recordi
 def test_the_main_recording_has_the_most_models_then_seeds_then_the_largest_images(recordings):
     small, large = recordings
     # Only the smaller images have the wide NODE's runs.
-    assert WIDE in analysis.fullest(analysis.whole_recordings(wide=True), "mnist")
-    found = analysis.whole_recordings()
-    assert analysis.fullest(found, "mnist") is found[large]
+    assert WIDE in sets.fullest(sets.whole_recordings(wide=True), "mnist")
+    found = sets.whole_recordings()
+    assert sets.fullest(found, "mnist") is found[large]
     found[large] = {model: runs[:2] for model, runs in found[large].items()}
-    assert analysis.fullest(found, "mnist") is found[small]
-    assert analysis.fullest(found, "cifar10") is None
+    assert sets.fullest(found, "mnist") is found[small]
+    assert sets.fullest(found, "cifar10") is None
 
 
 def test_accuracies_by_size_are_of_the_seeds_that_all_sizes_have(recordings):
-    found = analysis.whole_recordings()
+    found = sets.whole_recordings()
     found[recordings[0]] = {model: [runs[0], runs[2]] for model, runs in found[recordings[0]].items()}
-    sizes, by_model = analysis.by_size(found, "mnist")
+    sizes, by_model = sets.by_size(found, "mnist")
     assert sizes == [8, 14]
     np.testing.assert_allclose(by_model["anode"], [[50, 60], [52, 62]])
-    assert analysis.by_size(found, "cifar10") == ([], {})
+    assert sets.by_size(found, "cifar10") == ([], {})
     # Another rate is another comparison, not another size.
     faster = whole(14, seeds=3)
     for run in faster:
         alter(run, learning_rate=1e-2)
-    again = analysis.by_size({**found, "faster": analysis.by_model(faster)}, "mnist")
+    again = sets.by_size({**found, "faster": comparison.by_model(faster)}, "mnist")
     np.testing.assert_allclose(again[1]["anode"], by_model["anode"])
 
 
@@ -293,9 +371,9 @@ def test_a_size_is_harder_where_accuracy_falls_on_every_seed():
         "anode": np.array([[90.0, 95.0, 94.0], [91.0, 96.0, 95.5]]),
         "open": np.array([[90.0, 95.0, 96.0], [91.0, 96.0, 95.5]]),
     }
-    assert analysis.harder([8, 14, 28], reached) == [(14, 28, ["anode"])]
-    assert analysis.harder([8, 14], {model: values[:, :2] for model, values in reached.items()}) == []
-    assert analysis.harder([], {}) == []
+    assert sets.harder([8, 14, 28], reached) == [(14, 28, ["anode"])]
+    assert sets.harder([8, 14], {model: values[:, :2] for model, values in reached.items()}) == []
+    assert sets.harder([], {}) == []
 
 
 @pytest.fixture
@@ -309,7 +387,8 @@ def own_rates(monkeypatch):
 
     compared = [Config(m, s, **settings) for s in (0, 1) for m in MODELS]
     tables = {name: Profile(settings, {"own_rates": [1e-3, 1e-2]}), "image_classification_other": Profile(settings, {})}
-    monkeypatch.setattr(analysis, "comparisons", lambda: {name: compared})
+    monkeypatch.setattr(sets, "comparisons", lambda: {name: compared})
+    monkeypatch.setattr(sets, "first", lambda name: MODELS)
     monkeypatch.setattr(rates, "comparisons", lambda: {name: compared})
     monkeypatch.setattr(rates, "tables", lambda: tables)
     found = {
@@ -317,7 +396,7 @@ def own_rates(monkeypatch):
         # As often looked at as an older plan wanted.
         name: [run(dataclasses.replace(c, looks=20)) for c in compared],
     }
-    monkeypatch.setattr(analysis.recordings, "find", lambda name: found.get(name, []))
+    monkeypatch.setattr(sets.recordings, "find", lambda name: found.get(name, []))
     return name, found, run
 
 
@@ -328,26 +407,26 @@ def test_at_its_own_rate_every_model_has_its_best(own_rates):
     assert [(c.model, c.seed, c.learning_rate) for c in needed] == [
         (model, seed, 1e-3) for seed in (0, 1) for model in MODELS if model not in ("anode", "gamma")
     ]
-    assert analysis.at_own_rates() == {}, "one model lacks its runs"
+    assert sets.at_own_rates() == {}, "one model lacks its runs"
     found[f"{name}_own_rate"] = list(map(run, needed[: len(needed) // 2]))
-    (made,) = analysis.at_own_rates().values()
+    (made,) = sets.at_own_rates().values()
     assert {len(runs) for runs in made.values()} == {1}, "the seed that all models have"
-    assert analysis.learning_rates(made) == dict.fromkeys(MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
-    assert list(analysis.beside({"own": made}, {})) == ["recorded, MNIST 14×14, 5 epochs, own rates"]
+    assert sets.learning_rates(made) == dict.fromkeys(MODELS, 1e-3) | {"anode": 1e-2, "gamma": 1e-2}
+    assert list(sets.beside({"own": made}, {})) == ["recorded, MNIST 14×14, 5 epochs, own rates"]
 
 
 def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
     name, found, run = own_rates
-    columns, rows = analysis.model_rates_table(name)
+    columns, rows = tables.model_rates_table(name)
     assert columns == ["model", "0.001", "0.01"]
-    assert [row[0] for row in rows] == [analysis.style.LABELS[model] for model in MODELS]
-    assert rows[1] == [analysis.style.LABELS["anode"], "0.009", "**0.000**"]
-    assert analysis.close_call(name).startswith("ANODE's two best rates, 0.01 and 0.001, differ by 0.0090")
+    assert [row[0] for row in rows] == [style.LABELS[model] for model in MODELS]
+    assert rows[1] == [style.LABELS["anode"], "0.009", "**0.000**"]
+    assert tables.close_call(name).startswith("ANODE's two best rates, 0.01 and 0.001, differ by 0.0090")
     # A trial that is not planned takes no other's place.
     last = found[f"{name}_model_rates"].pop()
     found[f"{name}_model_rates"].append(run(dataclasses.replace(last.config, learning_rate=1.0)))
     assert rates.best(name) == {}
-    assert (analysis.model_rates_table(name)[1], analysis.at_own_rates(), analysis.close_call(name)) == ([], {}, "")
+    assert (tables.model_rates_table(name)[1], sets.at_own_rates(), tables.close_call(name)) == ([], {}, "")
     with pytest.raises(ValueError, match="not every run"):
         rates.comparison(name)
 
@@ -361,9 +440,9 @@ def test_a_rate_at_which_validation_failed_is_not_chosen(own_rates):
 
 
 def test_two_comparisons_of_one_name_are_refused(recordings):
-    found = analysis.whole_recordings()[recordings[0]]
+    found = sets.whole_recordings()[recordings[0]]
     with pytest.raises(ValueError, match="would be called"):
-        analysis.beside({"one": found, "two": found, "three": found}, {})
+        sets.beside({"one": found, "two": found, "three": found}, {})
 
 
 def test_how_two_models_stand_says_how_many_seeds_are_missing(pairs):
@@ -380,11 +459,11 @@ def test_data_that_cannot_be_had_are_left_out(monkeypatch):
         if dataset != "digits":
             raise DataError(f"no {dataset}")
 
-    monkeypatch.setattr(analysis, "prepare", prepare)
+    monkeypatch.setattr(sets, "prepare", prepare)
     digits = {"dataset": "digits", "size": 7}
-    found, missing = analysis.at_hand({"digits": digits, "mnist": {"dataset": "mnist", "size": 28}})
+    found, missing = sets.at_hand({"digits": digits, "mnist": {"dataset": "mnist", "size": 28}})
     assert (found, missing) == ({"digits": digits}, ["no mnist"])
-    found, missing = analysis.at_hand({"mnist": {"dataset": "mnist", "size": 28}})
+    found, missing = sets.at_hand({"mnist": {"dataset": "mnist", "size": 28}})
     assert list(found) == ["digits"]
     assert missing == ["no mnist"]
 
@@ -395,7 +474,7 @@ def test_default_heads_explode_and_ours_do_not():
 
 def test_a_mosaic_lays_out_outputs_down_and_inputs_across():
     kernels = torch.arange(2 * 3 * 9.0).reshape(2, 3, 3, 3)
-    picture = analysis.mosaic(kernels)
+    picture = figures.mosaic(kernels)
     assert picture.shape == (8, 12)
     torch.testing.assert_close(picture[4:7, 8:11], kernels[1, 2])
     assert picture[3].isnan().all()
@@ -409,8 +488,8 @@ def test_kernels_are_shown_for_one_image_a_class(tmp_path, monkeypatch):
     assert y.tolist() == list(range(10))
     assert (x.shape, own.shape) == ((10, 1, 7, 7), (10, 3, 3, 3, 3))
     assert own.abs().max() > 1e-3
-    assert analysis.picture(x[0]).shape == (7, 7, 1)
-    assert (analysis.picture(x[0]).min(), analysis.picture(x[0]).max()) == (0, 1)
+    assert figures.picture(x[0]).shape == (7, 7, 1)
+    assert (figures.picture(x[0]).min(), figures.picture(x[0]).max()) == (0, 1)
 
 
 def varied(configs):
@@ -451,7 +530,7 @@ def test_recorded_variations_are_read_by_role(monkeypatch):
     assert "**fewer evaluations**" in regularised.saves(title, roles)
     assert "**lower accuracy**" in regularised.saves(title, roles)
     figure, axes = plt.subplots()
-    regularised.tuning_panel(axes, tuned[title], title)
+    regularised_figures.tuning_panel(axes, tuned[title], title)
     assert len(axes.lines) == len(tuning) + 1
     plt.close(figure)
     # A tuning that was cut short chooses nothing.
@@ -490,4 +569,4 @@ def test_the_gap_is_of_the_trained_model_and_is_asked_where_it_was_measured():
 def test_the_ratio_of_evaluations_is_paired_by_seed():
     nfe = {"node": (20.0, 40.0, 80.0), "anode": (10.0, 20.0, 40.0)}
     made = [recorded(m, k, 0.9, nfe_adaptive=n) for m, of in nfe.items() for k, n in enumerate(of)]
-    assert analysis.evaluations_ratio(analysis.by_model(made), "node", "anode") == pytest.approx((2.0, 2.0))
+    assert analysis.evaluations_ratio(comparison.by_model(made), "node", "anode") == pytest.approx((2.0, 2.0))

@@ -115,18 +115,39 @@ def run(
 @app.command()
 def queue(
     by: Annotated[str, typer.Option("--by", help="What a row is: recording or claim.")] = "recording",
+    write: Annotated[str, typer.Option("--write", metavar="FILE", help="Write it for workflow/queue.smk.")] = "",
+    device: Annotated[str, typer.Option("--device", help="Of the jobs that are written: cpu or cuda.")] = "cuda",
+    only: Annotated[list[str] | None, typer.Option("--only", help="Write this recording alone; repeatable.")] = None,
+    first: Annotated[int | None, typer.Option("--first", help="Write only the first N runs of a recording.")] = None,
+    finished: Annotated[bool, typer.Option("--finished", help="Write finished runs, too.")] = False,
 ) -> None:
     """Show every planned run: how many are left, the hours that they take by device, and the claims that they decide.
 
-    A `~` says that some of the hours are estimated; a `?` that nothing is known.
+    A `~` says that some of the hours are estimated; a `?` that nothing is known. With `--write`, it becomes the
+    configuration of the workflow that makes every run a job of a cluster.
 
-    Examples: `ncode queue`, `ncode queue --by claim`
+    Examples: `ncode queue`, `ncode queue --by claim`, `ncode queue --write _build/queue.json --device cuda`
     """
     from ncode.reproduction.runs import cli
 
     if by not in ("recording", "claim"):
         raise typer.BadParameter(f"{by!r} is neither recording nor claim", param_hint="--by")
-    cli.main(["queue", "--by", by])
+    written = ["--write", write, "--device", device, *_each("--only", only)] if write else []
+    written += ["--first", str(first)] if write and first is not None else []
+    cli.main(["queue", "--by", by, *written, *(["--finished"] if write and finished else [])])
+
+
+@app.command()
+def collect(
+    only: Annotated[list[str] | None, typer.Option("--only", help="This recording alone; may be repeated.")] = None,
+) -> None:
+    """Put the finished runs that lie here into their recordings: a cluster's jobs leave them in the folder of runs.
+
+    Example: `ncode collect --only annuli_steering`
+    """
+    from ncode.reproduction.runs import cli
+
+    cli.main(["collect", *_each("--only", only)])
 
 
 @app.command()
@@ -144,8 +165,7 @@ def work(
     """
     from ncode.reproduction.runs import cli
 
-    named = [word for recording in only or [] for word in ("--only", recording)]
-    cli.main(["work", "--minutes", str(minutes), "--device", device, "--jobs", str(jobs), *named])
+    cli.main(["work", "--minutes", str(minutes), "--device", device, "--jobs", str(jobs), *_each("--only", only)])
 
 
 @app.command()
@@ -159,6 +179,10 @@ def doctor() -> None:
     for fact in facts:
         typer.echo(f"{'ok' if fact.fine else 'NO':2}  {fact.name:{width}}  {fact.value}")
     raise typer.Exit(not all(fact.fine for fact in facts if fact.needed))
+
+
+def _each(option: str, values: list[str] | None) -> list[str]:
+    return [word for value in values or [] for word in (option, value)]
 
 
 def _taken(name: str) -> list[dict]:

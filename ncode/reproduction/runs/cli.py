@@ -10,14 +10,15 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from ncode.reproduction.runs import recordings, verify
+from ncode.reproduction.runs import cluster, recordings, verify
 from ncode.reproduction.runs.experiment import Experiment, named
 from ncode.reproduction.runs.queue import DEVICES, RECORDING_EXPERIMENTS, Entry, entries, table
-from ncode.reproduction.runs.work import work
+from ncode.reproduction.runs.work import collect, work
 
 THREADS = 1
 """Of a recording's runs, as of a notebook's (``ncode.reproduction.publishing.execute.ENVIRONMENT``)."""
@@ -42,13 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.set_defaults(command=lambda chosen: make(chosen.experiment, chosen.recording, chosen.index))
     shown = commands.add_parser("queue", help="show every planned run: what is left, what it takes, what it decides")
     shown.add_argument("--by", choices=("recording", "claim"), default="recording")
-    shown.set_defaults(command=lambda chosen: show(chosen.by))
+    shown.add_argument("--write", type=Path, metavar="FILE", help="write it as the configuration of workflow/queue.smk")
+    shown.add_argument("--device", choices=DEVICES, default="cuda", help="of the jobs that are written")
+    shown.add_argument("--only", action="append", metavar="RECORDING", help="write this alone; may be repeated")
+    shown.add_argument("--first", type=int, metavar="N", help="write only the first N runs of every recording")
+    shown.add_argument("--finished", action="store_true", help="write finished runs, too")
+    shown.set_defaults(command=lambda chosen: submit(chosen) if chosen.write else show(chosen.by))
     worker = commands.add_parser("work", help="make planned runs, the most valuable first, until the time is used")
     worker.add_argument("--minutes", type=float, required=True)
     worker.add_argument("--device", choices=DEVICES, default="cpu")
     worker.add_argument("--jobs", type=int, default=1, help="runs side by side")
     worker.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone; may be repeated")
     worker.set_defaults(command=lambda chosen: take(chosen.minutes, chosen.device, chosen.jobs, chosen.only))
+    collector = commands.add_parser("collect", help="put the finished runs that lie here into their recordings")
+    collector.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone")
+    collector.set_defaults(command=lambda chosen: gather(chosen.only))
     verifier = commands.add_parser("verify", help="check finished runs and recordings")
     verifier.add_argument("--recompute", type=int, default=0, metavar="N", help="compute N runs' metrics again")
     verifier.set_defaults(command=lambda chosen: check(chosen.recompute))
@@ -78,6 +87,20 @@ def show(by: str = "recording") -> None:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def submit(chosen: argparse.Namespace) -> None:
+    """Write the queue as jobs of a cluster."""
+    queue = [entry for entry in _queue(chosen.only) if chosen.first is None or entry.index < chosen.first]
+    number = cluster.write(chosen.write, queue, chosen.device, chosen.finished)
+    print(f"{number} runs -> {chosen.write}")
+
+
+def gather(only: Sequence[str] | None) -> None:
+    """Put what is finished here into its recordings."""
+    for name in collect(_queue(only)):
+        print(f"recorded {name}")
+    verify.seal()
 
 
 def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None) -> None:

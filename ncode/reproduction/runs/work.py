@@ -134,6 +134,21 @@ def keep(entry: Entry) -> Path:
         return recordings.add(entry.recording, run, lambda config: order.get(key(config), len(order)))
 
 
+def collect(queue: Sequence[Entry]) -> list[str]:
+    """Put the finished runs that lie here into their recordings, where a configuration's run is not recorded yet.
+
+    A cluster's jobs, and a worker that was killed, leave such runs.
+
+    Returns:
+        The names of the entries.
+    """
+    recorded = {name: {key(run.config) for run in recordings.find(name)} for name in {one.recording for one in queue}}
+    missing = [one for one in queue if one.state == FINISHED and key(one.config) not in recorded[one.recording]]
+    for entry in missing:
+        keep(entry)
+    return [entry.name for entry in missing]
+
+
 def unfinished(queue: Sequence[Entry]) -> int:
     """How many entries are not finished."""
     return sum(entry.state != FINISHED for entry in queue)

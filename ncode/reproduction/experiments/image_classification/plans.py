@@ -36,6 +36,11 @@ def comparisons() -> dict[str, list[Config]]:
     return {name: configs for name, configs in made.items() if configs}
 
 
+def first(name: str) -> tuple[str, ...]:
+    """The models without which the comparison called ``name`` is not whole: those that its table names first."""
+    return tuple(tables()[name].options.get("models", MODELS))
+
+
 def _compared(table: Profile) -> list[Config]:
     options, seeds = table.options, range(table.options["seeds"])
     order = [(model, seed) for seed in seeds for model in options.get("models", MODELS)]

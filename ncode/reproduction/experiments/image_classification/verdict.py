@@ -8,8 +8,10 @@ import numpy as np
 
 from ncode.reproduction.claims import evidence
 from ncode.reproduction.claims.questions import Evidence
-from ncode.reproduction.experiments.image_classification import curves
+from ncode.reproduction.experiments.image_classification import analysis, curves
+from ncode.reproduction.experiments.image_classification.analysis import above, below
 from ncode.reproduction.metrics.comparison import Runs, metric
+from ncode.reproduction.metrics.intervals import every, is_above
 
 TEST_IMAGES = {"mnist": 10_000, "cifar10": 10_000, "svhn": 26_032, "digits": 1000}
 FULL_SIZE = {"mnist": 28, "cifar10": 32, "svhn": 32, "imagenet64": 64}
@@ -106,6 +108,55 @@ def epochs_to(run, level: float) -> float:
 def n13(sets: Mapping[str, Runs]) -> list[Evidence]:
     """Control of the 3×3 kernels alone, against ANODE."""
     return accuracy_gain("a", "cifar10", sets, "mix", "anode")
+
+
+NOTE = (
+    "Weak evidence: few filters, few epochs, few seeds, and small images in most sets. Every set that does not say "
+    "'own rates' has the learning rate that is best for ANODE. An interval that includes zero decides nothing. "
+)
+"""What a reader must know to weigh the three verdicts."""
+
+RIVALS = ("anode", "data")
+"""What the open loop is compared with in N12."""
+
+
+def n11_context(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
+    """N11's checks: whether the whole interval of each difference in test accuracy lies above zero."""
+    order = (("open loop above data control", "open", "data"), ("data control above ANODE", "data", "anode"))
+    return {
+        f"{name}: {text}": above(made, a, b)
+        for name, made in sets.items()
+        for text, a, b in order
+        if {a, b} <= made.keys()
+    }
+
+
+def n12_context(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
+    """N12's checks of the open loop against both of :data:`RIVALS`: accuracy half-way, loss, evaluations."""
+    checks: dict[str, bool | None] = {}
+    for name, made in sets.items():
+        if not {"open", *RIVALS} <= made.keys():
+            continue
+        fewer = every(below(made, "open", rival, "train_loss") for rival in RIVALS)
+        more = every(is_above(analysis.evaluations_ratio(made, "open", rival), 1.0) for rival in RIVALS)
+        checks |= {
+            f"{name}: half-way, the open loop is more accurate than ANODE and data control (on every seed; undecided "
+            "where on some)": analysis.ahead(made, "open", RIVALS),
+            f"{name}: its training loss is lower than theirs (95 % interval)": fewer,
+            f"{name}: an adaptive solve of it takes more evaluations than of theirs (95 % interval of the ratio)": more,
+        }
+    return checks
+
+
+def n13_context(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
+    """N13's checks: control of the 3×3 kernels alone against ANODE and γ alone."""
+    rivals = (("3×3 only is above ANODE", "anode"), ("above γ alone", "gamma"))
+    return {
+        f"{name}: {text} (95 % interval)": above(made, "mix", rival)
+        for name, made in sets.items()
+        for text, rival in rivals
+        if {"mix", rival} <= made.keys()
+    }
 
 
 def a5(sets: Mapping[str, Runs], wide: str) -> list[Evidence]:

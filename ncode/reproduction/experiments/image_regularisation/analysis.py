@@ -1,19 +1,21 @@
-"""What the page on image classification asks of γ's variations and of regularised flows, live or recorded."""
+"""What the page on regularisation asks of γ's variations and of regularised flows, live or recorded."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from matplotlib.axes import Axes
-
-from ncode.reproduction.experiments.image_classification.analysis import accuracy, described, standing
+from ncode.reproduction import profiles
+from ncode.reproduction.experiments import image_classification
+from ncode.reproduction.experiments.image_classification import sets
+from ncode.reproduction.experiments.image_classification.analysis import accuracy, standing
+from ncode.reproduction.experiments.image_classification.analysis import tuned as tuned_rates
 from ncode.reproduction.experiments.image_regularisation import variations
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import difference_interval
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.experiment import Run
 
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
 """Variations by role (see :func:`ncode.reproduction.experiments.image_regularisation.variations.chosen`): (model,
@@ -33,7 +35,7 @@ def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
         tried = recordings.find(f"{name}_tuning")
         if len(tried) < len(variations.tuning(table.settings)):
             continue
-        title = described(tried[0], "recorded")
+        title = sets.described(tried[0].config, "recorded")
         tuned[title] = variations.named(tried, table.settings)
         made, whole = recordings.find(name), len(variations.comparison(table.settings, tried, seeds=1))
         counts = Counter(run.config.seed for run in made)
@@ -41,20 +43,6 @@ def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
         if made:
             chosen[title] = {role: (of, made[of]) for role, of in variations.chosen(tuned[title]).items()}
     return tuned, chosen
-
-
-def tuning_panel(axes: Axes, tuned: Mapping[tuple[str, str], list], title: str) -> None:
-    """Draw the validation loss of every variation of a tuning: the open loop's as circles, ANODE's as triangles."""
-    losses = {of: made[0].metrics["validation_loss"] for of, made in tuned.items()}
-    names = list(variations.VARIATIONS["open"])[::-1]
-    edge = 1.6 * min(losses.values())
-    for (model, name), loss in losses.items():
-        marker = "o" if model == "open" else "^"
-        axes.plot(min(loss, edge), names.index(name), marker, color=style.COLOURS[model], clip_on=False)
-    anode = min(loss for (model, _), loss in losses.items() if model == "anode")
-    axes.axvline(anode, color=style.COLOURS["anode"], linestyle="--", linewidth=1)
-    axes.set(xlabel="validation loss", title=title.split(", ")[1], yticks=range(len(names)))
-    axes.set_yticklabels(names)
 
 
 def scores(runs: Sequence, anode: Sequence) -> list[str]:
@@ -76,20 +64,30 @@ def calm(runs: Sequence, free: Sequence) -> list[str]:
     ]
 
 
-def score_rows(title: str, roles: Roles) -> list[list[str]]:
-    """A table's rows: the accuracies (see :func:`scores`) of what varies γ."""
-    rows = []
-    for role, ((_, name), runs) in roles.items():
-        if name not in variations.CALM:
-            label = role if name == variations.FIXED or name in role else f"{role}: {name}"
-            rows.append([title, label, *scores(runs, roles["ANODE"][1])])
-    return rows
+def execution(profile: str) -> tuple[dict[str, dict[str, list[Run]]], dict[str, Mapping], list[Run]]:
+    """This execution's runs of ANODE and of the open loop, which the page on classification trains, too.
+
+    Returns:
+        By set of data the runs by model, and the settings; then the runs that chose the learning rates.
+    """
+    table = profiles.load("image_classification", profile)
+    here, _ = sets.at_hand(table.options["sets"])
+    trials, fixed = tuned_rates(table.settings, here, table.options["rates"])
+    made = {
+        name: image_classification.experiment.sweep(("anode", "open"), table.options["seeds"], **fixed[name])
+        for name in here
+    }
+    return made, fixed, [run for tried in trials.values() for run in tried]
 
 
-def calm_rows(title: str, roles: Roles) -> list[list[str]]:
-    """A table's rows: the evaluations (see :func:`calm`) of what regularises the flow."""
-    free = roles["open loop"][1]
-    return [[title, name, *calm(runs, free)] for (_, name), runs in roles.values() if name in variations.CALM]
+def varied(profile: str, names: Iterable[str]) -> tuple[dict[str, dict], list[Run]]:
+    """This execution's variations ``names`` by role, for each set of data, and every run behind them."""
+    made, fixed, trials = execution(profile)
+    found = {
+        sets.described(sets.example(runs), "this run"): variations.beside(runs, list(names), fixed[name])
+        for name, runs in made.items()
+    }
+    return found, [*trials, *(run for roles in found.values() for _, runs in roles.values() for run in runs)]
 
 
 def generalises(title: str, roles: Roles) -> str:
@@ -124,3 +122,13 @@ def saves(title: str, roles: Roles) -> str:
 def _word(bounds: tuple[float, float], below: str, above: str, neither: str) -> str:
     low, high = bounds
     return below if high < 0 else above if low > 0 else neither
+
+
+def generalises_in_words(chosen: Mapping[str, Roles]) -> str:
+    """:func:`generalises` for every recording, as Markdown."""
+    return "\n".join(generalises(title, roles) for title, roles in chosen.items()) or "Not recorded yet."
+
+
+def saves_in_words(sets: Mapping[str, Roles]) -> str:
+    """:func:`saves` for every set of runs, as Markdown."""
+    return "\n".join(filter(None, (saves(title, roles) for title, roles in sets.items()))) or "Not run yet."
