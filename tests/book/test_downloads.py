@@ -3,6 +3,7 @@
 import ast
 import csv
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -54,21 +55,20 @@ def names(cell: str) -> list[str]:
     except SyntaxError:
         return []
     shown = [call for call in calls if getattr(call.func, "attr", "") in {"figure", "table", "live"}]
-    given = [node for call in shown for node in [*call.args[:1], *(k.value for k in call.keywords if k.arg == "name")]]
-    return [
-        node.value for node in given if isinstance(node, ast.Constant) and str(node.value).startswith(("fig-", "tab-"))
-    ]
+    said = [str(node.value) for call in shown for node in ast.walk(call) if isinstance(node, ast.Constant)]
+    return [name for name in said if re.fullmatch(r"(fig|tab)-[\w-]+", name)]
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/[0-9]*.py")), ids=lambda path: path.stem)
-def test_what_a_notebook_shows_has_its_line(path):
-    text = path.read_text(encoding="utf-8")
-    lines, found = text.splitlines(), 0
-    for cell in jupytext.read(path).cells:
-        for name in names(cell.source) if cell.cell_type == "code" else []:
-            assert name in lines[downloads.line_of(text, cell.source, name) - 1]
-            found += 1
-    assert found
+def test_what_a_notebook_shows_has_its_line():
+    found = 0
+    for path in ROOT.glob("notebooks/[0-9]*.py"):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for cell in jupytext.read(path).cells:
+            for name in names(cell.source) if cell.cell_type == "code" else []:
+                assert name in lines[downloads.line_of(text, cell.source, name) - 1]
+                found += 1
+    assert found > 80
 
 
 def test_a_cell_that_is_not_in_the_notebook_has_no_line():
