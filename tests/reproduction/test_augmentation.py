@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -13,8 +14,10 @@ from ncode import Solver
 from ncode.fields.base import Field
 from ncode.models import NeuralODE
 from ncode.reproduction.experiments import augmentation
-from ncode.reproduction.experiments.augmentation import analysis, train
+from ncode.reproduction.experiments.augmentation import analysis, figures, notes, tables, train, verdict
+from ncode.reproduction.experiments.augmentation.studies import EASY, HARD, TITLES, Studies
 from ncode.reproduction.experiments.augmentation.train import Config
+from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.recordings import RecordedRun
 from ncode.training import History
 
@@ -136,3 +139,43 @@ def test_plans_and_recordings_have_whole_seeds_first():
     plan = augmentation.experiment.planned()["augmentation_plane"].configs()
     assert [(c.seed, c.augment) for c in plan[:5]] == [(0, 0), (0, 1), (0, 2), (0, 5), (1, 0)]
     assert len(plan) == 40
+
+
+@pytest.fixture(scope="module")
+def studies():
+    """The recorded studies, in this execution's place, too."""
+    found = {study: analysis.by_augment(recordings.find(f"augmentation_{study}")) for study in TITLES}
+    return Studies(found, found)
+
+
+def test_the_pages_tables_have_a_row_for_every_p_of_their_studies(studies):
+    per_study = {study: len(studies.shown[study]) for study in TITLES}
+    assert len(tables.evaluations(studies)["rows"]) == sum(per_study[study] for study in EASY)
+    assert len(tables.stability(studies)["rows"]) == sum(per_study.values())
+    assert [row[1] for row in tables.spheres(studies)["rows"] if row[0].startswith(TITLES["plane"])] == [*"0125"]
+    for made in (tables.flip, tables.equal_loss, tables.spheres, tables.evaluations, tables.stability):
+        table = made(studies)
+        assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+    for drawn in (figures.training(studies), figures.stability(studies)):
+        plt.close(drawn["drawing"])
+
+
+def test_a_verdicts_evidence_follows_from_its_checks(studies):
+    kept = {dim: analysis.Kept([1, 1], [1, 0]) for dim in (1, 2, 3)}
+    (one,) = verdict.a1(studies, kept)
+    assert one.exact and "3 of 6" in notes.a1(studies, kept)
+    kept[2] = analysis.Kept([1, 0], [1, 1])
+    assert verdict.a1(studies, kept)[0].exact is False
+    # A point of the outer sphere far above the centre would refute the proposition.
+    assert all(verdict.a2_context(studies).values())
+    flat = studies.shown["plane"][0][0]
+    raised = replace(flat, metrics={**flat.metrics, "separation": 1.0})
+    wrong = {**studies.shown, "plane": {**studies.shown["plane"], 0: [raised]}}
+    assert not all(verdict.a2_context(Studies(wrong, wrong)).values())
+
+
+def test_failures_are_told_with_their_runs(studies):
+    assert studies.provoked == list(HARD)
+    for study in HARD:
+        failed, of = verdict.failures(studies.shown[study][0])
+        assert f"{TITLES[study]} {failed} of {of} against" in notes.a6(studies)

@@ -49,8 +49,8 @@ COLOURS = {
     # A neural ODE with p added dimensions; p = 0 is NODE.
     "p0": "#D55E00",
     "p1": "#E69F00",
-    "p2": "#A6761D",
-    "p5": "#5C4200",
+    "p2": "#117733",
+    "p5": "#332288",
 }
 DASHES = {
     "node": "-",

@@ -151,3 +151,12 @@ def fails_more(failed: int, runs: int, others_failed: int, others: int, level: f
     table = [[failed, runs - failed], [others_failed, others - others_failed]]
     more, fewer = (fisher_exact(table, alternative=side).pvalue < level for side in ("greater", "less"))
     return True if more else False if fewer else None
+
+
+TOPOLOGIES = {1: 1, 2: 1, 3: 2}
+"""By dimension, the divisor of the number of random fields: in space a field takes longer."""
+
+
+def topologies(fields: int) -> dict[int, Kept]:
+    """:func:`topology_kept` in one to three dimensions, for so many random fields."""
+    return {dim: topology_kept(dim, fields // divisor) for dim, divisor in TOPOLOGIES.items()}
