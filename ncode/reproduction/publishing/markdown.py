@@ -16,10 +16,14 @@ from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import api, downloads, front, gallery, performance, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
+from ncode.reproduction.publishing.forest import more_rows
 from ncode.reproduction.runs import recordings
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
+
+# So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
+IN_SIGHT = 12
 
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
@@ -29,8 +33,12 @@ def numbered_figure(shown: Mapping) -> str:
     """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
     options = {"name": shown["name"], "alt": _flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
-    drawn = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
-    return drawn + (f"\n{vectors(shown['name'], shown.get('source', ''))}" if shown.get("vectors") else "")
+    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
+    if shown.get("vectors"):
+        written += f"\n{vectors(shown['name'], shown.get('source', ''))}"
+    if not shown.get("folded"):
+        return written
+    return f":::::{{admonition}} {_flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
 
 
 def vectors(name: str, source: str = "") -> str:
@@ -50,15 +58,18 @@ def table(shown: Mapping) -> str:
 
 
 def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], source: str = "") -> str:
-    """A numbered ``{list-table}`` that pages can refer to as ``name``, and its CSV."""
+    """A numbered ``{list-table}`` that pages can refer to as ``name``, and its CSV; of a long one the last rows open on
+    demand."""
 
     def line(cells: Sequence[str]) -> str:
         flat = [_flat_text(str(cell)) for cell in cells]
         return "* - " + "\n  - ".join(flat)
 
     body = "\n".join(line(row) for row in (columns, *rows))
+    more = f"\n```{{raw}} html\n{more_rows(len(rows))}\n```\n" if len(rows) > IN_SIGHT else ""
     offered = downloads.offer(f"{name}.csv", downloads.as_csv(columns, rows), source=source)
-    return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n\n{offered}"
+    written = f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
+    return f"{written}{more}\n{offered}"
 
 
 def _count(number: int, thing: str) -> str:
