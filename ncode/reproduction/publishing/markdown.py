@@ -5,9 +5,7 @@ Every function returns MyST Markdown. Those in ``FILLS`` answer a line ``{{ name
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Mapping
 
 from ncode.reproduction import profiles
@@ -15,14 +13,10 @@ from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import cluster, front, performance, sync, verdicts
+from ncode.reproduction.publishing import api, cluster, downloads, front, gallery, performance, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
-
-# The API reference follows the layout: the library first, then what the papers need. Experiments are the notebooks'.
-API = ("ncode", "ncode.reproduction")
-NO_API = ("ncode.reproduction", "ncode.reproduction.experiments", "ncode.reproduction.recorded")
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
@@ -36,14 +30,22 @@ def numbered_figure(shown: Mapping) -> str:
     options = {"name": shown["name"], "alt": flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
     written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
+    if shown.get("vectors"):
+        written += f"\n{vectors(shown['name'], shown.get('source', ''))}"
     if not shown.get("folded"):
         return written
     return f":::::{{admonition}} {flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
 
 
+def vectors(name: str, source: str = "") -> str:
+    """The offer of the SVG of the figure called ``name``."""
+    return downloads.offer(f"{name}.svg", source=source, of=f"{FIGURES}/{name}.svg")
+
+
 def table(shown: Mapping) -> str:
     """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
-    return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"])
+    source = shown.get("source", "")
+    return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source)
 
 
 def _count(number: int, thing: str) -> str:
@@ -251,14 +253,16 @@ def measured(executed, what: str, *kind: str) -> str:
     if what in _MEASURED:
         if what not in performance.drawable(record):
             return "This was not measured yet.\n"
-        return f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+        drawn = f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+        return drawn + "\n" + downloads.offer(f"fig-{what}.svg", of=f"{FIGURES}/{what}.svg")
     return performance.described(record)
 
 
 def live(shown: Mapping) -> str:
     """A live figure: its markup, and the script that all live figures share."""
     script = '<script src="../_static/interactive.js" defer></script>'
-    return f"```{{raw}} html\n{markup(shown)}{script}\n```\n"
+    offered = downloads.offer(f"{shown['name']}.json", shown["data"], source=shown.get("source", ""))
+    return f"```{{raw}} html\n{markup(shown)}{script}\n```\n\n{offered}"
 
 
 def live_figure(executed, name: str) -> str:
@@ -290,27 +294,6 @@ def repository(executed) -> str:
 def install(executed) -> str:
     """The command that installs the library alone."""
     return f'```sh\npip install "{DISTRIBUTION} @ git+{sync.repository_url()}"\n```\n'
-
-
-def modules(executed) -> str:
-    """The API reference: one section for each module that exists."""
-    return "\n".join(
-        f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
-        for package in API
-        for name in _modules(package)
-    )
-
-
-def _modules(package: str) -> list[str]:
-    """The modules below ``package``, at any depth, that hold code; modules before packages."""
-    found = sorted(pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda info: info.ispkg)
-    names: list[str] = []
-    for info in found:
-        name = f"{package}.{info.name}"
-        if name in NO_API or info.name == "__main__":
-            continue
-        names += _modules(name) if info.ispkg else [name]
-    return names
 
 
 def stated_settings(executed) -> str:
@@ -354,5 +337,6 @@ FILLS = {
     "measured": measured,
     "repository": repository,
     "install": install,
-    "modules": modules,
+    "modules": api.index,
+    "gallery": gallery.page,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ncode.reproduction.publishing import downloads
 from ncode.reproduction.publishing.forest import more_rows
 
 # So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
@@ -16,8 +17,9 @@ def flat_text(text: str) -> str:
     return re.sub(r"[ \t\n]+", " ", text).strip(" ")
 
 
-def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A numbered ``{list-table}`` that pages can refer to as ``name``; of a long one the last rows open on demand."""
+def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], source: str = "") -> str:
+    """A numbered ``{list-table}`` that pages can refer to as ``name``, and its CSV; of a long one the last rows open on
+    demand."""
 
     def line(cells: Sequence[str]) -> str:
         flat = [flat_text(str(cell)) for cell in cells]
@@ -25,4 +27,6 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
 
     body = "\n".join(line(row) for row in (columns, *rows))
     more = f"\n```{{raw}} html\n{more_rows(len(rows))}\n```\n" if len(rows) > IN_SIGHT else ""
-    return f"::::{{list-table}} {flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n{more}"
+    offered = downloads.offer(f"{name}.csv", downloads.as_csv(columns, rows), source=source)
+    written = f"::::{{list-table}} {flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
+    return f"{written}{more}\n{offered}"
