@@ -29,6 +29,7 @@ CONVERTED = (
     "08_appendix_b",
     "09_pattern_memorisation",
     "10_image_classification",
+    "11_autoencoding",
     "15_augmented_neural_odes",
     "16_augmentation_on_images",
     "17_image_regularisation",
