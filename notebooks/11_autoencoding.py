@@ -56,11 +56,7 @@ from ncode.reproduction.experiments.autoencoding import (
     tables,
     verdict,
 )
-from ncode.reproduction.experiments.autoencoding.study import (
-    Study,
-    flat,
-    follow,
-)
+from ncode.reproduction.experiments.autoencoding.study import Study, follow
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.models.autoencoders import NORMALISATIONS
 from ncode.reproduction.plotting import style
@@ -269,7 +265,7 @@ page.verdict(
     "N16",
     verdict.n16(study.compared),
     verdict.n16_context(study.compared),
-    runs=flat(study.bottlenecks),
+    runs=evaluation.every(study.bottlenecks),
     note=notes.n16(study),
 )
 
@@ -278,7 +274,7 @@ page.verdict(
     "N21",
     verdict.n21(study.normalisations, autoencoding.COMPONENT_WISE),
     verdict.n21_context(study),
-    runs=flat(study.normalisations),
+    runs=evaluation.every(study.normalisations),
     note=notes.n21(study),
 )
 
@@ -288,7 +284,7 @@ page.verdict(
     "N24",
     verdict.n24(several),
     verdict.n24_context(several),
-    runs=flat(several),
+    runs=evaluation.every(several),
     note=notes.n24(several),
 )
 

@@ -106,10 +106,11 @@ class NCODE(Flow):
         g = self.g
         if g is None:
             kernel = self._kernel(x0, theta0)
-            values = {} if kernel else self.field.unpack(theta0)
+            values = {}
 
             def steered(t, z):
-                # Where a kernel computes, no value may be needed at all.
+                # Not before they are needed: a kernel may compute, and what is compiled with γ has γ's whole gradient
+                # behind it, for every evaluation.
                 values.update({} if values else self.field.unpack(theta0))
                 return (self.field(t, z[0], values),)
 

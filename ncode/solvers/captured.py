@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncode.solvers.adjoint.graph import edge, edges, walk
+from ncode.solvers.adjoint.graph import edge, edges, mark, shared, walk
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import clock, leaves
 
@@ -52,7 +52,9 @@ class Captured:
             # Autograd does not stop at a tensor whose gradient it is asked for: what lies behind a declared tensor
             # and is reached on another way too would count twice. Leaves alone are right, if slower.
             self.tensors, reached = walk([*starts, *cuts], stops)
+            mark(reached)
         else:
+            mark(reached - cuts)
             self.tensors = [*declared, *found]
         self.reached = frozenset(i for i, tensor in enumerate(self.tensors) if edge(tensor) in reached)
         self.velocity = tuple(output.detach() for output in outputs)
@@ -68,15 +70,21 @@ def known_at_first(f: RightHandSide, velocity: State) -> RightHandSide:
     return known
 
 
-def must_be_known(velocity: State, z: State, t: float, known: set) -> None:
-    """Raise a ``RuntimeError`` where ``velocity`` comes from a leaf that no gradient is asked of."""
-    found, _ = walk(edges(velocity), known | edges(z))
+def must_be_known(velocity: State, z: State, t: float, known: set) -> bool:
+    """Raise a ``RuntimeError`` where ``velocity`` comes from a leaf that no gradient is asked of.
+
+    Returns:
+        Whether evaluations share a part of autograd's graph that one gradient through it would use up.
+    """
+    stops = known | edges(z)
+    found, seen = walk(edges(velocity), stops)
     if found:
         raise RuntimeError(
             f"f reaches a tensor of shape {tuple(found[0].shape)} at t = {t:.6g} that it does not reach at "
             "the first time, and that needs a gradient, which would be lost: make it a parameter of the field, "
             "name it (solve's parameters, path_cost's captured), or use gradients='direct'"
         )
+    return shared(seen - stops)
 
 
 MEANWHILE = (

@@ -105,12 +105,12 @@ class _Replay:
                 x = leaves(states[start])
                 y, found, slope = self._take(start, stop, x)
                 must_be_alike(tuple(part.detach() for part in y), following)
-                must_be_known(slope, x, self.lengths[start].t, known)
+                keep = must_be_known(slope, x, self.lengths[start].t, known)
                 outputs, weights = list(y), list(carried)
                 for i, state in found:
                     outputs += state
                     weights += [part[i] for part in gradients]
-                carried = pull(tuple(outputs), tuple(weights), x, tuple(w), grad_w)
+                carried = pull(tuple(outputs), tuple(weights), x, tuple(w), grad_w, keep)
             following = states[start]
         for i, time in enumerate(self.times):
             if time == self.times[0]:

@@ -174,16 +174,17 @@ def leaves(parts: State) -> State:
     return tuple(part.detach().requires_grad_() for part in parts)
 
 
-def pull(outputs: State, gradients: State, inputs: State, w: Weights, grad_w: Sequence[Tensor]) -> State:
+def pull(outputs: State, gradients: State, inputs: State, w: Weights, grad_w: Sequence[Tensor], keep: bool) -> State:
     """The gradients of ``inputs`` from those of ``outputs``; those of ``w`` are added to ``grad_w``.
 
-    What ``w`` depends on may be shared by many steps, and is kept.
+    Args:
+        keep: whether other steps share a part of the graph between ``w`` and ``outputs``.
     """
     pairs = [(end, g) for end, g in zip(outputs, gradients, strict=True) if end.requires_grad]
     found = [None] * (len(inputs) + len(w))
     if pairs:
         ends, weights = zip(*pairs, strict=True)
-        found = torch.autograd.grad(ends, (*inputs, *w), weights, allow_unused=True, retain_graph=True)
+        found = torch.autograd.grad(ends, (*inputs, *w), weights, allow_unused=True, retain_graph=keep)
     for total, part in zip(grad_w, found[len(inputs) :], strict=True):
         if part is not None:
             total += part

@@ -18,6 +18,7 @@ from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import front, performance, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
+from ncode.reproduction.publishing.forest import more_rows
 from ncode.reproduction.runs import recordings
 
 # The API reference follows the layout: the library first, then what the papers need. Experiments are the notebooks'.
@@ -27,6 +28,9 @@ NO_API = ("ncode.reproduction", "ncode.reproduction.experiments", "ncode.reprodu
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
 
+# So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
+IN_SIGHT = 12
+
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
 
@@ -35,7 +39,10 @@ def numbered_figure(shown: Mapping) -> str:
     """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
     options = {"name": shown["name"], "alt": _flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
-    return f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
+    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
+    if not shown.get("folded"):
+        return written
+    return f":::::{{admonition}} {_flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
 
 
 def _flat_text(text: str) -> str:
@@ -49,14 +56,15 @@ def table(shown: Mapping) -> str:
 
 
 def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A numbered ``{list-table}`` that pages can refer to as ``name``."""
+    """A numbered ``{list-table}`` that pages can refer to as ``name``; of a long one the last rows open on demand."""
 
     def line(cells: Sequence[str]) -> str:
         flat = [_flat_text(str(cell)) for cell in cells]
         return "* - " + "\n  - ".join(flat)
 
     body = "\n".join(line(row) for row in (columns, *rows))
-    return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
+    more = f"\n```{{raw}} html\n{more_rows(len(rows))}\n```\n" if len(rows) > IN_SIGHT else ""
+    return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n{more}"
 
 
 def _count(number: int, thing: str) -> str:

@@ -67,7 +67,7 @@ def _sentence(answer: Answer) -> str:
 
 
 def found(answer: Answer) -> str:
-    """The deciding evidence in one sentence."""
+    """The deciding evidence in one sentence; its cases stand in the forest plot."""
     one = answer.deciding[0]
     seeds = f", {one.seeds} seed{'' if one.seeds == 1 else 's'}" if one.seeds else ""
     where = f"{one.setting} ({SETTINGS[one.nearness]}{seeds})"
@@ -76,7 +76,7 @@ def found(answer: Answer) -> str:
     few = one.seeds < answer.question.seeds
     short = f" Fewer seeds than the {answer.question.seeds} that it asks for decide nothing." if few else ""
     older = " These runs are older than the question." if any(each.older for each in answer.deciding) else ""
-    return f"Found: {_numbers(answer)} {answer.question.measure}, {where}.{short}{older}"
+    return f"Found: {_brief(answer)} {answer.question.measure}, {where}.{short}{older}"
 
 
 def _numbers(answer: Answer) -> str:

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import Node
 
+_MARK = "ncode"
 Edge = tuple
 """Where a tensor stands in the graph: a node, and which of its outputs."""
 
@@ -20,6 +23,25 @@ def edge(tensor: Tensor) -> Edge:
 def edges(tensors: Iterable[Tensor]) -> set[Edge]:
     """Where those of ``tensors`` stand that need a gradient."""
     return {edge(tensor) for tensor in tensors if tensor.requires_grad}
+
+
+def mark(seen: Iterable[Edge]) -> None:
+    """Leave a sign at what stands here, by which :func:`shared` knows it again."""
+    for node, _ in seen:
+        node.metadata[_MARK] = True
+
+
+def shared(seen: Iterable[Edge]) -> bool:
+    """Whether a node among ``seen`` was there before, and keeps tensors that a gradient through it would use up.
+
+    Views keep none, and neither do leaves.
+    """
+    return any(_MARK in node.metadata and _keeps(node) for node, _ in seen)
+
+
+def _keeps(node: Node) -> bool:
+    # A Python function's node says nothing before it is asked for its tensors, which unpacks them.
+    return isinstance(node, BackwardCFunction) or any(name.startswith("_raw_saved") for name in dir(node))
 
 
 def walk(starts: Iterable[Edge], stops: set[Edge]) -> tuple[list[Tensor], set[Edge]]:

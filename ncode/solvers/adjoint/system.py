@@ -42,6 +42,8 @@ class System:
         self.f, self.parameters, self.known, self.reached = f, tuple(parameters), known, reached
         self.rest, self.costs = tuple(rest), tuple(costs)
         self.scale: list[Tensor] = []
+        # Compiled fields give up their buffers in the one gradient that is taken through them.
+        self.keep = True
 
     def __call__(self, t: Tensor, x: State) -> State:
         """(z, a/s)' at (z, a/s)."""
@@ -77,14 +79,13 @@ class System:
             z = leaves(state)
             velocity = self.f(t, (*z, *self.rest))
             if look:
-                must_be_known(velocity, z, float(t), self.known)
+                self.keep = must_be_known(velocity, z, float(t), self.known)
             pairs = [(v, a) for v, a in zip(velocity, (*adjoint, *self.costs), strict=True) if v.requires_grad]
-            # The graph of what was declared with a history is shared by all evaluations: keep it.
             found: Products = [None] * len((*z, *inputs))
             if pairs:
                 velocities, weights = zip(*pairs, strict=True)
                 found = list(
-                    torch.autograd.grad(velocities, (*z, *inputs), weights, allow_unused=True, retain_graph=True)
+                    torch.autograd.grad(velocities, (*z, *inputs), weights, allow_unused=True, retain_graph=self.keep)
                 )
         n = len(z)
         self.reached.update(i for i, product in enumerate(found[n:]) if product is not None)

@@ -107,8 +107,3 @@ class Study:
         tried = [[v for v in one.tried.values() if np.isfinite(v)] for one in self.tuned.values()]
         lowest = [min(losses) for losses in tried]
         return max(max(losses) / min(losses) for losses in tried), max(lowest) / min(lowest)
-
-
-def flat(sets: Mapping[str, Runs]) -> list:
-    """All runs of sets of runs."""
-    return [run for made in sets.values() for of_model in made.values() for run in of_model]
