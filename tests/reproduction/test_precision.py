@@ -12,9 +12,10 @@ def rounding() -> tuple[bool, bool]:
 
 
 @pytest.fixture(autouse=True)
-def put_back(monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+def put_back():
+    before = rounding()
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def test_outside_nothing_is_rounded_and_inside_both_are():
