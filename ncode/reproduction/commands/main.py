@@ -156,16 +156,23 @@ def work(
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     jobs: Annotated[int, typer.Option("--jobs", help="Runs side by side.")] = 1,
     only: Annotated[list[str] | None, typer.Option("--only", help="This recording alone; may be repeated.")] = None,
+    keep: Annotated[
+        str, typer.Option("--keep", metavar="FOLDER", help="Go on from the copies there, and keep copies there.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would start, and what it reaches.")] = False,
 ) -> None:
     """Make planned runs, the most valuable first, until the time is used.
 
     What still runs then is stopped and goes on next time, in the same bits. Recordings are written after every run.
+    On a machine that may be taken away, `--keep` copies checkpoints every minute, and finished runs at once, into a
+    folder elsewhere; the same option goes on from there.
 
-    Example: `ncode work --minutes 12 --device cuda --jobs 14`
+    Examples: `ncode work --minutes 12 --device cuda --jobs 14 --keep /elsewhere`, `ncode work --minutes 12 --dry-run`
     """
     from ncode.reproduction.runs import cli
 
-    cli.main(["work", "--minutes", str(minutes), "--device", device, "--jobs", str(jobs), *_each("--only", only)])
+    told = ["--minutes", str(minutes), "--device", device, "--jobs", str(jobs), *_each("--only", only)]
+    cli.main(["work", *told, *_each("--keep", [keep] if keep else []), *(["--dry-run"] if dry_run else [])])
 
 
 @app.command()

@@ -22,6 +22,8 @@ from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published, settings
 from ncode.reproduction.claims.questions import SETTINGS, Decision, Evidence, decide
 from ncode.reproduction.interactive.figure import LiveFigure
+from ncode.reproduction.plotting import style
+from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.runs import provenance
@@ -31,6 +33,7 @@ TABLE = "application/vnd.ncode.table+json"
 VERDICT = "application/vnd.ncode.verdict+json"
 TOOK = "application/vnd.ncode.took+json"
 OURS = "application/vnd.ncode.ours+json"
+SVG = "image/svg+xml"
 
 
 class _Shown:
@@ -57,6 +60,8 @@ class Figure(_Shown):
         caption: a few sentences: what is drawn, and what to see. Markdown and ``$TeX$`` are rendered in the book.
         alt: the figure in words, for readers who don't see it.
         png: the picture, with two of its pixels to one of the page's.
+        svg: the same in vectors, for a reader who wants it elsewhere.
+        folded: a title, under which the book shows the figure on demand; by default it is in sight.
 
     Raises:
         ValueError: when the name does not begin with ``fig-``, or the caption or the words are missing.
@@ -66,6 +71,8 @@ class Figure(_Shown):
     caption: str
     alt: str
     png: bytes = field(repr=False)
+    svg: str = field(default="", repr=False)
+    folded: str = ""
     mime = FIGURE
 
     def __post_init__(self):
@@ -76,12 +83,13 @@ class Figure(_Shown):
                 raise ValueError(f"{part}: the figure {self.name!r} needs one")
 
     @classmethod
-    def of(cls, drawing: Drawing, name: str, caption: str, alt: str) -> Figure:
+    def of(cls, drawing: Drawing, name: str, caption: str, alt: str, folded: str = "") -> Figure:
         """The figure that ``drawing`` becomes; the drawing is closed."""
         picture = io.BytesIO()
         drawing.savefig(picture, format="png", dpi=200, bbox_inches="tight")
+        vectors = svg(drawing)
         plt.close(drawing)
-        return cls(name, caption, alt, picture.getvalue())
+        return cls(name, caption, alt, picture.getvalue(), vectors, folded)
 
     @property
     def width(self) -> int:
@@ -89,7 +97,8 @@ class Figure(_Shown):
         return int.from_bytes(self.png[16:20], "big") // 2
 
     def content(self) -> dict:
-        return {"name": self.name, "caption": self.caption, "alt": self.alt, "width": self.width}
+        shown = {"name": self.name, "caption": self.caption, "alt": self.alt, "width": self.width}
+        return shown | ({"folded": self.folded} if self.folded else {})
 
     def html(self) -> str:
         picture = f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
@@ -99,7 +108,18 @@ class Figure(_Shown):
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {**super()._repr_mimebundle_(), "image/png": base64.b64encode(self.png).decode()}
+        vectors = {SVG: self.svg} if self.svg else {}
+        return {**super()._repr_mimebundle_(), "image/png": base64.b64encode(self.png).decode(), **vectors}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph in Markdown: what a page says with the numbers of its runs."""
+
+    markdown: str
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
 
 
 @dataclass(frozen=True)
@@ -308,10 +328,25 @@ class Page:
         self.settings, self.options = table.settings, table.options
         self._start = time.perf_counter()
         full_float32()
+        style.use_style()
 
-    def figure(self, drawing: Drawing, *, name: str, caption: str, alt: str) -> Figure:
-        """A numbered figure (see :class:`Figure`); what was drawn is closed, so that it is shown once."""
-        return Figure.of(drawing, name, caption, alt)
+    def figure(self, drawing: Drawing | None, *, name: str, caption: str, alt: str, folded: str = "") -> Figure | Text:
+        """A numbered figure (see :class:`Figure`); what was drawn is closed, so that it is shown once.
+
+        Args:
+            drawing: ``None`` where it is of recordings that do not exist yet, which the page then says.
+        """
+        if drawing is None:
+            return Text(f"{folded or caption.partition(':')[0].rstrip('.')}: not recorded yet.")
+        return Figure.of(drawing, name, caption, alt, folded)
+
+    def say(self, *sentences: str) -> Text:
+        """A paragraph whose numbers come from runs; empty sentences are left out."""
+        return Text(" ".join(filter(None, (sentence.strip() for sentence in sentences))))
+
+    def readings(self) -> Text:
+        """What the papers leave open of this page's experiments, and the readings taken (``settings.toml``)."""
+        return Text(settings.open_in_words(self.notebook))
 
     def table(self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         """A numbered table (see :class:`Table`)."""

@@ -17,6 +17,14 @@ from ncode.reproduction.publishing.numbers import interval, number
 MARKS = {True: "✓", False: "✗", None: "?"}
 CLASSES = {True: "holds", False: "fails", None: "undecided"}
 
+IN_SIGHT = 4
+"""So many rows are in sight, those that decide first; the rest opens on demand (book/_static/ncode.css)."""
+
+
+def more_rows(count: int) -> str:
+    """The switch behind a table of ``count`` rows; the book's style hides what is folded while the switch is shut."""
+    return f'<details class="ncode-more"><summary>All {count} rows</summary></details>'
+
 
 def forest(answer: Answer) -> str:
     """The forest plot of one question; empty where no evidence of it has an interval."""
@@ -35,7 +43,7 @@ def forest(answer: Answer) -> str:
         f'<table class="ncode-forest"><caption>{html.escape(question.measure)}; 95 % intervals. '
         f"The line is {' and '.join(number(level) for level in levels)}.{key}</caption>"
         '<thead><tr><th scope="col">setting</th><th scope="col">interval</th><th scope="col">numbers</th></tr></thead>'
-        f"<tbody>{body}</tbody></table>"
+        f"<tbody>{body}</tbody></table>{more_rows(len(rows)) if len(rows) > IN_SIGHT else ''}"
     )
 
 

@@ -16,9 +16,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ncode.reproduction.runs import cluster, recordings, verify
+from ncode.reproduction.runs.copies import Copies
 from ncode.reproduction.runs.experiment import Experiment, named
 from ncode.reproduction.runs.queue import DEVICES, RECORDING_EXPERIMENTS, Entry, entries, table
 from ncode.reproduction.runs.work import collect, work
+from ncode.reproduction.runs.work import rehearse as rehearsed
 
 THREADS = 1
 """Of a recording's runs, as of a notebook's (``ncode.reproduction.publishing.execute.ENVIRONMENT``)."""
@@ -54,7 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     worker.add_argument("--device", choices=DEVICES, default="cpu")
     worker.add_argument("--jobs", type=int, default=1, help="runs side by side")
     worker.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone; may be repeated")
-    worker.set_defaults(command=lambda chosen: take(chosen.minutes, chosen.device, chosen.jobs, chosen.only))
+    worker.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="go on from the copies there, and keep copies there"
+    )
+    worker.add_argument("--dry-run", action="store_true", help="only say what would start, and what it would reach")
+    worker.set_defaults(
+        command=lambda chosen: (
+            rehearse(chosen.minutes, chosen.device, chosen.jobs, chosen.only)
+            if chosen.dry_run
+            else take(chosen.minutes, chosen.device, chosen.jobs, chosen.only, chosen.keep)
+        )
+    )
     collector = commands.add_parser("collect", help="put the finished runs that lie here into their recordings")
     collector.add_argument("--only", action="append", metavar="RECORDING", help="this recording alone")
     collector.set_defaults(command=lambda chosen: gather(chosen.only))
@@ -103,12 +115,32 @@ def gather(only: Sequence[str] | None) -> None:
     verify.seal()
 
 
-def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None) -> None:
-    """Work on the queue, and say what became of it. Looking through the queue counts as work."""
+def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None = None, folder: Path | None = None) -> None:
+    """Work on the queue, and say what became of it. Looking through the queue counts as work.
+
+    Args:
+        folder: where copies are kept, and where work goes on from.
+    """
     end = time.monotonic() + 60 * minutes
+    copies = Copies(folder) if folder else None
+    if copies:
+        print(f"took up {copies.take_up()} runs from {folder}")
     queue = _queue(only)
-    outcome = work(queue, end - time.monotonic(), device, jobs)
+    if copies:
+        for name in collect(queue):
+            print(f"recorded {name}")
+    outcome = work(queue, end - time.monotonic(), device, jobs, copies=copies)
     print(f"finished {len(outcome.finished)}, stopped {len(outcome.stopped)}, failed {len(outcome.failed)}")
+
+
+def rehearse(minutes: float, device: str, jobs: int, only: Sequence[str] | None = None) -> None:
+    """Say which runs a worker would start, and how far each would come; nothing is made."""
+    found = rehearsed(_queue(only), 60 * minutes, device, jobs)
+    for one in found:
+        takes = "?" if one.takes is None else f"{one.takes:.0f}"
+        far = "not known" if one.share is None else "finishes" if one.share == 1 else f"reaches {one.share:.0%}"
+        print(f"{one.entry.name}: starts after {one.start:.0f} s, takes {takes} s, {far}")
+    print(f"{len(found)} would start, {sum(one.share == 1 for one in found)} of them finish in {minutes:g} minutes")
 
 
 def check(recompute: int) -> None:

@@ -57,6 +57,7 @@ def _job(of: Sequence[Entry], device: str) -> dict[str, Any]:
 
 def minutes(entry: Entry, device: str) -> int:
     """The time limit of an entry's job."""
+    # A job has its device to itself, unless the cluster shares it out.
     known = entry.seconds(device)
     return UNKNOWN if known is None else START + math.ceil(MARGIN * known / 60)
 

@@ -44,6 +44,25 @@ RECORDING_EXPERIMENTS = (
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How fast a device evaluates a recording's field, measured.
+
+    Attributes:
+        alone: evaluations a second of one run that has the device to itself.
+        together: evaluations a second of all runs that share the device, at most.
+        start: seconds before a run's first evaluation.
+    """
+
+    alone: float | int
+    together: float | int
+    start: float | int = 0
+
+    def seconds(self, evaluations: float | int, jobs: int) -> float:
+        """What a run of so many evaluations takes where ``jobs`` runs share the device."""
+        return self.start + evaluations * jobs / min(self.together, jobs * self.alone)
+
+
+@dataclass(frozen=True)
 class Worth:
     """What a recording is worth and needs, from ``queue.toml``.
 
@@ -53,6 +72,8 @@ class Worth:
         seconds: of one run by device, where no finished run tells.
         memory: gigabytes of a device's memory that a run needs at most.
         jobs: how many runs may share a GPU.
+        evaluations: of the field in an epoch, forward and backward as one; 0 where ``seconds`` says what a run takes.
+        speed: by device, where it was measured in evaluations.
     """
 
     priority: int = LAST
@@ -60,6 +81,8 @@ class Worth:
     seconds: Mapping[str, float | int] = field(default_factory=dict)
     memory: float | int = 4
     jobs: int = 4
+    evaluations: float | int = 0
+    speed: Mapping[str, Speed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,17 +112,38 @@ class Entry:
         """The recording and the run's place in it, such as ``annuli_steering:3``."""
         return f"{self.recording}:{self.index}"
 
-    def seconds(self, device: str) -> float | None:
-        """What it takes on ``device``: measured, otherwise estimated; ``None`` where nothing is known."""
-        known = self.measured.get(device, self.worth.seconds.get(device))
+    def seconds(self, device: str, jobs: int = 1) -> float | None:
+        """What it takes on ``device``: measured, otherwise estimated; ``None`` where nothing is known.
+
+        Args:
+            jobs: how many runs share the device. It counts where the device's speed is known; otherwise the seconds are
+                those that were measured or estimated, beside however many.
+        """
+        if device in self.measured:
+            return float(self.measured[device])
+        if self.worth.evaluations and device in self.worth.speed:
+            evaluations = self.worth.evaluations * getattr(self.config, "epochs", 1)
+            return self.worth.speed[device].seconds(evaluations, jobs)
+        known = self.worth.seconds.get(device)
         return None if known is None else float(known)
+
+    def device_seconds(self, device: str) -> float | None:
+        """The part of the device's time that is its own, where as many runs as may do share it."""
+        known = self.seconds(device, self.worth.jobs)
+        shared = device not in self.measured and self.worth.evaluations and device in self.worth.speed
+        return known / self.worth.jobs if known is not None and shared else known
 
 
 @cache
 def worths() -> dict[str, Worth]:
     """Every recording's worth that ``queue.toml`` names."""
     raw = tomllib.loads(resources.files(__package__).joinpath("queue.toml").read_text(encoding="utf-8"))
-    return {name: Worth(**table) for name, table in raw.items()}
+    return {name: _worth(table) for name, table in raw.items()}
+
+
+def _worth(table: Mapping[str, Any]) -> Worth:
+    speed = {device: Speed(**facts) for device, facts in table.get("speed", {}).items()}
+    return Worth(**{**table, "speed": speed})
 
 
 def entries(
@@ -169,8 +213,7 @@ def hours(queue: Iterable[Entry], device: str) -> tuple[float, bool]:
     """Hours of ``device`` that the unfinished entries take, and whether all of that is measured."""
     total, sure = 0.0, True
     for entry in left(queue):
-        seconds = entry.seconds(device)
-        total += seconds or 0.0
+        total += entry.device_seconds(device) or 0.0
         sure = sure and device in entry.measured
     return total / 3600, sure
 

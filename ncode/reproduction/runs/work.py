@@ -7,6 +7,7 @@ worker started it: it holds the run's lock. After every finished run its recordi
 
 from __future__ import annotations
 
+import heapq
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.copies import Copies
 from ncode.reproduction.runs.experiment import root
 from ncode.reproduction.runs.queue import FINISHED, PARTIAL, Entry, key, left
 
@@ -37,14 +39,45 @@ class Outcome:
     failed: list[str]
 
 
-def fits(entry: Entry, device: str, seconds: float | int) -> bool:
-    """Whether an entry reaches at least its first checkpoint on ``device`` in so many seconds.
+def fits(entry: Entry, device: str, seconds: float | int, jobs: int = 1) -> bool:
+    """Whether an entry reaches at least its first checkpoint on ``device`` in so many seconds, ``jobs`` side by side.
 
     An entry of which nothing is known is given the benefit of the doubt.
     """
-    known = entry.seconds(device)
+    known = entry.seconds(device, jobs)
     share = 0.0 if entry.state == PARTIAL else REACHABLE
     return known is None or share * known <= seconds
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """An entry that a worker would start.
+
+    Attributes:
+        start: seconds after the worker's.
+        takes: seconds that it takes side by side with the others; ``None`` where nothing is known.
+        share: how much of it is made before the time is over, at most 1; ``None`` where nothing is known.
+    """
+
+    entry: Entry
+    start: float
+    takes: float | None
+    share: float | None
+
+
+def rehearse(queue: Sequence[Entry], seconds: float | int, device: str = "cpu", jobs: int = 1) -> list[Rehearsed]:
+    """The entries that :func:`work` would start, in order, by what is known of their seconds.
+
+    An entry of which nothing is known is taken to need all of the time. A partial one is taken to begin anew.
+    """
+    waiting, free, found = left(queue), [0.0] * jobs, []
+    while (start := heapq.heappop(free)) < seconds and (entry := _next(waiting, device, seconds - start, jobs)):
+        waiting.remove(entry)
+        takes = entry.seconds(device, jobs)
+        share = None if takes is None else min(1.0, (seconds - start) / takes if takes else 1.0)
+        found.append(Rehearsed(entry, start, takes, share))
+        heapq.heappush(free, seconds if takes is None else start + takes)
+    return found
 
 
 def environment(device: str) -> dict[str, str]:
@@ -72,12 +105,14 @@ def work(
     jobs: int = 1,
     tell: Callable[[str], None] = print,
     begin: Callable[[Entry, str], subprocess.Popen] = start,
+    copies: Copies | None = None,
 ) -> Outcome:
     """Take entries of ``queue`` in order until ``seconds`` are over, ``jobs`` at a time.
 
     Args:
         tell: is given a line for whatever happens.
         begin: starts a run's process.
+        copies: keeps what is made in another folder.
     """
     end = time.monotonic() + seconds
     waiting = left(queue)
@@ -87,9 +122,11 @@ def work(
         for entry, process in list(running):
             if process.poll() is not None:
                 running.remove((entry, process))
-                _reap(entry, process.returncode, outcome, tell)
+                _reap(entry, process.returncode, outcome, tell, copies)
+        if copies:
+            copies.look()
         rest = end - time.monotonic()
-        while len(running) < jobs and rest > 0 and (entry := _next(waiting, device, rest)):
+        while len(running) < jobs and rest > 0 and (entry := _next(waiting, device, rest, jobs)):
             waiting.remove(entry)
             running.append((entry, begin(entry, device)))
             tell(f"started {entry.name}")
@@ -100,17 +137,22 @@ def work(
         _stop(process)
         outcome.stopped.append(entry.name)
         tell(f"stopped {entry.name}: it goes on from its checkpoint next time")
+    if copies:
+        copies.look(last=True)
     return outcome
 
 
-def _next(waiting: Sequence[Entry], device: str, seconds: float | int) -> Entry | None:
-    return next((entry for entry in waiting if fits(entry, device, seconds)), None)
+def _next(waiting: Sequence[Entry], device: str, seconds: float | int, jobs: int) -> Entry | None:
+    return next((entry for entry in waiting if fits(entry, device, seconds, jobs)), None)
 
 
-def _reap(entry: Entry, code: int, outcome: Outcome, tell: Callable[[str], None]) -> None:
+def _reap(entry: Entry, code: int, outcome: Outcome, tell: Callable[[str], None], copies: Copies | None) -> None:
     if code == 0:
         outcome.finished.append(entry.name)
-        tell(f"finished {entry.name} -> {keep(entry)}")
+        path = keep(entry)
+        tell(f"finished {entry.name} -> {path}")
+        if copies:
+            copies.recording(path)
     else:
         outcome.failed.append(entry.name)
         tell(f"failed {entry.name}: see {root() / 'log'}")

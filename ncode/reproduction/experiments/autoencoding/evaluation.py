@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +18,9 @@ from ncode.reproduction.metrics import features
 from ncode.reproduction.metrics.comparison import Runs, by_model, several
 from ncode.reproduction.metrics.features import FeatureError
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
-from ncode.reproduction.runs.experiment import Experiment, Run
+from ncode.reproduction.runs.experiment import Run
 from ncode.reproduction.runs.recordings import RecordedRun
 
 WITHOUT_DOWNLOAD = {"dataset": "digits", "variant": "", "kind": "perceptron", "likelihood": "bernoulli"}
@@ -53,6 +55,7 @@ class Evaluation:
         named: live and recorded runs, by what they are.
         behind: the autoencoders' runs that the live ones evaluate.
         judge: the run of the classifier that judges, where one does.
+        not_recorded: which recordings there are not, as a sentence.
     """
 
     setup: Setup
@@ -60,40 +63,62 @@ class Evaluation:
     named: Mapping[str, Runs]
     behind: Sequence[Run]
     judge: Sequence[Run]
+    not_recorded: str = ""
+
+    @property
+    def recorded(self) -> dict[str, Runs]:
+        """The recorded ones of :attr:`named`."""
+        return dict(list(self.named.items())[1:])
+
+    def recording(self, of: str) -> Runs | None:
+        """The recorded runs on the data set ``of`` nearest to the paper's setting: the last ones of several seeds."""
+        there = {name: runs for name, runs in self.recorded.items() if dataset(runs) == of}
+        return next(reversed((several(there) or there).values()), None)
 
     @property
     def compared(self) -> dict[str, Runs]:
         """Those of :attr:`named` with more than one seed."""
         return several(self.named)
 
+    def having(self, model: str) -> dict[str, Runs]:
+        """Those of :attr:`compared` that have the model."""
+        return {name: runs for name, runs in self.compared.items() if model in runs}
+
+    @property
+    def first(self) -> dict[str, Run]:
+        """This execution's first run of every model."""
+        return {model: runs[0] for model, runs in self.live.items()}
+
     @property
     def every_run(self) -> list[Run]:
         """The runs that the page's footer counts."""
-        return [*(run for of_model in self.live.values() for run in of_model), *self.behind, *self.judge]
+        return [*every({"": self.live}), *self.behind, *self.judge]
 
     @property
     def evidence(self) -> list[Run | RecordedRun]:
         """The runs that verdicts rest on."""
-        return [run for runs in self.compared.values() for of_model in runs.values() for run in of_model]
+        return every(self.compared)
 
 
-def evaluate(
-    of: Experiment, models: Sequence[str], profile: str, own: Mapping, needed: Iterable[str] = (), judged: bool = True
-) -> Evaluation:
+def every(sets: Mapping[str, Runs]) -> list[Run | RecordedRun]:
+    """All runs of some sets, one after the other."""
+    return [run for runs in sets.values() for of_model in runs.values() for run in of_model]
+
+
+def evaluate(of: ModuleType, page: Page, needed: Iterable[str], judged: bool = True) -> Evaluation:
     """Everything that a page which evaluates the autoencoders begins with.
 
     Args:
-        of: the experiment whose runs evaluate.
-        models: whose embeddings are evaluated.
-        profile: of the page.
-        own: the page's own settings.
+        of: the experiment's package: its ``experiment``, and the ``MODELS`` whose embeddings are evaluated.
+        page: whose profile and settings count.
         needed: models without which a recording is left out.
         judged: whether a network's features judge.
     """
-    ready = setup(profile, own)
-    live = of.sweep(models, ready.seeds, **ready.settings)
-    named = sets(live, of.planned(), needed)
-    return Evaluation(ready, live, named, autoencoders(live), judge(live) if judged else ())
+    ready = setup(page.profile, page.settings)
+    live = of.experiment.sweep(of.MODELS, ready.seeds, **ready.settings)
+    planned = of.experiment.planned()
+    named = sets(live, planned, needed)
+    return Evaluation(ready, live, named, autoencoders(live), judge(live) if judged else (), not_recorded(planned))
 
 
 def setup(profile: str, own: Mapping) -> Setup:

@@ -11,7 +11,7 @@ from ncode.reproduction.experiments import autoencoding
 from ncode.reproduction.experiments.autoencoding import latents
 from ncode.reproduction.experiments.autoencoding.evaluation import label
 from ncode.reproduction.experiments.image_generation.train import FITS, name
-from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.metrics.intervals import interval, is_below
 from ncode.reproduction.runs.experiment import Run
 
@@ -95,8 +95,18 @@ def reconstructions(runs: Mapping[str, Run], count: int = 10) -> dict[str, np.nd
 
 
 def sampled(runs: Mapping[str, Run], points: int = 100) -> dict[str, np.ndarray]:
-    """Samples from the mixture with so many points a component, a row a model (Fig. 8, right)."""
-    return {label(model): run.array(f"test.{mixture_of([run], points)}.samples")[None] for model, run in runs.items()}
+    """A row a model (Fig. 8, right): samples from the mixture with so many points a component, and the VAE's prior."""
+    rows = {}
+    for model, run in runs.items():
+        density = "prior" if model == "vae" else f"test.{mixture_of([run], points)}"
+        rows[label(model)] = run.array(f"{density}.samples")[None]
+    return rows
+
+
+def kernel_ends(runs: Sequence) -> tuple[str, str]:
+    """The names of the kernel densities of the smallest and of the largest variance."""
+    variances = sizes(runs, "kernel")
+    return name("kernel", variances[0]), name("kernel", variances[-1])
 
 
 def nearest(run: Run, densities: Iterable[str]) -> dict[str, np.ndarray]:
@@ -142,3 +152,16 @@ def likeliest(runs: Sequence, fit: str = "train") -> str:
     """The mixture under which the validation embeddings have the largest mean likelihood: its name."""
     x, values = curve(runs, fit, "mixture", "likelihood")
     return name("mixture", x[int(values.mean(0).argmax())])
+
+
+def limit_is_reconstruction(runs: Runs) -> bool:
+    """Whether a mixture with a component for every point scores as reconstructions do, as it must.
+
+    It draws reconstructions with replacement, and the floor of real images bounds what that adds.
+    """
+    held = []
+    for of_model in runs.values():
+        limit = of_density(of_model, "test", mixture_of(of_model, 1), "distance")
+        best, floor = (metric(of_model, part) for part in ("reconstructed", "floor"))
+        held.append((0.9 * best < limit).all() and (limit < best + floor[0]).all())
+    return all(held)

@@ -21,6 +21,16 @@ CHOICES = {"": "likeliest", "_mean": "mean over starts", "_by_labels": "best by 
 COLUMNS = ("runs", "embedding", "clustered by", "seeds", *CHOICES.values(), "spread of starts", "correlation")
 """The headings of :func:`start_rows`."""
 
+EMBEDDED = {
+    "pixels": "pixels",
+    "pca": "principal components",
+    "vae": "the VAE's embeddings",
+    "autoencoder": "the plain autoencoder's",
+    "sparse": "the sparse autoencoder's",
+    "denoising": "the denoising autoencoder's",
+}
+"""What t-SNE embeds besides AutoN-CODE's embeddings, in words."""
+
 
 def accuracy(runs: Runs, model: str, method: str) -> np.ndarray:
     """Accuracies over seeds, or nothing where that method does not apply."""

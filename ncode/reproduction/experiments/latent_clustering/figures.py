@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,16 +18,18 @@ CHANCE = 10
 """What one group for all images scores, in %, of ten classes of one size."""
 
 
-def accuracies(named: Mapping[str, Runs]) -> Figure:
-    """Accuracy of every representation by every method, one row a set of runs; bars are means, dots seeds."""
-    figure, axes = style.panels(1, len(named), width=7.6, height=3.2)
-    for panel, (name, runs) in zip(axes[:, 0], named.items(), strict=True):
-        for k, model in enumerate(runs):
-            _bars(panel, runs, model, (k - len(runs) / 2 + 0.5) * 0.8 / len(runs))
-        panel.axhline(CHANCE, color="#999999", linestyle="--")
-        panel.set_xticks(range(len(METHODS)), METHODS.values())
-        panel.set(ylabel="clustering accuracy %", title=name)
-    style.legend(figure, axes[0, 0], columns=4)
+def accuracies(runs: Runs | None) -> Figure | None:
+    """Accuracy of every representation by every method; bars are means, dots seeds. No runs, no figure."""
+    if not runs:
+        return None
+    figure, axes = style.panels(1, width=7.0, height=3.0)
+    panel = axes[0, 0]
+    for k, model in enumerate(runs):
+        _bars(panel, runs, model, (k - len(runs) / 2 + 0.5) * 0.8 / len(runs))
+    panel.axhline(CHANCE, color="#999999", linestyle="--")
+    panel.set_xticks(range(len(METHODS)), METHODS.values())
+    panel.set(ylabel="clustering accuracy %")
+    style.legend(figure, panel, columns=4)
     return figure
 
 

@@ -1,13 +1,17 @@
-"""The evidence on N22: clustering accuracies of AutoN-CODE and of the other autoencoders."""
+"""The evidence on N22, and its context: clustering accuracies of AutoN-CODE and of the other autoencoders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ncode.reproduction.claims import evidence
+from ncode.reproduction.claims import evidence, published
 from ncode.reproduction.claims.questions import Evidence
+from ncode.reproduction.experiments.autoencoding.evaluation import dataset, label
 from ncode.reproduction.experiments.autoencoding.verdict import best_other, nearness
+from ncode.reproduction.experiments.latent_clustering.analysis import EMBEDDED, accuracy, ahead
 from ncode.reproduction.metrics.comparison import Runs, metric
+from ncode.reproduction.metrics.intervals import interval, is_above
+from ncode.reproduction.publishing import numbers
 
 OTHERS = ("vae", "sparse", "denoising", "autoencoder")
 
@@ -26,3 +30,28 @@ def n22(sets: Mapping[str, Runs]) -> list[Evidence]:
             reached = 100 * metric(runs["ncode"], "tsne_mixture")
             found.append(evidence.mean("b", words, nearness(config), reached, runs["ncode"]))
     return found
+
+
+def n22_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
+    """AutoN-CODE beside every other autoencoder by a mixture, and its t-SNE beside t-SNE of anything else."""
+    claimed = published.get("clustering").value("AutoN-CODE with t-SNE and mixture", "MNIST") / 100
+    checks = {}
+    for name, runs in sets.items():
+        for model in OTHERS:
+            if model in runs:
+                held = ahead(runs, ("ncode", "mixture"), (model, "mixture"))
+                checks[f"{name}: AutoN-CODE with a mixture above the {label(model)}"] = held
+        if dataset(runs) == "mnist":
+            reached = is_above(interval(accuracy(runs, "ncode", "tsne_mixture")), claimed)
+            checks[f"{name}: with t-SNE it reaches {numbers.number(100 * claimed, 3)} %"] = reached
+        for model, what in EMBEDDED.items():
+            if model in runs:
+                held = ahead(runs, ("ncode", "tsne_mixture"), (model, "tsne_mixture"))
+                checks[f"{name}: with t-SNE it is above t-SNE of {what}"] = held
+    return checks
+
+
+N22_NOTE = (
+    "'Beats' and 'above' mean that the 95 % interval of the difference, paired by seed, lies above zero. Seeds are "
+    "those of the autoencoder and of the clustering; pixels have only the latter."
+)

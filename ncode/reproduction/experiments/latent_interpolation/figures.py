@@ -1,6 +1,8 @@
-"""Figures of interpolation: how smooth and how real the images on a line are."""
+"""Figures of interpolation: Fig. A.12 of the paper, and how smooth and how real the images on a line are."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,6 +10,22 @@ from matplotlib.figure import Figure
 from ncode.reproduction.experiments.autoencoding.evaluation import band, colour
 from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.plotting import style
+
+WIDTH = 3.8
+"""Of a block of images, in inches; two stand side by side."""
+
+
+def lines(blocks: Mapping[str, np.ndarray]) -> Figure | None:
+    """Fig. A.12, its linear panels: a block of rows for every model; with no blocks there is no figure."""
+    if not blocks:
+        return None
+    rows, images = next(iter(blocks.values())).shape[:2]
+    return style.mosaic(blocks, width=WIDTH, height=rows * WIDTH / images + 0.25)
+
+
+def squares(blocks: Mapping[str, np.ndarray]) -> Figure | None:
+    """Fig. A.12, its lower panel: a square of images for every model; with no blocks there is no figure."""
+    return style.mosaic(blocks, width=WIDTH, height=WIDTH + 0.2) if blocks else None
 
 
 def smoothness(runs: Runs) -> Figure:
