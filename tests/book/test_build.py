@@ -304,7 +304,9 @@ class TestExecutedElsewhere:
         recorded.verdicts["N8"]["verdict"] = "holds"
         assert "N8 in part (here not)" in markdown.executed_elsewhere(recorded)
         elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
-        assert markdown.executed_elsewhere(recorded).count("05_reflection") == 1, "executed again, it is listed once"
+        assert markdown.executed_elsewhere(recorded).count("`/notebooks/05_reflection`") == 1, (
+            "executed again, it is listed once"
+        )
 
     def test_a_notebook_that_stopped_half_way_is_refused(self, tmp_path):
         nbformat.write(new_notebook(cells=executed().cells[:-1]), tmp_path / "05_reflection.ipynb")

@@ -8,7 +8,7 @@ import pytest
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims
 from ncode.reproduction.claims.questions import Evidence
-from ncode.reproduction.publishing import markdown
+from ncode.reproduction.publishing import markdown, tables
 from ncode.reproduction.publishing.display import (
     FIGURE,
     OURS,
@@ -107,7 +107,7 @@ def test_a_page_says_sentences_and_leaves_out_empty_ones():
     ("rows", "cell", "folds"), [(12, "1", False), (13, "1", True), (6, "word " * 60, False), (7, "word " * 60, True)]
 )
 def test_a_long_table_folds(rows, cell, folds):
-    text = markdown.list_table("tab-x", "Caption.", ["a"], [[cell]] * rows)
+    text = tables.list_table("tab-x", "Caption.", ["a"], [[cell]] * rows)
     assert text.count("* - ") == rows + 1, "folded rows are there"
     assert (f"All {rows} rows" in text) == folds
     assert ("ncode-more-long" in text) == (folds and rows < 12)

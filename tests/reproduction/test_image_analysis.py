@@ -431,6 +431,19 @@ def test_rates_are_chosen_when_all_models_had_all_trials(own_rates):
         rates.comparison(name)
 
 
+def test_of_rates_that_serve_equally_well_the_lower_is_carried_to_another_setting(own_rates):
+    name, found, _ = own_rates
+    for run in found[f"{name}_model_rates"]:
+        if run.config.model == "anode":
+            run.metrics["validation_loss"] = 1.0 if run.config.learning_rate == 1e-2 else 1.0 + 0.9 * rates.NEAR
+        if run.config.model == "open":
+            run.metrics["validation_loss"] = 1.0 if run.config.learning_rate == 1e-2 else 1.0 + 1.1 * rates.NEAR
+    carried = rates.carried(name)
+    assert (rates.best(name)["anode"], carried["anode"], carried["open"]) == (1e-2, 1e-3, 1e-2)
+    found[f"{name}_model_rates"].pop()
+    assert rates.carried(name) == {}, "one trial is missing"
+
+
 def test_a_rate_at_which_validation_failed_is_not_chosen(own_rates):
     name, found, _ = own_rates
     for run in found[f"{name}_model_rates"]:

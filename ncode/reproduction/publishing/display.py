@@ -23,6 +23,7 @@ from ncode.reproduction.claims import claims, published, settings
 from ncode.reproduction.claims.questions import SETTINGS, Decision, Evidence, decide
 from ncode.reproduction.interactive.figure import LiveFigure
 from ncode.reproduction.plotting import style
+from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.runs import provenance
@@ -32,6 +33,7 @@ TABLE = "application/vnd.ncode.table+json"
 VERDICT = "application/vnd.ncode.verdict+json"
 TOOK = "application/vnd.ncode.took+json"
 OURS = "application/vnd.ncode.ours+json"
+SVG = "image/svg+xml"
 
 
 class _Shown:
@@ -58,6 +60,7 @@ class Figure(_Shown):
         caption: a few sentences: what is drawn, and what to see. Markdown and ``$TeX$`` are rendered in the book.
         alt: the figure in words, for readers who don't see it.
         png: the picture, with two of its pixels to one of the page's.
+        svg: the same in vectors, for a reader who wants it elsewhere.
         folded: a title, under which the book shows the figure on demand; by default it is in sight.
 
     Raises:
@@ -68,6 +71,7 @@ class Figure(_Shown):
     caption: str
     alt: str
     png: bytes = field(repr=False)
+    svg: str = field(default="", repr=False)
     folded: str = ""
     mime = FIGURE
 
@@ -83,8 +87,9 @@ class Figure(_Shown):
         """The figure that ``drawing`` becomes; the drawing is closed."""
         picture = io.BytesIO()
         drawing.savefig(picture, format="png", dpi=200, bbox_inches="tight")
+        vectors = svg(drawing)
         plt.close(drawing)
-        return cls(name, caption, alt, picture.getvalue(), folded)
+        return cls(name, caption, alt, picture.getvalue(), vectors, folded)
 
     @property
     def width(self) -> int:
@@ -103,7 +108,8 @@ class Figure(_Shown):
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {**super()._repr_mimebundle_(), "image/png": base64.b64encode(self.png).decode()}
+        vectors = {SVG: self.svg} if self.svg else {}
+        return {**super()._repr_mimebundle_(), "image/png": base64.b64encode(self.png).decode(), **vectors}
 
 
 @dataclass(frozen=True)

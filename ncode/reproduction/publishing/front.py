@@ -18,7 +18,7 @@ from ncode.reproduction.claims.questions import (
     WORDS,
     Decision,
 )
-from ncode.reproduction.publishing import sync
+from ncode.reproduction.publishing import downloads, sync
 from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.publishing.numbers import number
 from ncode.reproduction.publishing.verdicts import PAPERS, found
@@ -66,6 +66,7 @@ def queue(executed) -> str:
     table = f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
     return (
         f'```{{raw}} html\n<div class="ncode-results">{table}</div>\n```\n\n'
+        f"{downloads.offer('queue.csv', downloads.as_csv(head, planned.table(entries)))}\n"
         "Hours that begin with ~ rest on an estimate; ? means that nothing is known. `ncode work` takes these runs in "
         "this order.\n"
     )

@@ -5,33 +5,21 @@ Every function returns MyST Markdown. Those in ``FILLS`` answer a line ``{{ name
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import front, performance, sync, verdicts
+from ncode.reproduction.publishing import api, cluster, downloads, front, gallery, performance, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
-from ncode.reproduction.publishing.forest import more_rows
+from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
-
-# The API reference follows the layout: the library first, then what the papers need. Experiments are the notebooks'.
-API = ("ncode", "ncode.reproduction")
-NO_API = ("ncode.reproduction", "ncode.reproduction.experiments", "ncode.reproduction.recorded")
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
-
-# So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
-IN_SIGHT, IN_SIGHT_OF_LONG_ONES = 12, 6
-LONG_ROW = 250
-"""Characters of a long row, in the mean over a table."""
 
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
@@ -39,36 +27,25 @@ ELSEWHERE = sync.ROOT / "book" / "elsewhere"
 
 def numbered_figure(shown: Mapping) -> str:
     """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
-    options = {"name": shown["name"], "alt": _flat_text(shown["alt"]), "width": f"{shown['width']}px"}
+    options = {"name": shown["name"], "alt": flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
-    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
+    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
+    if shown.get("vectors"):
+        written += f"\n{vectors(shown['name'], shown.get('source', ''))}"
     if not shown.get("folded"):
         return written
-    return f":::::{{admonition}} {_flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
+    return f":::::{{admonition}} {flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
 
 
-def _flat_text(text: str) -> str:
-    """On one line, with the spaces of numbers kept."""
-    return re.sub(r"[ \t\n]+", " ", text).strip(" ")
+def vectors(name: str, source: str = "") -> str:
+    """The offer of the SVG of the figure called ``name``."""
+    return downloads.offer(f"{name}.svg", source=source, of=f"{FIGURES}/{name}.svg")
 
 
 def table(shown: Mapping) -> str:
     """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
-    return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"])
-
-
-def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A numbered ``{list-table}`` that pages can refer to as ``name``; of a long one the last rows open on demand."""
-
-    def line(cells: Sequence[str]) -> str:
-        flat = [_flat_text(str(cell)) for cell in cells]
-        return "* - " + "\n  - ".join(flat)
-
-    body = "\n".join(line(row) for row in (columns, *rows))
-    long = sum(len(str(cell)) for row in rows for cell in row) > LONG_ROW * len(rows)
-    folds = len(rows) > (IN_SIGHT_OF_LONG_ONES if long else IN_SIGHT)
-    more = f"\n```{{raw}} html\n{more_rows(len(rows), long)}\n```\n" if folds else ""
-    return f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n{more}"
+    source = shown.get("source", "")
+    return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source)
 
 
 def _count(number: int, thing: str) -> str:
@@ -243,8 +220,8 @@ def figure(executed, name: str) -> str:
     if name not in executed.figures:
         raise ValueError(f"figure: no executed notebook has one called {name!r}")
     shown = executed.figures[name]
-    caption = f"{_flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
-    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {_flat_text(shown.alt)}\n\n{caption}\n::::\n"
+    caption = f"{flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
+    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {flat_text(shown.alt)}\n\n{caption}\n::::\n"
 
 
 def recordings_described(executed) -> str:
@@ -276,14 +253,16 @@ def measured(executed, what: str, *kind: str) -> str:
     if what in _MEASURED:
         if what not in performance.drawable(record):
             return "This was not measured yet.\n"
-        return f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+        drawn = f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+        return drawn + "\n" + downloads.offer(f"fig-{what}.svg", of=f"{FIGURES}/{what}.svg")
     return performance.described(record)
 
 
 def live(shown: Mapping) -> str:
     """A live figure: its markup, and the script that all live figures share."""
     script = '<script src="../_static/interactive.js" defer></script>'
-    return f"```{{raw}} html\n{markup(shown)}{script}\n```\n"
+    offered = downloads.offer(f"{shown['name']}.json", shown["data"], source=shown.get("source", ""))
+    return f"```{{raw}} html\n{markup(shown)}{script}\n```\n\n{offered}"
 
 
 def live_figure(executed, name: str) -> str:
@@ -317,27 +296,6 @@ def install(executed) -> str:
     return f'```sh\npip install "{DISTRIBUTION} @ git+{sync.repository_url()}"\n```\n'
 
 
-def modules(executed) -> str:
-    """The API reference: one section for each module that exists."""
-    return "\n".join(
-        f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
-        for package in API
-        for name in _modules(package)
-    )
-
-
-def _modules(package: str) -> list[str]:
-    """The modules below ``package``, at any depth, that hold code; modules before packages."""
-    found = sorted(pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda info: info.ispkg)
-    names: list[str] = []
-    for info in found:
-        name = f"{package}.{info.name}"
-        if name in NO_API or info.name == "__main__":
-            continue
-        names += _modules(name) if info.ispkg else [name]
-    return names
-
-
 def stated_settings(executed) -> str:
     """Every experiment whose settings a paper states: a table beside ours, and what is left open."""
     parts = []
@@ -358,6 +316,7 @@ FILLS = {
     "sentences": front.sentences,
     "open_questions": front.open_questions,
     "queue": front.queue,
+    "queue_costs": cluster.costs,
     "scope": front.scope,
     "report_results": front.report_results,
     "report_costs": front.report_costs,
@@ -378,5 +337,6 @@ FILLS = {
     "measured": measured,
     "repository": repository,
     "install": install,
-    "modules": modules,
+    "modules": api.index,
+    "gallery": gallery.page,
 }

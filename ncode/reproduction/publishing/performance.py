@@ -16,6 +16,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.runs import recordings
 
 FIELDS = {"near": "near-equal fields", "far": "very different fields"}
@@ -74,6 +75,7 @@ def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:
             _lines(axes, points, across, "seconds")
             axes.set(title=title, xlabel=label, ylabel="seconds", xscale="log", yscale="log")
         figure.savefig(folder / f"{name}.png", dpi=150)
+        (folder / f"{name}.svg").write_text(svg(figure), encoding="utf-8")
     return list(drawn)
 
 

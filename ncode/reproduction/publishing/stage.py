@@ -17,21 +17,23 @@ import nbformat
 import yaml
 
 from ncode.reproduction.interactive import figure as interactive
-from ncode.reproduction.publishing import markdown, performance, verdicts
-from ncode.reproduction.publishing.display import FIGURE, OURS, TABLE, TOOK, VERDICT
+from ncode.reproduction.publishing import api, downloads, gallery, markdown, performance, verdicts
+from ncode.reproduction.publishing.display import FIGURE, OURS, SVG, TABLE, TOOK, VERDICT
 from ncode.reproduction.publishing.sync import BRANCH, repository_url
+from ncode.reproduction.runs import provenance
 
 _FILL = re.compile(r"^\{\{ (\w+)((?: \S+)*) \}\}$", re.M)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as its notebook made it: a picture in PNG, and what its page says of it."""
+    """A figure as its notebook made it: a picture in PNG and in vectors, and what its page says of it."""
 
     notebook: str
     png: bytes
     caption: str
     alt: str
+    svg: str = ""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Executed:
         titles: each notebook's title.
         figures: each notebook's figures by name.
         live: each notebook's live figures by name, as their notebooks made them.
+        tables: each notebook's tables by name, with the notebook under ``"notebook"``.
         ours: by published table, what was measured of it, with the notebook that did under ``"notebook"``.
     """
 
@@ -54,6 +57,7 @@ class Executed:
     titles: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
     live: dict[str, dict] = field(default_factory=dict)
+    tables: dict[str, dict] = field(default_factory=dict)
     ours: dict[str, dict] = field(default_factory=dict)
 
 
@@ -75,17 +79,22 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Executed
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
         collect(notebook, path.stem, executed)
-        nbformat.write(for_the_book(notebook), to / "notebooks" / path.name)
+        source = (root / "notebooks" / path.name).with_suffix(".py").read_text(encoding="utf-8")
+        nbformat.write(for_the_book(notebook, path.stem, source), to / "notebooks" / path.name)
     shutil.copytree(root / "book", to / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml"))
     shutil.copytree(root / "book" / "_ext", to / "book" / "_ext", dirs_exist_ok=True)
     (to / markdown.FIGURES).mkdir()
     for name, figure in executed.figures.items():
         (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
+        if figure.svg:
+            (to / markdown.FIGURES / f"{name}.svg").write_text(figure.svg, encoding="utf-8")
     performance.draw(to / markdown.FIGURES, performance.load())
     (to / "book" / "_static" / "interactive.js").write_text(
         f"{interactive.script()}\nNcodeLive.start();\n", encoding="utf-8"
     )
     (to / "book" / "_static" / "interactive.css").write_text(interactive.style(), encoding="utf-8")
+    api.write(to / "book" / api.FOLDER)
+    gallery.thumbnails(executed, to / "book" / "_static" / gallery.FOLDER)
     for page in (to / "book").glob("*.md"):
         page.write_text(fill(page.read_text(encoding="utf-8"), executed), encoding="utf-8")
     shutil.copy(root / "book" / "_toc.yml", to / "_toc.yml")
@@ -108,15 +117,28 @@ def collect(notebook: nbformat.NotebookNode, name: str, executed: Executed) -> N
                 kind = "a verdict" if mime == VERDICT else "measurements"
                 raise ValueError(f"{shown[key]}: {kind} in {earlier['notebook']} and another one in {name}")
             into[shown[key]] = {**shown, "notebook": name}
-    for shown in _shown(notebook, interactive.MIME):
-        executed.live[shown["name"]] = {**shown, "notebook": name}
+    for mime, of in ((interactive.MIME, executed.live), (TABLE, executed.tables)):
+        of.update({shown["name"]: {**shown, "notebook": name} for shown in _shown(notebook, mime)})
     for took in _shown(notebook, TOOK):
         executed.took[name] = dict(took)
+    executed.figures |= _by_the_kernel(notebook, name)
     for data in _outputs(notebook, FIGURE):
         shown = data[FIGURE]
         executed.figures[shown["name"]] = Figure(
-            name, base64.b64decode(data["image/png"]), shown["caption"], shown["alt"]
+            name, base64.b64decode(data["image/png"]), shown["caption"], shown["alt"], data.get(SVG, "")
         )
+
+
+def _by_the_kernel(notebook: nbformat.NotebookNode, name: str) -> dict[str, Figure]:
+    """Figures whose cell shows them itself, with name and caption in its metadata: pictures without vectors."""
+    found = {}
+    for cell in notebook.cells:
+        about = cell.metadata.get("mystnb", {})
+        pictures = [o.data["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        if "figure" in about and pictures:
+            caption, alt = about["figure"]["caption"], about.get("image", {}).get("alt", "")
+            found[about["figure"]["name"]] = Figure(name, base64.b64decode(pictures[0]), caption, alt)
+    return found
 
 
 def _shown(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
@@ -134,8 +156,12 @@ def _outputs(notebook: nbformat.NotebookNode, mime: str) -> list[dict]:
     ]
 
 
-def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put a Markdown cell in the place of every figure, table, verdict and record of what the page took."""
+def for_the_book(notebook: nbformat.NotebookNode, name: str = "", source: str = "") -> nbformat.NotebookNode:
+    """Put a Markdown cell in the place of every figure, table, verdict and record of what the page took.
+
+    Args:
+        name, source: the notebook's name and its text as py:percent, to which downloads point.
+    """
     written = {
         FIGURE: markdown.numbered_figure,
         interactive.MIME: markdown.live,
@@ -158,13 +184,20 @@ def for_the_book(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             data = output.get("data", {})
             mime = next((mime for mime in written if mime in data), None)
             if mime:
-                text = written[mime](data[mime])
+                shown = {**data[mime], "source": _place(name, source, cell.source, data[mime].get("name", ""))}
+                text = written[mime]({**shown, "vectors": SVG in data})
                 cells.append(nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-{len(cells)}"[-64:]))
             else:
                 kept.append(output)
         cell.outputs = kept
     notebook.cells = cells
     return notebook
+
+
+def _place(notebook: str, source: str, cell: str, shown: str) -> str:
+    """Where ``notebook`` makes ``shown`` in ``cell``: its path in the repository, and the line."""
+    line = downloads.line_of(source, cell, shown)
+    return f"notebooks/{notebook}.py#L{line}" if line else ""
 
 
 def fill(text: str, executed: Executed) -> str:
@@ -195,4 +228,7 @@ def configure(settings: dict, url: str, profile: str) -> dict:
             "This is a smoke build: every experiment is cut down to seconds, to show that the book runs. "
             "Its numbers and verdicts say nothing about the paper."
         )
-    return {**settings, "html": html, "repository": {"url": url, "branch": BRANCH, "path_to_book": ""}}
+    sphinx = settings.get("sphinx", {})
+    config = {**sphinx.get("config", {}), "ncode_repository": url, "ncode_commit": provenance.commit()}
+    repository = {"url": url, "branch": BRANCH, "path_to_book": ""}
+    return {**settings, "html": html, "repository": repository, "sphinx": {**sphinx, "config": config}}

@@ -18,6 +18,7 @@ from ncode.reproduction.claims.questions import (
     Evidence,
     expected_by_chance,
 )
+from ncode.reproduction.publishing import downloads
 from ncode.reproduction.publishing.display import Verdict, grouped
 from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.publishing.numbers import interval, number
@@ -41,6 +42,7 @@ def admonition(shown: Mapping, link: str, folded: bool = False, said: str = "") 
         body.append(f"**{_part(verdict, answer)}{answer.word}.** {_sentence(answer)}")
         if plot := forest(answer):
             body.append(f"```{{raw}} html\n{plot}\n```")
+            body.append(downloads.forest(claim.id, answer, shown.get("source") or f"notebooks/{claim.home}.py"))
     if context := _context(verdict):
         body.append(context)
     body += [part for part in (verdict.note, said, f"*{evidence(verdict)}* · {link}") if part]
@@ -139,16 +141,21 @@ def in_short(verdicts: list[Mapping]) -> str:
 
 def results_table(executed) -> str:
     """Every claim on one screen, filterable by verdict and paper: claim, the paper's number, ours, verdict, link."""
-    rows = []
+    rows, numbers = [], []
     for claim in claims.load().values():
         shown = executed.verdicts.get(claim.id)
         verdict = Verdict.read(shown) if shown else Verdict(claim.id)
+        for answer in verdict.decision.answers:
+            numbers += [[claim.id, verdict.verdict, *row] for row in downloads.forest_rows(answer)]
         rows.append(_result(claim, verdict, (shown or {}).get("notebook", "")))
     filters = _filter("verdict", WORDS) + _filter("paper", PAPERS.values())
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("claim", "", "verdict", "setting", "the paper", "ours"))
+    head = "".join(
+        f'<th scope="col">{name}</th>' for name in ("claim", "in short", "verdict", "setting", "the paper", "ours")
+    )
     return (
         f'```{{raw}} html\n<div class="ncode-results">{filters}<table><thead><tr>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table></div><script src="../_static/results.js" defer></script>\n```\n'
+        f'<tbody>{"".join(rows)}</tbody></table></div><script src="../_static/results.js" defer></script>\n```\n\n'
+        + downloads.offer("claims.csv", downloads.as_csv(["claim", "verdict", *downloads.FOREST_COLUMNS], numbers))
     )
 
 
