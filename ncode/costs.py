@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ncode.arguments import arguments, function, instance, optional, tensor
+from ncode.inputs import Input
 from ncode.models import Flow
 
 
@@ -70,6 +71,7 @@ class PathCost(NamedTuple):
 def path_cost(
     model: Flow,
     x0: Float[Tensor, "batch *state"],
+    u: Input | None = None,
     *,
     running: Running | None = None,
     terminal: Terminal | None = None,
@@ -81,6 +83,7 @@ def path_cost(
 
     Args:
         model: any flow; its ``solver`` decides how the gradient is computed, and its ``nfe`` is set.
+        u: the input, as for :meth:`ncode.models.Flow.forward`.
         running: ℓ, such as :func:`kinetic`, :func:`jacobian` or a function of your own, with or without parameters.
         terminal: φ, at the last time.
         discrete: ψ, summed over ``t[1:]``.
@@ -98,7 +101,7 @@ def path_cost(
     """
     if not isinstance(model, Flow):
         raise TypeError(f"model: must be an ncode.Flow, not {type(model).__name__}")
-    problem = model.pose(x0)
+    problem = model.pose(x0, u)
     given = [0.0, model.horizon] if t is None else t
     times = torch.as_tensor(given, dtype=x0.dtype, device=x0.device)
     start = problem.state[0]

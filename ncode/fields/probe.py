@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from ncode.fields.base import Field
+from ncode.fields.base import Field, Theta
 
 
-def look(field: Field, t: float, x: Tensor, theta: Tensor) -> tuple[set[str], bool]:
+def look(field: Field, t: float, x: Tensor, theta: Tensor, inputs: Callable[[Tensor], Theta]) -> tuple[set[str], bool]:
     """The steered values that the velocity at (t, x) depends on, and whether one sample's depends on another's.
 
     The field is evaluated once, in evaluation mode: no dropout, no batch statistics, no random numbers used up.
 
     Args:
         theta: the control, (batch, m).
+        inputs: what else the field reads by name, at a time.
     """
     training = [module for module in field.modules() if module.training]
     # What inference mode made is copied outside of it: it could not take part in a gradient.
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         x, values = x.detach().clone(), field.unpack(theta.detach().clone().requires_grad_())
         try:
-            velocity = field.eval()(t, x, values)
+            time = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+            others = {name: value.detach().clone() for name, value in inputs(time).items()}
+            velocity = field.eval()(time, x, {**values, **others})
         finally:
             for module in training:
                 module.training = True

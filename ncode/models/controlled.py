@@ -13,6 +13,7 @@ from ncode.controllers import ClosedLoop, Controller
 from ncode.fields.base import not_read
 from ncode.fields.kernels import Coupled, Kernel
 from ncode.fields.probe import look
+from ncode.inputs import Filled, fill
 from ncode.models.flow import Flow, Problem, taken
 from ncode.solvers.options import Solver
 
@@ -100,29 +101,30 @@ class NCODE(Flow):
             raise ValueError(f"gamma: must give shape {(x0.shape[0], self.m)}, not {shape}")
         return theta
 
-    def problem(self, x0):
+    def problem(self, x0, u=None):
         theta0 = self.initial_control(x0)
-        self._must_steer(x0, theta0)
+        filled = fill(self.field, x0, u)
+        self._must_steer(x0, theta0, filled)
         g = self.g
         if g is None:
-            kernel = self._kernel(x0, theta0)
+            kernel = None if filled.varies else self._kernel(x0, theta0, filled.constant)
             values = {}
 
             def steered(t, z):
                 # Not before they are needed: a kernel may compute, and what is compiled with γ has γ's whole gradient
                 # behind it, for every evaluation.
                 values.update({} if values else self.field.unpack(theta0))
-                return (self.field(t, z[0], values),)
+                return (self.field(t, z[0], {**values, **filled.at(t)}),)
 
-            return Problem(steered, (x0,), captured=(theta0,), control=lambda z: theta0, kernel=kernel)
+            return Problem(steered, (x0,), captured=(theta0, *filled.captured), control=lambda z: theta0, kernel=kernel)
 
         def coupled(t, z):
             x, theta = z
-            return self.field(t, x, self.field.unpack(theta)), _calling("g", g, t, x, theta)
+            return self.field(t, x, {**self.field.unpack(theta), **filled.at(t)}), _calling("g", g, t, x, theta)
 
         captured = tuple(g.parameters()) if isinstance(g, nn.Module) else ()
         kernel = self._coupled_kernel(x0, theta0)
-        return Problem(coupled, (x0, theta0), captured, control=lambda z: z[1], kernel=kernel)
+        return Problem(coupled, (x0, theta0), (*captured, *filled.captured), control=lambda z: z[1], kernel=kernel)
 
     def _coupled_kernel(self, x0: Tensor, theta0: Tensor) -> Kernel | None:
         if not self.solver.kernels or not isinstance(self.g, ClosedLoop) or x0.dim() != 2:
@@ -131,7 +133,7 @@ class NCODE(Flow):
         g = self.g.bind(x0.new_empty(x0.shape[0], x0.shape[1] + self.m))
         return Coupled(field, g, x0.shape[1], self.m) if field and g else None
 
-    def _must_steer(self, x0: Tensor, theta0: Tensor) -> None:
+    def _must_steer(self, x0: Tensor, theta0: Tensor, filled: Filled) -> None:
         """Raise where the field leaves some of its control unread, or gives a sample the control of another.
 
         Once a model; the second again where the first batch was of one sample, which has nobody's control but its own.
@@ -141,7 +143,7 @@ class NCODE(Flow):
         times = (self.horizon * i / _TIMES for i in _SPREAD)
         try:
             for time in times:
-                reads, coupled = look(self.field, time, x0, theta0)
+                reads, coupled = look(self.field, time, x0, theta0, filled.at)
                 self._unread -= reads
                 if len(x0) > 1:
                     self._coupled = coupled

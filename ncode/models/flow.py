@@ -17,6 +17,7 @@ from ncode.arguments import arguments, instance, optional
 from ncode.fields.base import Field
 from ncode.fields.kernels import Kernel
 from ncode.fields.wrap import Wrapped
+from ncode.inputs import Input, fill
 from ncode.solvers.dispatch import integrate, not_finite
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
@@ -99,33 +100,38 @@ class Flow(nn.Module):
     def extra_repr(self) -> str:
         return f"horizon={self.horizon:g}, solver={_written(self.solver)}"
 
-    def problem(self, x0: Float[Tensor, "batch *state"]) -> Problem:
-        """The initial value problem for ``x0``; its state's first part is x."""
+    def problem(self, x0: Float[Tensor, "batch *state"], u: Input | None = None) -> Problem:
+        """The initial value problem for ``x0`` and the input ``u``; its state's first part is x."""
         raise NotImplementedError(f"{type(self).__name__} must implement problem(x0)")
 
-    def pose(self, x0: Float[Tensor, "batch *state"]) -> Problem:
+    def pose(self, x0: Float[Tensor, "batch *state"], u: Input | None = None) -> Problem:
         """:meth:`problem`, for an ``x0`` that was checked.
 
         Raises:
-            ValueError: when ``x0`` has the wrong shape, dtype or device, or another model steers the field.
+            ValueError: when ``x0`` has the wrong shape, dtype or device, or another model steers the field; when
+                ``u`` is missing, does not fit or has no slot in the field.
         """
         self._check(x0)
-        return self.problem(x0)
+        return self.problem(x0) if u is None else self.problem(x0, u)
 
-    def forward(self, x0: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch ..."]:
+    def forward(self, x0: Float[Tensor, "batch *state"], u: Input | None = None) -> Float[Tensor, "batch ..."]:
         """x(T), the flow's end, of x(0)'s shape.
+
+        Args:
+            u: the input that fills the field's slot ``u`` where no controller does: (batch, …), or a function of the
+                time that gives it, such as :class:`ncode.inputs.Interpolated`. Gradients reach it.
 
         Raises:
             SolveError: when the solve fails.
             ValueError: when ``x0`` has the wrong shape, dtype or device, is empty or not finite; when the first
                 velocity that the field gives has another shape or dtype than the state, or the field changes it in
-                place.
+                place; when ``u`` is missing, does not fit or has no slot in the field.
         """
-        path, _ = self._path(x0, [0.0, self.horizon])
+        path, _ = self._path(x0, [0.0, self.horizon], u)
         return path[0][-1]
 
-    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Times) -> Trajectory:
-        """The path through ``x0``, which holds at ``t[0]``, at the times ``t``.
+    def trajectory(self, x0: Float[Tensor, "batch *state"], t: Times, u: Input | None = None) -> Trajectory:
+        """The path through ``x0``, which holds at ``t[0]``, at the times ``t``; ``u`` is as for :meth:`forward`.
 
         With dopri5, tsit5 and bosh3 the times before the last are read off within their steps, about as exactly as
         the steps are; any other adaptive method ends a step at every one of them. Fixed steps are read off, too.
@@ -133,11 +139,13 @@ class Flow(nn.Module):
         Raises:
             SolveError, ValueError: as :meth:`forward`.
         """
-        path, problem = self._path(x0, t)
+        path, problem = self._path(x0, t, u)
         times = t if isinstance(t, Tensor) else torch.tensor(read(t)[0], dtype=x0.dtype)
         return Trajectory(times.to(x0.device), path[0], self._control(path, problem))
 
-    def solver_error(self, x0: Float[Tensor, "batch *state"], *, tolerance: float = 1e-10) -> Float[Tensor, " batch"]:
+    def solver_error(
+        self, x0: Float[Tensor, "batch *state"], u: Input | None = None, *, tolerance: float = 1e-10
+    ) -> Float[Tensor, " batch"]:
         """Every sample's global error at T: the distance to a tight reference solve in float64.
 
         A tolerance bounds each step's local error; how errors add up along the path is the field's doing. This
@@ -151,7 +159,7 @@ class Flow(nn.Module):
         try:
             self.eval()
             with torch.no_grad():
-                error = self(x0).double() - reference(x0.double())
+                error = self(x0, u).double() - reference(x0.double(), u)
         finally:
             self.nfe = nfe
             for module in training:
@@ -184,12 +192,18 @@ class Flow(nn.Module):
             raise
         return path
 
-    def _path(self, x0: Tensor, t: Times) -> tuple[State, Problem]:
-        problem = self.pose(x0)
+    def _path(self, x0: Tensor, t: Times, u: Input | None = None) -> tuple[State, Problem]:
+        problem = self.pose(x0, u)
         return self.integrate(problem, t), problem
 
     def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
+
+    def _uncontrolled(self, x0: Tensor, u: Input | None, before: Tensor | None = None) -> Problem:
+        """x' = f(t, x) with the field's slot ``u`` filled."""
+        filled = fill(self.field, x0, u, before)
+        kernel = None if filled.varies else self._kernel(x0, u=filled.constant)
+        return Problem(lambda t, z: (self.field(t, z[0], filled.at(t)),), (x0,), filled.captured, kernel=kernel)
 
     def _kernel(self, x0: Tensor, theta: Tensor | None = None, u: Tensor | None = None) -> Kernel | None:
         """The field's kernel, if the solver wants it."""

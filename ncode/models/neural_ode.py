@@ -10,7 +10,7 @@ from torch import nn
 
 from ncode.arguments import arguments, flag, integer
 from ncode.fields.base import Field
-from ncode.models.flow import Flow, Problem
+from ncode.models.flow import Flow
 from ncode.solvers.options import Solver
 
 
@@ -21,7 +21,7 @@ class NeuralODE(Flow):
         field, shape, horizon, solver: see :class:`Flow`.
 
     Raises:
-        ValueError: when the field has a slot, which nothing here fills.
+        ValueError: when the field has a slot other than ``u``, which nothing here fills.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class NeuralODE(Flow):
         super().__init__(field, shape=shape, horizon=horizon, solver=solver)
         _no_slots(self.field)
 
-    def problem(self, x0):
-        return Problem(lambda t, z: (self.field(t, z[0]),), (x0,), kernel=self._kernel(x0))
+    def problem(self, x0, u=None):
+        return self._uncontrolled(x0, u)
 
 
 class AugmentedNeuralODE(Flow):
@@ -50,7 +50,8 @@ class AugmentedNeuralODE(Flow):
         shape, horizon, solver: see :class:`Flow`; a ``shape`` has d + p dimensions, too.
 
     Raises:
-        ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot.
+        ValueError: when ``augment`` leaves nothing of the field's dimensions for x, or the field has a slot other than
+            ``u``.
     """
 
     @arguments(augment=integer(), project=flag)
@@ -72,13 +73,12 @@ class AugmentedNeuralODE(Flow):
         self.augment = augment
         self.project = project
 
-    def problem(self, x0):
+    def problem(self, x0, u=None):
         zeros = x0.new_zeros(x0.shape[0], self.augment, *x0.shape[2:])
-        x0 = torch.cat([x0, zeros], dim=1)
-        return Problem(lambda t, z: (self.field(t, z[0]),), (x0,), kernel=self._kernel(x0))
+        return self._uncontrolled(torch.cat([x0, zeros], dim=1), u)
 
-    def _path(self, x0, t):
-        (path,), problem = super()._path(x0, t)
+    def _path(self, x0, t, u=None):
+        (path,), problem = super()._path(x0, t, u)
         return (path[:, :, : -self.augment] if self.project else path,), problem
 
     def extra_repr(self) -> str:
@@ -96,7 +96,8 @@ class DataControlledODE(Flow):
     """x' = f([x : x(0)], θ): the initial state stays in the field's sight (Massaroli et al. 2020; Section 3.1).
 
     Args:
-        field: with a slot ``u`` of x's size, such as ``MLP(dim, inputs=dim)``.
+        field: with a slot ``u`` of x's size, such as ``MLP(dim, inputs=dim)``. A longer one holds [x(0) : u], with the
+            input u that a call gives.
         horizon, solver: see :class:`Flow`.
 
     Raises:
@@ -105,14 +106,15 @@ class DataControlledODE(Flow):
 
     def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
         super().__init__(field, horizon=horizon, solver=solver)
-        if field.slots.get("u") != field.shape:
+        slot, shape = field.slots.get("u"), field.shape
+        longer = slot and shape and len(slot) == len(shape) == 1 and slot > shape
+        if slot != shape and not longer:
             raise ValueError(f"field: needs a slot 'u' of shape {field.shape}, has {field.slots.get('u')}")
 
-    def problem(self, x0):
-        kernel = self._kernel(x0, u=x0)
-        return Problem(lambda t, z: (self.field(t, z[0], {"u": x0}),), (x0,), captured=(x0,), kernel=kernel)
+    def problem(self, x0, u=None):
+        return self._uncontrolled(x0, u, before=x0)
 
 
 def _no_slots(field: Field) -> None:
-    if open_ := [name for name in field.slots if name not in field.steered]:
+    if open_ := [name for name in field.slots if name not in field.steered and name != "u"]:
         raise ValueError(f"field: its slot {', '.join(open_)} needs something that fills it: data control or N-CODE")

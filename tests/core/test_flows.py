@@ -409,8 +409,8 @@ def test_a_controller_that_does_not_fit_leaves_the_field_as_it_was():
 
 def test_a_slot_that_nothing_fills_is_refused():
     for model in (NeuralODE, lambda field: AugmentedNeuralODE(field, augment=1)):
-        with pytest.raises(ValueError, match="slot u"):
-            model(MLP(2, inputs=2))
+        with pytest.raises(ValueError, match="slot v"):
+            model(Field(shape=(2,), slots={"v": (2,)}))
 
 
 class Dropped(OpenLoop):
