@@ -41,9 +41,7 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import dataclasses
 
 import torch
-from IPython.display import Markdown
 
-from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import autoencoding
 from ncode.reproduction.experiments.autoencoding import (
     analysis,
@@ -59,12 +57,10 @@ from ncode.reproduction.experiments.autoencoding import (
 from ncode.reproduction.experiments.autoencoding.study import Study, follow
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.models.autoencoders import NORMALISATIONS
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 
 page = Page("11_autoencoding", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -131,7 +127,7 @@ page.options | settings
 # ## The run
 
 # %%
-Markdown(evaluation.runs_on(settings, missing))
+page.say(evaluation.runs_on(settings, missing))
 
 # %% [markdown]
 # Every normalisation is trained at the scale that suits it best. The component-wise normalisation with the lowest
@@ -160,7 +156,7 @@ study = Study(best, scales, seeds, tuned, rivals, follow(best, seeds))
 # was cut short has fewer seeds, the same for all models that are compared.
 
 # %% tags=["hide-input"]
-Markdown(evaluation.recorded_in_words(autoencoding.experiment.planned()))
+page.say(evaluation.recorded_in_words(autoencoding.experiment.planned()))
 
 # %% [markdown]
 # ## What came out
@@ -212,17 +208,19 @@ page.live(
 
 # %% tags=["hide-input"]
 ORBITS = ("autoencoding_mnist_orbit", "autoencoding_cifar10_orbit")
-Markdown(pictures.introduced(*ORBITS))
+page.say(pictures.introduced(*ORBITS))
 
 # %% tags=["hide-input"]
 page.figure(
-    **figures.recorded_orbit(ORBITS[0], "mnist", "Fig. A.4")
-) if recordings.find_picture(ORBITS[0]) else Markdown("Not recorded yet.")
+    **figures.recorded_orbit(ORBITS[0], "mnist", "Fig. A.4"),
+    folded="Orbits of MNIST's digits, recorded",
+) if recordings.find_picture(ORBITS[0]) else page.say("Not recorded yet.")
 
 # %% tags=["hide-input"]
 page.figure(
-    **figures.recorded_orbit(ORBITS[1], "cifar10", "Fig. A.5")
-) if recordings.find_picture(ORBITS[1]) else Markdown("Not recorded yet.")
+    **figures.recorded_orbit(ORBITS[1], "cifar10", "Fig. A.5"),
+    folded="Orbits of CIFAR-10's images, recorded",
+) if recordings.find_picture(ORBITS[1]) else page.say("Not recorded yet.")
 
 # %% [markdown]
 # Fig. A.6 is of CelebA, which was not trained on here.
@@ -295,7 +293,7 @@ page.verdict(
 page.deviations()
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # CelebA's plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
@@ -303,7 +301,7 @@ Markdown(stated.open_in_words(page.notebook))
 # What the `paper` profile would take:
 
 # %% tags=["hide-input"]
-Markdown(hours.plan_in_words())
+page.say(hours.plan_in_words())
 
 # %% [markdown]
 # ## What to remember
