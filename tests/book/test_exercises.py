@@ -7,7 +7,7 @@ import jupytext
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TEACHING = ["02_neural_odes", "05_reflection", "07_theorem_1"]
+TEACHING = ["02_neural_odes", "03_open_and_closed_loop", "05_reflection", "07_theorem_1"]
 SOLUTION = re.compile(r":::\{admonition\} Solution\n:class: dropdown ncode-solution\n(.*?)\n:::", re.S)
 CODE = re.compile(r"```python\n(.*?)```", re.S)
 
