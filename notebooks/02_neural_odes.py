@@ -45,12 +45,10 @@ import torch
 from ncode import MLP, NeuralODE, Solver
 from ncode.analysis.topology import overtakings
 from ncode.reproduction.experiments.neural_odes import analysis, figures
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("02_neural_odes", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim

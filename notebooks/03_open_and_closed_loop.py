@@ -38,7 +38,6 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
 import torch
-from IPython.display import Markdown
 
 from ncode import (
     MLP,
@@ -49,14 +48,16 @@ from ncode import (
     OpenLoop,
     Solver,
 )
-from ncode.reproduction.claims import evidence
-from ncode.reproduction.experiments.open_and_closed_loop import analysis, figures
-from ncode.reproduction.plotting import style
+from ncode.reproduction.experiments.open_and_closed_loop import (
+    analysis,
+    figures,
+    tables,
+    verdict,
+)
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("03_open_and_closed_loop", profile)
-style.use_style()
 torch.set_default_dtype(torch.float64)
 
 # %% [markdown]
@@ -183,21 +184,8 @@ page.table(
     "tab-crossing",
     f"Of {pairs} pairs of samples: how many change order in x, and how near z = (x, θ) of any pair comes, as a share of "
     "its first distance. Last, the largest difference at T between the two solvers.",
-    [
-        "model",
-        "pairs that cross in x",
-        "nearest approach in z",
-        "two solvers differ by",
-    ],
-    [
-        [
-            style.LABELS[loop],
-            str(crossed[loop][0]),
-            numbers.number(crossed[loop][1]),
-            numbers.number(agreement[loop], 1),
-        ]
-        for loop in paths
-    ],
+    tables.COLUMNS,
+    tables.crossings(crossed, agreement),
 )
 
 # %% [markdown]
@@ -268,68 +256,24 @@ page.figure(
 # %% tags=["hide-input"]
 worst = {norm: found[-1].item() for norm, (found, _) in errors.items()}
 assert worst["worst"] < worst["mean"], worst
-Markdown(
-    f"At tolerance {numbers.setting(tolerance)} the worst of {len(batch)} samples is wrong by "
-    f"{numbers.number(worst['mean'])} under the mean norm, for {errors['mean'][1]} evaluations, and by "
-    f"{numbers.number(worst['worst'])} under the worst-sample norm, for {errors['worst'][1]} evaluations. **A tolerance "
-    "bounds the local error of each step, not the global error at T.** `model.solver_error(x0)` measures the latter."
+page.say(
+    f"At tolerance {numbers.setting(tolerance)} the worst of {len(batch)} samples is wrong by",
+    f"{numbers.number(worst['mean'])} under the mean norm, for {errors['mean'][1]} evaluations, and by",
+    f"{numbers.number(worst['worst'])} under the worst-sample norm, for {errors['worst'][1]} evaluations.",
+    "**A tolerance bounds the local error of each step, not the global error at T.**",
+    "`model.solver_error(x0)` measures the latter.",
 )
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 
 # %%
-checks = analysis.is_well_posed(agreement, crossed)
-page.verdict(
-    "N3",
-    [
-        evidence.exact(
-            "a",
-            "random tanh fields",
-            "paper",
-            all(
-                held for name, held in checks.items() if name.startswith("unique")
-            ),
-        ),
-        evidence.exact(
-            "b",
-            "random tanh fields",
-            "paper",
-            all(held for name, held in checks.items() if "loop" in name),
-        ),
-        evidence.exact(
-            "c",
-            "random tanh fields",
-            "paper",
-            checks["without control: none cross"],
-        ),
-    ],
-    checks,
-    note=(
-        "Two points of care. A solution is unique for as long as it exists. That it exists for all times needs a growth "
-        "bound besides differentiability, which tanh networks have and not every f and g has. And being non-autonomous is not "
-        "what lets paths cross: a time-dependent field that all samples share keeps their order. Paths cross because every "
-        "sample has a θ of its own."
-    ),
-)
+checks = verdict.n3_checks(agreement, crossed)
+page.verdict("N3", verdict.n3(checks), checks, note=verdict.N3_NOTE)
 
 # %%
-checks = {
-    "γ(x) = x into a slot equals data control to 10⁻¹⁰, values and gradients": (
-        parity["slot"] < 1e-10
-    ),
-    "a linear γ on the first bias equals it to 10⁻¹⁰, values and gradients": (
-        parity["bias"] < 1e-10
-    ),
-}
-page.verdict(
-    "N6",
-    [
-        evidence.exact("a", "random perceptrons", "paper", all(checks.values())),
-    ],
-    checks,
-    note="Shown for a field whose first layer is linear in its inputs, as data control is built in practice.",
-)
+checks = verdict.n6_checks(parity)
+page.verdict("N6", verdict.n6(checks), checks, note=verdict.N6_NOTE)
 
 # %% [markdown]
 # ## Deviations

@@ -40,7 +40,6 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import reflection
 from ncode.reproduction.experiments.reflection import (
     analysis,
@@ -55,7 +54,6 @@ from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("05_reflection", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -222,7 +220,7 @@ Markdown(
 page.deviations()
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # Besides:

@@ -44,12 +44,10 @@ from ncode import Solver, path_cost
 from ncode.reproduction.claims import evidence
 from ncode.reproduction.experiments import theorem_1
 from ncode.reproduction.experiments.theorem_1 import analysis, figures, tables
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("07_theorem_1", profile)
-style.use_style()
 options = page.options
 
 # %% [markdown]

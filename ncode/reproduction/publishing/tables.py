@@ -9,7 +9,9 @@ from ncode.reproduction.publishing import downloads
 from ncode.reproduction.publishing.forest import more_rows
 
 # So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
-IN_SIGHT = 12
+IN_SIGHT, IN_SIGHT_OF_LONG_ONES = 12, 6
+LONG_ROW = 250
+"""Characters of a long row, in the mean over a table."""
 
 
 def flat_text(text: str) -> str:
@@ -26,7 +28,9 @@ def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[S
         return "* - " + "\n  - ".join(flat)
 
     body = "\n".join(line(row) for row in (columns, *rows))
-    more = f"\n```{{raw}} html\n{more_rows(len(rows))}\n```\n" if len(rows) > IN_SIGHT else ""
+    long = sum(len(str(cell)) for row in rows for cell in row) > LONG_ROW * len(rows)
+    folds = len(rows) > (IN_SIGHT_OF_LONG_ONES if long else IN_SIGHT)
+    more = f"\n```{{raw}} html\n{more_rows(len(rows), long)}\n```\n" if folds else ""
     offered = downloads.offer(f"{name}.csv", downloads.as_csv(columns, rows), source=source)
     written = f"::::{{list-table}} {flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
     return f"{written}{more}\n{offered}"
