@@ -127,7 +127,7 @@ page = Page("09_pattern_memorisation", profile)
 # 3e-4; a baseline takes 16, with the learning rate that did best on validation episodes of a recorded sweep. The
 # ODE-RNN and the NODE have as many parameters as μ, the LSTM more, as in the paper.
 
-# %%
+# %% tags=["hide-output"]
 bits, fig6 = page.options["bits"], page.options["fig6"]
 found = sets.run(page.options)
 page.options

@@ -271,7 +271,7 @@ page.verdict(
 page.verdict(
     "N21",
     verdict.n21(study.normalisations, autoencoding.COMPONENT_WISE),
-    verdict.n21_context(study),
+    verdict.n21_context(study.normalisations, study.learnt, max(scales)),
     runs=evaluation.every(study.normalisations),
     note=notes.n21(study),
 )

@@ -100,7 +100,7 @@ page = Page("12_image_generation", profile)
 # %% [markdown]
 # ## The run
 
-# %%
+# %% tags=["hide-output"]
 found = evaluation.evaluate(image_generation, page, analysis.SAMPLED)
 found.setup.settings
 

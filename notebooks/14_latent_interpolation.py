@@ -81,7 +81,7 @@ page = Page("14_latent_interpolation", profile)
 # %% [markdown]
 # ## The run
 
-# %%
+# %% tags=["hide-output"]
 found = evaluation.evaluate(
     latent_interpolation, page, latent_interpolation.MODELS
 )

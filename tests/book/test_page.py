@@ -104,7 +104,7 @@ def test_a_page_says_sentences_and_leaves_out_empty_ones():
 
 
 @pytest.mark.parametrize(
-    ("rows", "cell", "folds"), [(12, "1", False), (13, "1", True), (6, "word " * 60, False), (7, "word " * 60, True)]
+    ("rows", "cell", "folds"), [(12, "1", False), (13, "1", True), (4, "word " * 60, False), (5, "word " * 60, True)]
 )
 def test_a_long_table_folds(rows, cell, folds):
     text = tables.list_table("tab-x", "Caption.", ["a"], [[cell]] * rows)

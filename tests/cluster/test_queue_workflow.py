@@ -1,5 +1,6 @@
 """The queue as a cluster's jobs: what the workflow is told, and that Snakemake plans it as told."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from ncode.reproduction.commands import main
 from ncode.reproduction.experiments import reflection
 from ncode.reproduction.publishing import cluster as costs
-from ncode.reproduction.runs import cluster, recordings, work
+from ncode.reproduction.runs import cli, cluster, recordings, work
 from ncode.reproduction.runs.experiment import Plan
 from ncode.reproduction.runs.queue import FINISHED, PLANNED, Entry, Speed, Worth
 
@@ -54,6 +57,16 @@ def test_the_page_counts_every_run_once_and_says_what_is_not_known():
     gpus = {row[0]: [cell.strip().split("\n")[0] for cell in row[1:]] for row in rows[4:]}
     assert gpus["1"] == ["2.0", "1.0"] and gpus["2"] == ["1.0", "1.0"]
     assert "1 of all, 1 of what is left" in told
+
+
+def test_the_command_writes_what_was_chosen(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(cli, "_queue", lambda only: asked.append(only) or [entry(k) for k in range(3)])
+    told = ["queue", "--write", str(tmp_path / "queue.json"), "--device", "cpu", "--only", "one", "--first", "2"]
+    done = CliRunner().invoke(main.app, told)
+    assert done.exit_code == 0 and "2 runs -> " in done.output and asked == [["one"]]
+    job = json.loads((tmp_path / "queue.json").read_text())["queue"]["reflection_small"]
+    assert (job["runs"], job["device"]) == ([0, 1], "cpu")
 
 
 def planned(table: Path, folder: Path) -> str:

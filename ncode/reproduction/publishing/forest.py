@@ -17,7 +17,7 @@ from ncode.reproduction.publishing.numbers import interval, number
 MARKS = {True: "✓", False: "✗", None: "?"}
 CLASSES = {True: "holds", False: "fails", None: "undecided"}
 
-IN_SIGHT = 4
+IN_SIGHT = 3
 """So many rows are in sight, those that decide first; the rest opens on demand (book/_static/ncode.css)."""
 
 
