@@ -48,12 +48,10 @@ from ncode import NCODE, DataControl, Field, Solver
 from ncode.fields.elementary import Velocity
 from ncode.reproduction.claims import evidence
 from ncode.reproduction.experiments.proposition_1 import analysis, figures
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("01_proposition_1", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim

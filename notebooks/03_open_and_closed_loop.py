@@ -38,7 +38,6 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
 import torch
-from IPython.display import Markdown
 
 from ncode import (
     MLP,
@@ -49,14 +48,16 @@ from ncode import (
     OpenLoop,
     Solver,
 )
-from ncode.reproduction.claims import evidence
-from ncode.reproduction.experiments.open_and_closed_loop import analysis, figures
-from ncode.reproduction.plotting import style
+from ncode.reproduction.experiments.open_and_closed_loop import (
+    analysis,
+    figures,
+    tables,
+    verdict,
+)
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("03_open_and_closed_loop", profile)
-style.use_style()
 torch.set_default_dtype(torch.float64)
 
 # %% [markdown]
@@ -183,21 +184,8 @@ page.table(
     "tab-crossing",
     f"Of {pairs} pairs of samples: how many change order in x, and how near z = (x, θ) of any pair comes, as a share of "
     "its first distance. Last, the largest difference at T between the two solvers.",
-    [
-        "model",
-        "pairs that cross in x",
-        "nearest approach in z",
-        "two solvers differ by",
-    ],
-    [
-        [
-            style.LABELS[loop],
-            str(crossed[loop][0]),
-            numbers.number(crossed[loop][1]),
-            numbers.number(agreement[loop], 1),
-        ]
-        for loop in paths
-    ],
+    tables.COLUMNS,
+    tables.crossings(crossed, agreement),
 )
 
 # %% [markdown]
@@ -268,68 +256,24 @@ page.figure(
 # %% tags=["hide-input"]
 worst = {norm: found[-1].item() for norm, (found, _) in errors.items()}
 assert worst["worst"] < worst["mean"], worst
-Markdown(
-    f"At tolerance {numbers.setting(tolerance)} the worst of {len(batch)} samples is wrong by "
-    f"{numbers.number(worst['mean'])} under the mean norm, for {errors['mean'][1]} evaluations, and by "
-    f"{numbers.number(worst['worst'])} under the worst-sample norm, for {errors['worst'][1]} evaluations. **A tolerance "
-    "bounds the local error of each step, not the global error at T.** `model.solver_error(x0)` measures the latter."
+page.say(
+    f"At tolerance {numbers.setting(tolerance)} the worst of {len(batch)} samples is wrong by",
+    f"{numbers.number(worst['mean'])} under the mean norm, for {errors['mean'][1]} evaluations, and by",
+    f"{numbers.number(worst['worst'])} under the worst-sample norm, for {errors['worst'][1]} evaluations.",
+    "**A tolerance bounds the local error of each step, not the global error at T.**",
+    "`model.solver_error(x0)` measures the latter.",
 )
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 
 # %%
-checks = analysis.is_well_posed(agreement, crossed)
-page.verdict(
-    "N3",
-    [
-        evidence.exact(
-            "a",
-            "random tanh fields",
-            "paper",
-            all(
-                held for name, held in checks.items() if name.startswith("unique")
-            ),
-        ),
-        evidence.exact(
-            "b",
-            "random tanh fields",
-            "paper",
-            all(held for name, held in checks.items() if "loop" in name),
-        ),
-        evidence.exact(
-            "c",
-            "random tanh fields",
-            "paper",
-            checks["without control: none cross"],
-        ),
-    ],
-    checks,
-    note=(
-        "Two points of care. A solution is unique for as long as it exists. That it exists for all times needs a growth "
-        "bound besides differentiability, which tanh networks have and not every f and g has. And being non-autonomous is not "
-        "what lets paths cross: a time-dependent field that all samples share keeps their order. Paths cross because every "
-        "sample has a θ of its own."
-    ),
-)
+checks = verdict.n3_checks(agreement, crossed)
+page.verdict("N3", verdict.n3(checks), checks, note=verdict.N3_NOTE)
 
 # %%
-checks = {
-    "γ(x) = x into a slot equals data control to 10⁻¹⁰, values and gradients": (
-        parity["slot"] < 1e-10
-    ),
-    "a linear γ on the first bias equals it to 10⁻¹⁰, values and gradients": (
-        parity["bias"] < 1e-10
-    ),
-}
-page.verdict(
-    "N6",
-    [
-        evidence.exact("a", "random perceptrons", "paper", all(checks.values())),
-    ],
-    checks,
-    note="Shown for a field whose first layer is linear in its inputs, as data control is built in practice.",
-)
+checks = verdict.n6_checks(parity)
+page.verdict("N6", verdict.n6(checks), checks, note=verdict.N6_NOTE)
 
 # %% [markdown]
 # ## Deviations
@@ -345,6 +289,51 @@ page.verdict(
 # - An N-CODE module is an ordinary, well-posed flow of the pair $(x, \theta)$.
 # - Seen in $x$ alone its paths may cross, because every sample has its own field.
 # - Data control is an open loop whose controller is fixed.
+#
+# ## Exercises
+#
+# Try each on paper first. Every solution ends in a check that runs.
+#
+# **1. Together apart.** For $x' = \theta$, $\theta' = -x$ with $\theta(0) = 0$, when do the paths of two samples
+# meet? How far apart are their pairs $(x, \theta)$ at that time?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# $x(t) = x(0)\cos t$, so all paths meet at $t = \pi/2$. The pair turns around the origin: its distance to another
+# pair is $\lvert x(0) - \tilde x(0)\rvert$ at all times. Paths may cross in $x$. They never meet in $z$.
+#
+# ```python
+# import math
+#
+# import torch
+#
+# pair = torch.tensor([0.5, 2.0], dtype=torch.float64)
+# t = torch.linspace(0, math.pi, 101, dtype=torch.float64).unsqueeze(1)
+# x, theta = pair * t.cos(), -pair * t.sin()
+# assert (x[50, 1] - x[50, 0]).abs() < 1e-12
+# apart = torch.hypot(x[:, 1] - x[:, 0], theta[:, 1] - theta[:, 0])
+# assert torch.allclose(apart, torch.full_like(apart, 1.5))
+# ```
+# :::
+#
+# **2. Where a solution ends.** Which bound of this page does $x' = x^2$ break, and when does its solution end?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# It grows faster than {eq}`eq-growth` allows. From $x(0) = x_0 > 0$ the solution is $x(t) = x_0/(1 - x_0 t)$, which
+# leaves every bounded set before $t = 1/x_0$.
+#
+# ```python
+# import sympy as sp
+#
+# t, start = sp.symbols("t x0", positive=True)
+# x = start / (1 - start * t)
+# assert sp.simplify(sp.diff(x, t) - x**2) == 0
+# assert sp.limit(x.subs(start, 2), t, sp.Rational(1, 2), "-") == sp.oo
+# ```
+# :::
 #
 # ## What it took
 

@@ -41,7 +41,6 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 import torch
 from IPython.display import Markdown
 
-from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import van_der_pol
 from ncode.reproduction.experiments.van_der_pol import (
     analysis,
@@ -51,12 +50,10 @@ from ncode.reproduction.experiments.van_der_pol import (
     verdict,
 )
 from ncode.reproduction.experiments.van_der_pol.train import TRUE_MU, Config
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("04_van_der_pol", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -251,7 +248,7 @@ page.verdict(
 # ## Deviations
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # Besides:

@@ -40,7 +40,6 @@ profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 
-from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import annuli, toy
 from ncode.reproduction.experiments.annuli import (
     analysis,
@@ -57,7 +56,6 @@ from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 
 page = Page("06_annuli", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -303,7 +301,7 @@ Markdown(
 # ## Deviations
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # Besides:

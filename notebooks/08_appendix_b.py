@@ -46,12 +46,10 @@ from torchdiffeq import odeint_adjoint
 from ncode import MLP, NCODE, ClosedLoop, OpenLoop, Solver
 from ncode.reproduction.experiments.theorem_1 import figures, price, tables
 from ncode.reproduction.experiments.theorem_1.price import WAYS, Problem, distance
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
 page = Page("08_appendix_b", profile)
-style.use_style()
 options = page.options
 
 # %% [markdown]

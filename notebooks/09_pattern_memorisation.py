@@ -38,34 +38,18 @@ if importlib.util.find_spec("ncode") is None:
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
-import numpy as np
-import torch
-from IPython.display import Markdown
-
-from ncode.reproduction.claims import settings as stated
-from ncode.reproduction.experiments import pattern_memorisation
 from ncode.reproduction.experiments.pattern_memorisation import (
     analysis,
     figures,
     live,
-    plans,
+    sets,
     tables,
     verdict,
 )
-from ncode.reproduction.experiments.pattern_memorisation.analysis import (
-    errors,
-    select,
-)
-from ncode.reproduction.experiments.pattern_memorisation.train import Config
-from ncode.reproduction.metrics.comparison import metric
-from ncode.reproduction.models.memory import episodes
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
-from ncode.reproduction.runs import recordings
 
 page = Page("09_pattern_memorisation", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -136,11 +120,6 @@ style.use_style()
 # The proposition speaks of a symmetric start. From a random one it only suggests that there is nothing else to find; a
 # histogram below looks whether there is.
 
-# %% tags=["hide-input"]
-options = page.options
-bits, seeds = options["bits"], options["seeds"]
-options
-
 # %% [markdown]
 # ## The run
 #
@@ -148,65 +127,21 @@ options
 # 3e-4; a baseline takes 16, with the learning rate that did best on validation episodes of a recorded sweep. The
 # ODE-RNN and the NODE have as many parameters as μ, the LSTM more, as in the paper.
 
-# %%
-common = {
-    "bits": bits,
-    "device": options["device"],
-    "test_episodes": options["test_episodes"],
-    "validation_episodes": 1,
-}
-
-
-def run(learner, seed=0, **settings):
-    """One learner's run."""
-    config = Config(learner, seed, **{**common, **settings})
-    return pattern_memorisation.experiment.run(config)
-
-
-# %%
-fig6 = options["fig6"]
-plastic = {"iterations": options["iterations"]}
-baseline = {
-    "iterations": options["baseline_iterations"],
-    "batch": options["baseline_batch"],
-}
-units = {"lstm": options["lstm_units"], "ode_rnn": None, "data": None}
-sizes = {"lstm": 256, "ode_rnn": None, "data": None}
-rates = {kind: plans.best_rate(kind, size) for kind, size in sizes.items()}
-learning = [
-    run(kind, s, hidden=size, learning_rate=rates[kind], **baseline, **fig6)
-    for kind, size in units.items()
-    for s in range(seeds)
-]
-
-# %%
-cases = [(m, p) for m in options["patterns"] for p in options["degraded"]]
-asked = dict.fromkeys([*cases, tuple(fig6.values())])
-ours = [
-    run("ncode", s, patterns=m, degraded=p, **plastic)
-    for m, p in asked
-    for s in range(seeds)
-]
-# %%
-controls = [
-    run(kind, patterns=m, degraded=p)
-    for m, p in asked
-    for kind in ("hebb", "oracle")
-]
-weak = [
-    run("hebb", patterns=m, degraded=p, strength=0.01, clamp=True)
-    for m, p in asked
-]
+# %% tags=["hide-output"]
+bits, fig6 = page.options["bits"], page.options["fig6"]
+found = sets.run(page.options)
+page.options
 
 # %% [markdown]
 # Longer runs are **recorded**: made once by `python -m ncode.reproduction.runs record pattern_memorisation`, and kept as small files
 # with their provenance. This page says where it draws on them.
 
 # %%
-names = ("sweep", "baselines", "1000", "variants")
-files = {name: f"pattern_memorisation_{name}" for name in names}
-recorded = {name: recordings.load(file) for name, file in files.items()}
-Markdown("\n".join(map(recordings.describe, files.values())))
+recorded = sets.recorded()
+large = recorded["1000"]
+
+# %% tags=["hide-input"]
+page.say("\n".join(sets.described()))
 
 # %% [markdown]
 # ## What came out
@@ -217,21 +152,11 @@ Markdown("\n".join(map(recordings.describe, files.values())))
 # state do meanwhile.
 
 # %%
-m = options["patterns"][1]
-shown_run = select(ours, patterns=m, degraded=0.5, seed=0)[0]
-config = shown_run.config
-torch.manual_seed(0)
-trained = pattern_memorisation.build(config)
-if bits <= 200:
-    trained = shown_run.model()
-stimuli, target = episodes(pattern_memorisation.task(config), 1, 7)
-with torch.no_grad():
-    output = trained(stimuli)
-    t, x, theta = trained.trajectory(stimuli)
+shown = sets.episode(found.example)
 
 # %% tags=["hide-input"]
 page.figure(
-    figures.episode(stimuli, output, target),
+    figures.episode(shown.stimuli, shown.output, shown.target),
     name="fig-memory-episode",
     caption="Fig. 6, left, anew: one episode, the first bits drawn as a square. Each pattern is shown twice, in random "
     "order; part of the query's bits are set to zero (grey). The output's unknown bits can reach only half their size in half "
@@ -253,9 +178,7 @@ page.live(
 
 # %% tags=["hide-input"]
 page.figure(
-    figures.motion(
-        stimuli, t, x, theta, pattern_memorisation.task(config).duration
-    ),
+    figures.motion(shown.stimuli, shown.t, shown.x, shown.theta, shown.duration),
     name="fig-memory-motion",
     caption="The same episode in slow motion: some bits of x(t), and some synapses θ(t). A line marks every new stimulus. x "
     "is set to each stimulus; θ goes on from where it was. In the query (shaded) the unknown bits, in blue, leave zero in "
@@ -264,30 +187,12 @@ page.figure(
     "the query some that start at zero and grow. Right: synapses moving in piecewise smooth curves.",
 )
 
-# %%
-small = Config("hebb", 0, bits=100, patterns=config.patterns)
-inexact = {
-    "the untrained rule": (pattern_memorisation.build(small), small),
-    "N-CODE, trained": (trained, config),
-}
-if bits > 200:  # a solve at 1e-10 moves too many synapses
-    del inexact["N-CODE, trained"]
-worst = {
-    name: model.solver_error(
-        episodes(pattern_memorisation.task(what), 4, 7).stimuli
-    )
-    for name, (model, what) in inexact.items()
-}
-
 # %% tags=["hide-input"]
-Markdown(
-    "One Runge-Kutta step a presentation is enough. The largest error of any "
-    "bit of four outputs, against a tight solve in double precision: "
-    + ", ".join(
-        f"{numbers.number(error.max().item())} ({name})"
-        for name, error in worst.items()
-    )
-    + "."
+worst = sets.solver_errors(found.example)
+page.say(
+    "One Runge-Kutta step a presentation is enough. The largest error of any bit of four outputs, against a tight solve in",
+    "double precision:",
+    ", ".join(f"{numbers.number(e)} ({name})" for name, e in worst.items()) + ".",
 )
 
 # %% [markdown]
@@ -297,22 +202,18 @@ Markdown(
 # test error.
 
 # %%
-large = recorded["1000"]
-kept = [
-    run
-    for run in recorded["baselines"]
-    if sizes[run.config.learner] == run.config.hidden
-    and run.config.learning_rate == rates[run.config.learner]
-]
 here, before = f"this execution, n = {bits}", "recorded, n = 100; N-CODE n = 1000"
-shown = {
-    here: [*learning, *select(ours, **fig6)],
-    before: [*kept, *select(large, learner="ncode", **fig6)],
+learners = {
+    here: [*found.learning, *analysis.select(found.ours, **fig6)],
+    before: [
+        *sets.curves(recorded["baselines"]),
+        *analysis.select(large, learner="ncode", **fig6),
+    ],
 }
 
 # %% tags=["hide-input"]
 page.figure(
-    figures.learning(shown, {here: controls, before: large}, fig6),
+    figures.learning(learners, {here: found.controls, before: large}, fig6),
     name="fig-memory-curves",
     caption="Fig. 6, right, anew. Left: this execution. Right: recorded runs; the baselines see more than a hundred times "
     "as many episodes as N-CODE, and have fewer bits. Median over seeds, and range. Dotted: chance with the known bits "
@@ -343,7 +244,9 @@ page.figure(
 # %% tags=["hide-input"]
 full = "recorded, n = 1000"
 page.figure(
-    figures.cases({full: large, here: ours}, {full: large, here: controls}),
+    figures.cases(
+        {full: large, here: found.ours}, {full: large, here: found.controls}
+    ),
     name="fig-memory-cases",
     caption="Bit error on unseen episodes after training (dots: every seed), against the number of patterns, one line for "
     "each degradation p. Dashed: the untrained Hebbian rule with constant μ. Dotted: the claim's limit. Errors below "
@@ -359,16 +262,9 @@ page.figure(
 # off the diagonal move up together, and those on it move down. The lines below the histogram say how much their spread
 # grows.
 
-# %%
-torch.manual_seed(config.seed)
-before, after = (
-    pattern_memorisation.build(config).mu.detach(),
-    trained.mu.detach(),
-)
-
 # %% tags=["hide-input"]
 page.figure(
-    figures.weights(before, after),
+    figures.weights(shown.before, shown.after),
     name="fig-memory-mu",
     caption="Entries of μ before and after training, first seed of the episode above. The mean moves from zero to a positive "
     "value, Hebb's sign; the diagonal (ticks) is the second number.",
@@ -376,12 +272,7 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
-off = ~torch.eye(len(before), dtype=torch.bool)
-Markdown(
-    f"Off the diagonal the mean goes from {numbers.number(float(before[off].mean()))} to {numbers.number(float(after[off].mean()))} and the standard deviation "
-    f"from {numbers.number(float(before[off].std()))} to {numbers.number(float(after[off].std()))}; on it the mean goes from {numbers.number(float(before.diagonal().mean()))} to "
-    f"{numbers.number(float(after.diagonal().mean()))}."
-)
+page.say(tables.weights(shown.before, shown.after))
 
 # %% [markdown]
 # ### Crosstalk, predicted and measured
@@ -392,14 +283,7 @@ Markdown(
 
 
 # %%
-compared = {
-    "untrained, weak and clamped": weak,
-    "untrained, μ = 1/n": select(controls, learner="hebb"),
-    "N-CODE, trained": ours,
-}
-against = {
-    name: analysis.predicted_and_measured(made) for name, made in compared.items()
-}
+against = analysis.against_crosstalk(found.ours, found.controls, found.weak)
 
 # %% tags=["hide-input"]
 page.figure(
@@ -412,17 +296,11 @@ page.figure(
 )
 
 # %%
-factors = [
-    measured / expected
-    for expected, measured in against["untrained, weak and clamped"]
-    if expected > 0.01
-]
-if profile != "smoke":
-    assert all(0.7 < factor < 1.4 for factor in factors), factors
-Markdown(
-    "Measured over predicted, weak and clamped, where at least 1 % is predicted: "
-    + ", ".join(numbers.number(factor, 3) for factor in factors)
-    + "."
+factors = analysis.factors(against["untrained, weak and clamped"])
+assert profile == "smoke" or all(0.7 < factor < 1.4 for factor in factors)
+page.say(
+    "Measured over predicted, weak and clamped, where at least 1 % is predicted:",
+    f"{tables.listed(factors)}.",
 )
 
 # %% [markdown]
@@ -436,7 +314,7 @@ page.table(
     "tab-memory-hard",
     "The hard case, recorded: bit error in per cent over all bits and over the unknown ones, and squared error, on the "
     "same unseen episodes.",
-    ["learner", "seeds", "bit error %", "unknown bits %", "squared error"],
+    tables.HARD,
     tables.hard(recorded["variants"]),
 )
 
@@ -459,49 +337,17 @@ page.table(
     "Bit error in per cent on unseen episodes: chance with the known bits copied, N-CODE after training (mean ± standard "
     "deviation over seeds), the untrained Hebbian rule with constant μ, and the nearest neighbour. The largest n is "
     "recorded. The paper's claim is an error below one per cent in all cases.",
-    ["n", "m", "p", "chance", "seeds", "N-CODE", "untrained rule", "nearest"],
-    tables.cases({1000: (large, large), bits: (ours, controls)}),
+    tables.CASES,
+    tables.cases({1000: (large, large), bits: (found.ours, found.controls)}),
 )
 
 # %%
-few_patterns = [(m, p) for m, p in tables.GRID if m <= 5]
-many_patterns = [(m, p) for m, p in tables.GRID if m == 10]
-
-# %%
-checks = {
-    "1000 bits, 2 to 5 patterns: below 1 % for every p, 3 seeds (recorded)": (
-        analysis.all_below(large, few_patterns, 3)
-    ),
-    "1000 bits, 10 patterns: below 1 % for every p, 3 seeds (recorded)": (
-        analysis.all_below(large, many_patterns, 3)
-    ),
-    f"{bits} bits, 3 patterns, p = 0.5: below 1 % after "
-    f"{options['iterations']} episodes": (
-        analysis.all_below(ours, [(3, 0.5)], seeds)
-    ),
-    f"{bits} bits: below 1 % in every case of this execution": (
-        analysis.all_below(ours, cases, seeds)
-    ),
-}
-
-# %%
-gained = [*analysis.gains(large, large), *analysis.gains(ours, controls)]
-failed = [case for case in cases if not analysis.all_below(ours, [case], seeds)]
-by_crosstalk = [
-    (m, p) for m, p in failed if p * analysis.crosstalk_error(bits, m, p) > 0.01
-]
 page.verdict(
     "N14",
-    [*verdict.n14(large, "paper"), *verdict.n14(ours, page.near("paper"))],
-    checks,
-    runs=[*ours, *large],
-    note=(
-        "Learning is not what remembers. The Hebbian rule with a constant, never trained μ is at least as good in "
-        f"{sum(gain <= 0 for gain in gained)} of the {len(gained)} cases measured, and at most "
-        f"{tables.points(max(gained))} percentage points worse; training on the squared error finds Hebb's sign and then trades "
-        f"bit error for size. Of the {len(failed)} cases of {bits} bits that are not below 1 %, crosstalk alone is predicted to "
-        f"cost more than that in {len(by_crosstalk)}; in the others it is what training does to μ."
-    ),
+    verdict.n14(large, "paper") + verdict.n14(found.ours, page.near("paper")),
+    verdict.n14_checks(found, large),
+    runs=[*found.ours, *large],
+    note=verdict.n14_note(found, large),
 )
 
 # %% [markdown]
@@ -511,28 +357,7 @@ page.verdict(
 
 
 # %%
-def with_rate(kind, hidden, rate):
-    """A recorded baseline's runs, one a seed."""
-    wanted = {"learner": kind, "hidden": hidden, "learning_rate": rate}
-    return select(recorded["baselines"], **wanted)
-
-
-trained_baselines = {
-    (kind, hidden): with_rate(kind, hidden, plans.best_rate(kind, hidden))
-    for kind, hidden in plans.BASELINE_SIZES
-}
-broken = {
-    (*which, "broken"): with_rate(*which, rate)
-    for which, rates in plans.UNSTABLE.items()
-    for rate in rates
-}
-
-# %%
-change = {
-    key: analysis.last_change(made) for key, made in trained_baselines.items()
-}
-final = {key: np.mean(errors(made)) for key, made in trained_baselines.items()}
-
+trained = sets.by_size(recorded["baselines"])
 
 # %% tags=["hide-input"]
 page.table(
@@ -542,65 +367,18 @@ page.table(
     "N-CODE's known bits are set in its state; a baseline has to carry them through its own. A star marks a learning rate "
     "at the edge of the sweep. The last row won the short sweep and broke down later, on every seed; the rate that came "
     "second stands in for it.",
-    [
-        "learner",
-        "parameters",
-        "rate",
-        "episodes",
-        "seeds",
-        "bit error %",
-        "unknown bits %",
-        "change",
-        "paper %",
-    ],
-    tables.baselines([*trained_baselines.values(), *broken.values()]),
+    tables.BASELINES,
+    tables.baselines([*trained.values(), *sets.broken(recorded["baselines"])]),
 )
 
 # %%
-SIZES = {None: " of μ's size", 128: ", wide"}
-recalled = metric(select(ours, learner="ncode", **fig6), "unknown_error").mean()
-equal = {kind: final[kind, None] for kind in ("ode_rnn", "data")}
-wide = {kind: final[kind, 128] for kind in ("ode_rnn", "data")}
-plateaus = {
-    "lstm": trained_baselines["lstm", 256],
-    "ode_rnn": trained_baselines["ode_rnn", 128],
-    "data": trained_baselines["data", 128],
-}
+plateaus = {kind: trained[kind, size] for kind, size in sets.WIDEST.items()}
 page.verdict(
     "N15",
     verdict.n15(plateaus, "n = 100, m = 5, p = 0.5", "reduced"),
-    {
-        "the LSTM ends under chance, at 0.20 to 0.25": (
-            0.20 <= final["lstm", 256] < 0.25
-        ),
-        "ODE-RNN and data control of μ's size end at 0.15 to 0.20": all(
-            0.15 <= value <= 0.2 for value in equal.values()
-        ),
-        "with a wide state they end at 0.15 to 0.20": all(
-            0.15 <= value <= 0.2 for value in wide.values()
-        ),
-        "none still changes by more than half a point from the third to the last "
-        "quarter": all(abs(value) < 0.005 for value in change.values()),
-        "on the unknown bits none comes within ten times N-CODE's error, in more than "
-        "a hundred times its episodes": all(
-            run.metrics["unknown_error"] > 10 * recalled
-            and run.config.iterations * run.config.batch
-            > 100 * options["iterations"]
-            for made in trained_baselines.values()
-            for run in made
-        ),
-    },
+    verdict.n15_checks(trained, found),
     runs=recorded["baselines"],
-    note=(
-        "At 100 bits and 5 patterns; the paper's curves are for a larger problem, and it gives neither sizes (but the "
-        "LSTM's) nor learning rates. A baseline no larger than μ cannot even copy the known bits through its state. Changes from "
-        "the third to the last quarter, in points: "
-        + ", ".join(
-            f"{tables.points(value)} ({style.LABELS[kind]}{SIZES.get(hidden, '')})"
-            for (kind, hidden), value in change.items()
-        )
-        + "; where the error rises, the rate won a sweep of a quarter of this length."
-    ),
+    note=verdict.n15_note(trained),
 )
 
 # %% [markdown]
@@ -608,9 +386,7 @@ page.verdict(
 # untrained rule, and no baseline comes near either.
 
 # %%
-assert max(gained) < 0.002, gained
-hebb_level = errors(controls, learner="hebb", **fig6)[0]
-assert all(value > 0.1 > 10 * hebb_level for value in final.values()), final
+assert verdict.as_said(found, large, trained)
 
 # %% [markdown]
 # ## Deviations
@@ -619,7 +395,7 @@ assert all(value > 0.1 > 10 * hebb_level for value in final.values()), final
 page.deviations()
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # Besides:
@@ -645,4 +421,4 @@ Markdown(stated.open_in_words(page.notebook))
 # ## What it took
 
 # %%
-page.took([*learning, *ours, *controls, *weak])
+page.took(found.every_run)

@@ -38,9 +38,6 @@ if importlib.util.find_spec("ncode") is None:
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
-from IPython.display import Markdown
-
-from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import (
     analysis,
@@ -51,12 +48,10 @@ from ncode.reproduction.experiments.image_classification import (
     verdict,
 )
 from ncode.reproduction.metrics import comparison
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 
 page = Page("10_image_classification", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -74,7 +69,7 @@ style.use_style()
 # An image with $c$ channels gets $a = 10$ channels of zeros {cite:p}`dupont2019`. It flows along the paper's block,
 # with zero padding and a ReLU σ after the first and the second convolution:
 #
-# $$x' = K_3 * \sigma\bigl(K_2 * \sigma(K_1 * x + b_1) + b_2\bigr) + b_3,\qquad K_1, K_3: 1\times1,\quad K_2: 3\times3.$$
+# $$x' = K_3 * \sigma\bigl(K_2 * \sigma(K_1 * x + b_1) + b_2\bigr) + b_3,\qquad K_1, K_3: 1\times1,\quad K_2: 3\times3.$$ (eq-image-field)
 #
 # A linear classifier, the readout, reads $x(T)$. Nothing extracts features before the flow. The models differ in who
 # sets the kernels:
@@ -97,7 +92,7 @@ style.use_style()
 # both on noise, with a linear γ:
 
 # %%
-Markdown(analysis.first_losses_in_words())
+page.say(analysis.first_losses_in_words())
 
 # %% [markdown]
 # This execution averages images down to the size given here. `sets` are the data, `rates` the learning rates tried.
@@ -112,7 +107,7 @@ options | settings
 # %%
 seeds = options["seeds"]
 at_hand, missing = sets.at_hand(options["sets"])
-Markdown(sets.runs_on(at_hand, missing))
+page.say(sets.runs_on(at_hand, missing))
 
 # %% [markdown]
 # **One configuration serves all models.** Its learning rate is the one at which the *baseline* ANODE has the lowest
@@ -136,7 +131,7 @@ live = {
 recorded = sets.whole_recordings()
 compared = sets.beside(recorded | sets.at_own_rates(), live)
 weighed = comparison.several(compared)
-Markdown(sets.budgets(compared))
+page.say(sets.budgets(compared))
 
 # %% [markdown]
 # ## What came out
@@ -163,20 +158,10 @@ page.ours(**tables.ours(recorded))
 # evaluations that dopri5 needs at a tolerance of $10^{-3}$ for the same flow.
 
 # %% tags=["hide-input"]
-last = list(live.values())[-1]
-page.figure(**figures.course(last, "fig-images-curves", "this execution"))
-
-# %% tags=["hide-input"]
-mnist = sets.fullest(recorded, "mnist")
-page.figure(
-    **figures.course(mnist, "fig-images-mnist", "recorded")
-) if mnist else Markdown("MNIST: not recorded yet.")
-
-# %% tags=["hide-input"]
 cifar = sets.fullest(recorded, "cifar10")
 page.figure(
     **figures.course(cifar, "fig-images-cifar10", "recorded")
-) if cifar else Markdown("CIFAR-10: not recorded yet.")
+) if cifar else page.say("CIFAR-10: not recorded yet.")
 
 # %% [markdown]
 # The next figure is of Table 1's own setting, if that is recorded: the paper's field, solver and size of images.
@@ -185,7 +170,21 @@ page.figure(
 printed = sets.nearest(sets.as_printed(recorded), "cifar10")
 page.figure(
     **figures.course(printed, "fig-images-printed", "recorded")
-) if printed else Markdown("Table 1's setting: not recorded yet.")
+) if printed else page.say("Table 1's setting: not recorded yet.")
+
+# %% tags=["hide-input"]
+mnist = sets.fullest(recorded, "mnist")
+page.figure(
+    **figures.course(mnist, "fig-images-mnist", "recorded"),
+    folded="The same on MNIST, recorded",
+) if mnist else page.say("MNIST: not recorded yet.")
+
+# %% tags=["hide-input"]
+last = list(live.values())[-1]
+page.figure(
+    **figures.course(last, "fig-images-curves", "this execution"),
+    folded="The same in this execution",
+)
 
 # %% [markdown]
 # ### Larger images
@@ -196,12 +195,12 @@ page.figure(
 
 # %% tags=["hide-input"]
 sizes, reached = sets.by_size(recorded, "mnist")
-page.figure(**figures.by_size(sizes, reached)) if len(sizes) > 1 else Markdown(
+page.figure(**figures.by_size(sizes, reached)) if len(sizes) > 1 else page.say(
     "Not recorded yet at more than one size."
 )
 
 # %% tags=["hide-input"]
-Markdown(analysis.harder_in_words(sets.harder(sizes, reached)))
+page.say(analysis.harder_in_words(sets.harder(sizes, reached)))
 
 # %% [markdown]
 # ### An image's own kernels
@@ -231,7 +230,7 @@ page.figure(**figures.gaps(sets.beside(main, live)))
 page.table(**tables.flows(compared))
 
 # %% tags=["hide-input"]
-Markdown(
+page.say(
     analysis.exactness_in_words(
         compared, fixed[next(iter(fixed))].get("method", "rk4")
     )
@@ -285,7 +284,7 @@ page.verdict(
 page.deviations()
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # Besides:
@@ -310,7 +309,7 @@ Markdown(stated.open_in_words(page.notebook))
 # What full size would take:
 
 # %% tags=["hide-input"]
-Markdown(hours.plan_in_words())
+page.say(hours.plan_in_words())
 
 # %% [markdown]
 # ## What to remember

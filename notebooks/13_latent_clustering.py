@@ -77,7 +77,7 @@ page = Page("13_latent_clustering", profile)
 # %% [markdown]
 # ## The run
 
-# %%
+# %% tags=["hide-output"]
 found = evaluation.evaluate(
     latent_clustering, page, ("autoencoder", "ncode"), judged=False
 )

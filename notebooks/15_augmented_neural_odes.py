@@ -37,9 +37,6 @@ if importlib.util.find_spec("ncode") is None:
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
-from IPython.display import Markdown
-
-from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments.augmentation import (
     analysis,
     figures,
@@ -53,11 +50,9 @@ from ncode.reproduction.experiments.augmentation.studies import (
     Studies,
 )
 from ncode.reproduction.experiments.image_classification import evaluations
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing.display import Page
 
 page = Page("15_augmented_neural_odes", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -283,7 +278,7 @@ page.verdict(
 page.deviations()
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # Besides:

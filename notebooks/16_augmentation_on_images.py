@@ -38,9 +38,6 @@ if importlib.util.find_spec("ncode") is None:
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
-from IPython.display import Markdown
-
-from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import (
     analysis,
@@ -50,11 +47,9 @@ from ncode.reproduction.experiments.image_classification import (
     verdict,
 )
 from ncode.reproduction.metrics import comparison
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing.display import Page
 
 page = Page("16_augmentation_on_images", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The claim
@@ -86,7 +81,7 @@ page.table(**augmentation.parameters())
 settings, options = page.settings, page.options
 seeds = options["seeds"]
 at_hand, missing = sets.at_hand(options["sets"])
-Markdown(sets.runs_on(at_hand, missing))
+page.say(sets.runs_on(at_hand, missing))
 
 # %% [markdown]
 # Of several learning rates all models get the one at which ANODE has the lowest validation loss, on a seed that no
@@ -108,7 +103,7 @@ live = {
 recorded = sets.whole_recordings(wide=True)
 compared = sets.beside(recorded, live)
 weighed = comparison.several(compared)
-Markdown(sets.budgets(compared))
+page.say(sets.budgets(compared))
 
 # %% [markdown]
 # ## What came out
@@ -125,22 +120,24 @@ page.table(**augmentation.differences(compared))
 # for the same flow, at a tolerance of $10^{-3}$, on a few validation images.
 
 # %% tags=["hide-input"]
-first = next(iter(live.values()))
+cifar = sets.fullest(recorded, "cifar10")
 page.figure(
-    **figures.augmentation(first, "fig-augmentation-live", "this execution")
-)
+    **figures.augmentation(cifar, "fig-augmentation-cifar10", "recorded")
+) if cifar else page.say("CIFAR-10: not recorded yet.")
 
 # %% tags=["hide-input"]
 mnist = sets.fullest(recorded, "mnist")
 page.figure(
-    **figures.augmentation(mnist, "fig-augmentation-mnist", "recorded")
-) if mnist else Markdown("MNIST: not recorded yet.")
+    **figures.augmentation(mnist, "fig-augmentation-mnist", "recorded"),
+    folded="The same on MNIST, recorded",
+) if mnist else page.say("MNIST: not recorded yet.")
 
 # %% tags=["hide-input"]
-cifar = sets.fullest(recorded, "cifar10")
+first = next(iter(live.values()))
 page.figure(
-    **figures.augmentation(cifar, "fig-augmentation-cifar10", "recorded")
-) if cifar else Markdown("CIFAR-10: not recorded yet.")
+    **figures.augmentation(first, "fig-augmentation-live", "this execution"),
+    folded="The same in this execution",
+)
 
 # %% tags=["hide-input"]
 page.table(**augmentation.results(compared))
@@ -166,7 +163,7 @@ page.verdict(
 )
 
 # %% tags=["hide-input"]
-Markdown(augmentation.instabilities(compared))
+page.say(augmentation.instabilities(compared))
 
 # %% [markdown]
 # With fixed steps a solve can neither underflow nor take too many evaluations. Only adaptive training, as in the
@@ -179,7 +176,7 @@ Markdown(augmentation.instabilities(compared))
 page.deviations()
 
 # %% tags=["hide-input"]
-Markdown(stated.open_in_words(page.notebook))
+page.readings()
 
 # %% [markdown]
 # Besides:

@@ -38,18 +38,14 @@ if importlib.util.find_spec("ncode") is None:
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
 
 # %% tags=["hide-input"]
-from IPython.display import Markdown
-
 from ncode.reproduction.experiments.image_regularisation import (
     analysis,
     figures,
     tables,
 )
-from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing.display import Page
 
 page = Page("17_image_regularisation", profile)
-style.use_style()
 
 # %% [markdown]
 # ## The setting
@@ -90,10 +86,10 @@ tuned, chosen = analysis.regularised()
 # ## Can γ be made to generalise?
 
 # %% tags=["hide-input"]
-Markdown(analysis.generalises_in_words(chosen))
+page.say(analysis.generalises_in_words(chosen))
 
 # %% tags=["hide-input"]
-page.figure(**figures.tuning(tuned)) if tuned else Markdown("Not recorded yet.")
+page.figure(**figures.tuning(tuned)) if tuned else page.say("Not recorded yet.")
 
 # %% tags=["hide-input"]
 page.table(**tables.gamma(chosen | varied))
@@ -105,7 +101,7 @@ page.table(**tables.gamma(chosen | varied))
 # below that without λ.
 
 # %% tags=["hide-input"]
-Markdown(analysis.saves_in_words(chosen | varied))
+page.say(analysis.saves_in_words(chosen | varied))
 
 # %% tags=["hide-input"]
 page.table(**tables.calmed(chosen | varied))

@@ -42,7 +42,8 @@ for recording, job in QUEUE.items():
             # A run that ran out of memory needs more of it; one that ran out of time goes on.
             mem_mb=lambda wildcards, attempt, memory=job["memory"]: attempt * memory,
             runtime=job["minutes"],
-            gpu=job["gpus"],
+            # To Kubernetes' executor even gpu=0 asks for a GPU.
+            **({"gpu": job["gpus"]} if job["gpus"] else {}),
         shell:
             "{params.environment} {sys.executable:q} -m ncode.reproduction.runs one"
             " {params.experiment} {params.recording} {wildcards.index}"

@@ -17,26 +17,6 @@ from ncode.reproduction import extras
 from ncode.reproduction.claims import claims
 from ncode.reproduction.publishing import constraints, performance, readme, sync
 
-# Notebooks whose figures and tables stand beside their experiment.
-CONVERTED = (
-    "01_proposition_1",
-    "02_neural_odes",
-    "03_open_and_closed_loop",
-    "04_van_der_pol",
-    "05_reflection",
-    "06_annuli",
-    "07_theorem_1",
-    "08_appendix_b",
-    "09_pattern_memorisation",
-    "10_image_classification",
-    "12_image_generation",
-    "13_latent_clustering",
-    "14_latent_interpolation",
-    "15_augmented_neural_odes",
-    "16_augmentation_on_images",
-    "17_image_regularisation",
-)
-
 # What a digit in a caption may be: a reference, a formula, a time or a share that defines what is drawn, a confidence.
 NO_RESULT = re.compile(
     r"\$[^$]*\$|`[^`]*`|(Figs?\.|Table|Eqs?\.|Section) [A-C]?\.?\d+(\.\d+)?((,| and| to) [A-C]?\.?\d+)*|"
@@ -289,8 +269,7 @@ class TestNotebook:
     def test_every_figure_is_a_call_of_the_page(self, path):
         """A caption in a cell's metadata cannot take a number from a run, and nobody reads it with the code."""
         cells = jupytext.read(path).cells
-        if path.stem in CONVERTED:
-            assert [cell.source for cell in cells if "mystnb" in cell.metadata] == []
+        assert [cell.source for cell in cells if "mystnb" in cell.metadata] == []
         figures = [call for cell in cells if cell.cell_type == "code" for call in calls(cell.source, "figure")]
         for call in figures:
             given = {keyword.arg for keyword in call.keywords}
@@ -301,7 +280,7 @@ class TestNotebook:
         """No digit is typed into a caption, except in a reference, in a formula or where it defines what is drawn."""
         typed = []
         for cell in jupytext.read(path).cells:
-            if cell.cell_type != "code" or path.stem not in CONVERTED:
+            if cell.cell_type != "code":
                 continue
             captions = [
                 keyword.value
@@ -316,11 +295,7 @@ class TestNotebook:
 
     def test_cells_are_short(self, path):
         code = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
-        shown = [
-            source
-            for source in code
-            if path.stem in CONVERTED and not re.search(r"^(import|from) |^page\.", source, re.M)
-        ]
+        shown = [source for source in code if not re.search(r"^(import|from) |^page\.", source, re.M)]
         assert [source for source in shown if len(source.splitlines()) > 15] == []
 
     def test_names_no_folder_of_the_repository(self, path):

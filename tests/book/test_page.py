@@ -8,6 +8,7 @@ import pytest
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims
 from ncode.reproduction.claims.questions import Evidence
+from ncode.reproduction.publishing import markdown, tables
 from ncode.reproduction.publishing.display import (
     FIGURE,
     OURS,
@@ -84,6 +85,32 @@ def test_a_figure_is_one_call_and_is_shown_once():
 def test_a_figure_needs_a_name_a_caption_and_words(part, given):
     with pytest.raises(ValueError, match=part):
         Figure(**{"name": "fig-x", "caption": "What to see.", "alt": "A line.", "png": b""} | given)
+
+
+def test_a_figure_of_nothing_recorded_says_so():
+    shown = Page("05_reflection", "smoke").figure(None, name="fig-x", caption="Samples: more and more.", alt="Digits.")
+    assert shown._repr_markdown_() == "Samples: not recorded yet."
+
+
+def test_a_figure_may_be_folded_under_a_title():
+    drawing, _ = plt.subplots(figsize=(3, 2))
+    shown = Page("05_reflection", "smoke").figure(drawing, name="fig-x", caption="A.", alt="B.", folded="On CIFAR-10")
+    text = markdown.numbered_figure(shown.content())
+    assert text.startswith(":::::{admonition} On CIFAR-10\n:class: dropdown") and ":name: fig-x" in text
+
+
+def test_a_page_says_sentences_and_leaves_out_empty_ones():
+    assert Page("05_reflection", "smoke").say("One.", "", " Two. ")._repr_markdown_() == "One. Two."
+
+
+@pytest.mark.parametrize(
+    ("rows", "cell", "folds"), [(12, "1", False), (13, "1", True), (4, "word " * 60, False), (5, "word " * 60, True)]
+)
+def test_a_long_table_folds(rows, cell, folds):
+    text = tables.list_table("tab-x", "Caption.", ["a"], [[cell]] * rows)
+    assert text.count("* - ") == rows + 1, "folded rows are there"
+    assert (f"All {rows} rows" in text) == folds
+    assert ("ncode-more-long" in text) == (folds and rows < 12)
 
 
 def test_every_claim_has_a_home():

@@ -120,3 +120,10 @@ def test_what_is_undefined_survives_as_well():
     (read,) = Verdict.read(json.loads(json.dumps(content))).evidence
     assert np.isnan(read.interval).all() and read.estimate == float("inf")
     assert forest(Answer(Question("a", "above", "points", above=0.0), [read])) == ""
+
+
+@pytest.mark.parametrize(("parts", "shut"), [("abc", 0), ("abcd", 4)])
+def test_many_forest_plots_are_shown_on_demand(parts, shut):
+    text = verdicts.admonition(Verdict("N17", [accuracy(part=part) for part in parts]).content(), "")
+    assert text.count('class="ncode-forest"') == len(parts)
+    assert text.count("<summary>Every setting, with its interval</summary>") == shut

@@ -1,5 +1,6 @@
 """The queue as a cluster's jobs: what the workflow is told, and that Snakemake plans it as told."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from ncode.reproduction.commands import main
 from ncode.reproduction.experiments import reflection
-from ncode.reproduction.runs import cluster, recordings, work
+from ncode.reproduction.publishing import cluster as costs
+from ncode.reproduction.runs import cli, cluster, recordings, work
 from ncode.reproduction.runs.experiment import Plan
-from ncode.reproduction.runs.queue import FINISHED, PLANNED, Entry, Worth
+from ncode.reproduction.runs.queue import FINISHED, PLANNED, Entry, Speed, Worth
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = [reflection.Config("node", seed, 4, 16, (4,), (4,)) for seed in range(3)]
@@ -29,6 +33,40 @@ def test_a_job_has_what_its_run_needs():
     assert cluster.jobs(queue, "cpu")["reflection_small"]["minutes"] == cluster.UNKNOWN
     assert cluster.jobs(queue, "cpu")["reflection_small"]["gpus"] == 0
     assert cluster.jobs(queue, "cpu", finished=True)["reflection_small"]["runs"] == [0, 1, 2]
+
+
+def test_gpus_take_the_queue_in_its_order():
+    queue = [entry(k, seconds={"cuda": 3600 * hours}) for k, hours in enumerate((1, 2, 3))]
+    assert [cluster.hours_on(queue, gpus) for gpus in (1, 2, 3, 8)] == [6, 4, 3, 3]
+    assert cluster.hours_on([*queue, entry()], 1) == 6, "of which nothing is known"
+    assert cluster.least(entry(seconds={"cuda": 5, "cpu": 4})) == 4
+
+
+def test_a_gpu_that_is_shared_counts_in_parts():
+    one = entry(evaluations=100, speed={"cuda": Speed(alone=10, together=40, start=8)}, jobs=4)
+    assert one.device_seconds("cuda") == (8 + 10) / 4 and one.seconds("cuda") == 18
+
+
+def test_the_page_counts_every_run_once_and_says_what_is_not_known():
+    queue = [entry(0, FINISHED, seconds={"cuda": 3600}), entry(1, seconds={"cuda": 3600}), entry(2, recording="other")]
+    told = costs.written(queue)
+    rows = [row.split("\n  - ") for row in told.split("* - ")[1:]]
+    assert [cell.strip() for cell in rows[1]][:3] == ["`reflection_small`", "2", "1"]
+    assert [cell.strip().split("\n")[0] for cell in rows[1]][3:] == ["?", "?", "~1.0", "~2.0"]
+    assert [cell.strip().split("\n")[0] for cell in rows[2]][3:] == ["?"] * 4
+    gpus = {row[0]: [cell.strip().split("\n")[0] for cell in row[1:]] for row in rows[4:]}
+    assert gpus["1"] == ["2.0", "1.0"] and gpus["2"] == ["1.0", "1.0"]
+    assert "1 of all, 1 of what is left" in told
+
+
+def test_the_command_writes_what_was_chosen(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(cli, "_queue", lambda only: asked.append(only) or [entry(k) for k in range(3)])
+    told = ["queue", "--write", str(tmp_path / "queue.json"), "--device", "cpu", "--only", "one", "--first", "2"]
+    done = CliRunner().invoke(main.app, told)
+    assert done.exit_code == 0 and "2 runs -> " in done.output and asked == [["one"]]
+    job = json.loads((tmp_path / "queue.json").read_text())["queue"]["reflection_small"]
+    assert (job["runs"], job["device"]) == ([0, 1], "cpu")
 
 
 def planned(table: Path, folder: Path) -> str:

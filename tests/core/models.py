@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
-from ncode import MLP, NCODE, AugmentedNeuralODE, ClosedLoop, DataControlledODE, Flow, NeuralODE, OpenLoop, Solver
+from ncode import (
+    MLP,
+    NCODE,
+    AugmentedNeuralODE,
+    ClosedLoop,
+    DataControlledODE,
+    Field,
+    Flow,
+    NeuralODE,
+    OpenLoop,
+    Solver,
+)
 
 KINDS = ("node", "anode", "data", "open", "closed", "both", "some")
 """``both`` has γ and g; ``some`` steers one bias and leaves the rest of the field to itself."""
@@ -25,3 +37,14 @@ def build(kind: str, solver: Solver, dim: int = 2, hidden: int = 4, seed: int = 
     gamma = OpenLoop(dim, m, hidden=(3,), spread=spread) if kind != "closed" else None
     g = ClosedLoop(dim, m, hidden=(3,), spread=spread) if kind in ("closed", "both") else None
     return NCODE(field, gamma=gamma, g=g, steer=steer, solver=solver)
+
+
+class Dropped(Field):
+    """A random field: while it trains, it drops half of its state at every evaluation."""
+
+    def __init__(self):
+        super().__init__(shape=(2,))
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, t, x, theta):
+        return -self.drop(x)

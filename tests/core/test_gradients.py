@@ -12,7 +12,7 @@ from torchdiffeq import odeint, odeint_adjoint
 from ncode import NCODE, ClosedLoop, Field, NeuralODE, OpenLoop, Solver, path_cost
 from ncode.fields.elementary import Velocity
 from ncode.solvers.dispatch import integrate
-from tests.core.models import KINDS, build
+from tests.core.models import KINDS, Dropped, build
 
 TIGHT = {"method": "dopri8", "rtol": 1e-11, "atol": 1e-11}
 DIRECT = Solver(**TIGHT)
@@ -303,14 +303,6 @@ def test_a_field_whose_state_changed_between_forward_and_backward_is_refused(lea
 
 
 def test_a_random_field_is_refused_by_the_adjoint_and_a_random_cost_is_not():
-    class Dropped(Field):
-        def __init__(self):
-            super().__init__(shape=(2,))
-            self.drop = nn.Dropout(0.5)
-
-        def forward(self, t, x, theta):
-            return -self.drop(x)
-
     model = NeuralODE(Dropped(), solver=Solver("rk4", gradients="adjoint"))
     x = torch.randn(4, 2, requires_grad=True)
     with pytest.raises(RuntimeError, match="random"):

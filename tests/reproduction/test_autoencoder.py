@@ -13,10 +13,11 @@ from torch import nn
 from ncode.reproduction.data import datasets
 from ncode.reproduction.data.downloads import checksum
 from ncode.reproduction.experiments import autoencoding, orbits
-from ncode.reproduction.experiments.autoencoding import analysis, latents, plans, train
+from ncode.reproduction.experiments.autoencoding import analysis, figures, latents, notes, plans, tables, train, verdict
 from ncode.reproduction.experiments.orbits.train import bend, errors, halves, line_images
-from ncode.reproduction.models import autoencoders
-from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
+from ncode.reproduction.models import autoencoders, rivals
+from ncode.reproduction.models.autoencoders import NORMALISATIONS, AutoNCODE, scattered
+from ncode.reproduction.models.encoders import ARCHITECTURES, networks
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 from ncode.solvers import linear
@@ -211,7 +212,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL, model="vae")
     whole = autoencoding.experiment.run(config, tmp_path / "whole")
     steps = 0
-    original = autoencoders.VariationalAutoencoder.loss
+    original = rivals.VariationalAutoencoder.loss
 
     def interrupted(self, x):
         nonlocal steps
@@ -220,7 +221,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(self, x)
 
-    monkeypatch.setattr(autoencoders.VariationalAutoencoder, "loss", interrupted)
+    monkeypatch.setattr(rivals.VariationalAutoencoder, "loss", interrupted)
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 3)
     for _ in range(2):
         try:
@@ -353,7 +354,7 @@ def test_an_orbits_picture_goes_from_the_start_to_the_reconstruction_and_the_ima
     ends = record.model()(of_class.cpu()).detach()
     np.testing.assert_allclose(images[:, 2], ends, rtol=1e-3, atol=1e-5)
     figure, axes = plt.subplots()
-    analysis.draw_orbit(axes, images, times)
+    figures.draw_orbit(axes, images, times)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "5", "10", "image"]
     plt.close(figure)
 
@@ -394,11 +395,11 @@ def test_the_table_of_a_tuning_marks_what_the_comparison_uses(monkeypatch):
         for k, config in enumerate(autoencoding.experiment.planned()["autoencoding_mnist_tuning"].configs())
     ]
     monkeypatch.setattr(recordings, "find", lambda name: made if name == "autoencoding_mnist_tuning" else [])
-    rows = analysis.tuning_rows("autoencoding_mnist")
+    rows = tables.tuning_rows("autoencoding_mnist")
     assert [row[5] for row in rows[:2]] == ["70.00", "71.00"]
     assert [row[1] for row in rows if row[-1]] == ["autoencoder", "AutoN-CODE"]
     monkeypatch.setattr(recordings, "find", lambda name: [])
-    assert analysis.tuning_rows("autoencoding_mnist") == []
+    assert tables.tuning_rows("autoencoding_mnist") == []
 
 
 @pytest.mark.parametrize("name", ["autoencoding_mnist", "autoencoding_cifar10"])
@@ -459,8 +460,46 @@ def test_recorded_models_are_set_beside_the_plain_autoencoder(monkeypatch):
         ]  # fmt: skip
 
     monkeypatch.setattr(recordings, "find", find)
-    rows = analysis.comparison_rows()
+    rows = tables.comparison_rows()
     assert typed(rows[0]) == ["MNIST, 50 epochs", "autoencoder", "2", "1234", "11.0 ± 1.4", "–", "0.010"]
     # Differences of -2 and -1: mean -1.5, deviation √½, t(0.975, 1) = 12.706.
     assert typed(rows[1][1:]) == ["AutoN-CODE", "2", "1234", "9.5 ± 2.1", "[-7.85, 4.85]", "0.010"]
     assert typed(rows[2][1:]) == ["VAE", "1", "1234", "13.0", "–", "0.010"]
+
+
+def followed(model, seed, share):
+    """A recorded run that followed images: half way so much of the error's fall is behind."""
+    ends = {"start": 0.4, "half": 0.2, "end": 0.1, "fallen": share + 0.001 * seed}
+    metrics = {f"{path}_{name}": value for path in ("orbit", "line") for name, value in ends.items()}
+    metrics |= {"orbit_falls": 0.95 + 0.001 * seed, "formed": 0.5 + 0.001 * seed, "closest": 10.0, "bend": 0.1}
+    return recordings.RecordedRun("", "", orbits.Config(model, seed), metrics, {}, {})
+
+
+def test_the_checks_of_images_forming_follow_from_the_followed_runs():
+    shares = {"ncode": 0.8, "autoencoder": 0.9}
+    made = {model: [followed(model, seed, share) for seed in range(3)] for model, share in shares.items()}
+    # The straight line is ahead of the orbit; few images have formed, and nearly every step falls.
+    assert list(verdict.n24_context({"recorded": made}).values()) == [True, True, False, False]
+    assert "4.0 times the end's at its start, 2.0 half way" in notes.n24({"recorded": made})
+    (row,) = tables.formation({"recorded": made})["rows"]
+    assert len(row) == len(tables.formation({"recorded": made})["columns"])
+    assert typed(row[-1]) == "90.10 ± 0.10"
+
+
+def test_checks_of_a_linear_bottleneck_are_asked_of_the_rivals_that_there_are():
+    losses = {"ncode": (8.0, 8.1, 8.2), "linear": (9.0, 9.0, 9.3), "equal": (7.0, 7.0, 7.3)}
+    made = {
+        model: [
+            recordings.RecordedRun("", "", autoencoding.Config(model, seed), {"test_nats": loss}, {}, {})
+            for seed, loss in enumerate(of)
+        ]
+        for model, of in losses.items()
+    }
+    assert list(verdict.n16_context({"recorded": made}).values()) == [True, False]
+
+
+def test_table_a1_has_a_row_for_every_data_set():
+    table = tables.architectures()
+    assert {len(row) for row in table["rows"]} == {len(table["columns"])}
+    by_name = {row[0]: row for row in table["rows"]}
+    assert by_name["mnist"][2:5] == ["400 · linear", "25", "400 · 784"]

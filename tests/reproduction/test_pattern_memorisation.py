@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from ncode.reproduction.experiments.pattern_memorisation import analysis, plans
+from ncode.reproduction.experiments.pattern_memorisation import analysis, plans, sets, tables, verdict
 from ncode.reproduction.experiments.pattern_memorisation.train import LEARNERS, Config, build, experiment, train
 from ncode.reproduction.runs import recordings
 
@@ -121,3 +122,71 @@ def test_every_large_case_is_recorded_once_a_seed():
     made = plans.large(0)
     assert len({(c.patterns, c.degraded) for c in made}) == len(made) == 12
     assert all(c.bits == 1000 for c in made)
+
+
+OPTIONS = {
+    "seeds": 2,
+    "bits": 16,
+    "patterns": [1, 2],
+    "degraded": [0.5],
+    "fig6": {"patterns": 5, "degraded": 0.5},
+    "iterations": 3,
+    "baseline_iterations": 2,
+    "baseline_batch": 2,
+    "lstm_units": 4,
+    "test_episodes": 5,
+    "device": "cpu",
+}
+
+
+def test_a_page_runs_every_learner_on_every_case(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCODE_RUNS", str(tmp_path))
+    monkeypatch.setattr(plans, "best_rate", lambda kind, size: 1e-3)
+    found = sets.run(OPTIONS)
+    assert [run.config.learner for run in found.learning] == ["lstm", "lstm", "ode_rnn", "ode_rnn", "data", "data"]
+    assert {(run.config.patterns, run.config.degraded) for run in found.ours} == {(1, 0.5), (2, 0.5), (5, 0.5)}
+    assert found.cases == [(1, 0.5), (2, 0.5)], "Fig. 6's case is asked for, and is none of Fig. A.3's"
+    assert len(found.every_run) == 6 + 6 + 6 + 3
+    shown = sets.episode(found.example)
+    assert found.example.config.patterns == 2 and shown.stimuli.shape == (5, 1, 16)
+    assert torch.equal(shown.after, found.example.model().mu) and not torch.equal(shown.before, shown.after)
+    assert set(sets.solver_errors(found.example)) == {"the untrained rule", "N-CODE, trained"}
+
+
+def live(*ours, controls=()):
+    return sets.Sets({**OPTIONS, "seeds": 1}, (), ours, controls, ())
+
+
+def test_the_context_of_the_bit_errors():
+    found = live(Run("ncode", 3, 0.5, 0.005), Run("ncode", 1, 0.5, 0.0), Run("ncode", 2, 0.5, 0.02))
+    assert list(verdict.n14_checks(found, []).values()) == [False, False, True, False]
+    rule = [Run("hebb", 2, 0.5, 0.03)]
+    assert verdict.gained(live(*found.ours, controls=rule), []) == [pytest.approx(0.01)]
+    note = verdict.n14_note(live(*found.ours, controls=rule), [])
+    assert "at least as good in 0 of the 1 cases" in note and "at most +1.0 percentage points worse" in note
+
+
+def test_the_context_of_the_baselines(monkeypatch):
+    monkeypatch.setattr(analysis, "last_change", lambda runs: -0.001)
+    ends = {("lstm", 256): 0.22, ("ode_rnn", None): 0.3, ("data", None): 0.17}
+    ends |= {("ode_rnn", 128): 0.18, ("data", 128): 0.16}
+    trained = {which: [Run(which[0], 5, 0.5, end, iterations=1000, batch=16)] for which, end in ends.items()}
+    found = live(Run("ncode", 5, 0.5, 0.001), controls=[Run("hebb", 5, 0.5, 0.0)])
+    assert list(verdict.n15_checks(trained, found).values()) == [True, False, True, True, True]
+    assert verdict.as_said(found, [], trained)
+    trained["data", 128] = [Run("data", 5, 0.5, 0.005)]
+    assert not verdict.as_said(found, [], trained)
+    assert "ODE-RNN of μ's size" in verdict.n15_note(trained)
+
+
+def test_what_training_does_to_mu_in_words():
+    after = torch.full((3, 3), 0.5) + torch.eye(3)
+    said = tables.weights(torch.zeros(3, 3), after).replace("\N{NO-BREAK SPACE}", " ")
+    assert "Off the diagonal the mean goes from 0 to 0.50 and the standard deviation from 0 to 0." in said
+    assert said.endswith("On the diagonal the mean goes from 0 to 1.5.")
+
+
+def test_crosstalk_is_compared_where_enough_is_predicted():
+    assert analysis.factors([(0.02, 0.04), (0.001, 1.0)]) == [2.0]
+    names = analysis.against_crosstalk([Run("ncode", 2, 0.5, 0.1)], [Run("oracle", 2, 0.5, 0.1)], [])
+    assert [len(pairs) for pairs in names.values()] == [0, 0, 1], "a nearest neighbour is no rule"

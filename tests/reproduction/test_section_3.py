@@ -12,6 +12,7 @@ from ncode import MLP, DataControlledODE, NeuralODE, Solver
 from ncode.fields.elementary import Linear
 from ncode.reproduction.experiments.neural_odes import analysis as neural_odes
 from ncode.reproduction.experiments.open_and_closed_loop import analysis as loops
+from ncode.reproduction.experiments.open_and_closed_loop import tables, verdict
 from ncode.reproduction.experiments.proposition_1 import analysis as proposition
 
 
@@ -71,3 +72,15 @@ def test_computer_algebra_can_say_no():
     assert set(wrong.values()) == {False}
     assert proposition.determinant([[0, 1], [-1, 0]]) == 1
     assert proposition.determinant([[1, 0], [0, 0]]) != 1
+
+
+def test_the_coupled_systems_verdict_follows_from_crossings_and_agreement():
+    agreement = {"node": 1e-9, "open": 1e-9, "closed": 1e-9}
+    crossed = {"node": (0, 0.5), "open": (3, 0.5), "closed": (2, 0.5)}
+    found = verdict.n3(verdict.n3_checks(agreement, crossed))
+    assert [(one.part, one.exact) for one in found] == [("a", True), ("b", True), ("c", True)]
+    assert tables.crossings(crossed, agreement)[1][1] == "3"
+    met = verdict.n3(verdict.n3_checks(agreement, {**crossed, "closed": (0, 0.001)}))
+    assert [one.exact for one in met] == [False, False, True]
+    parity = {"slot": 1e-12, "bias": 1e-3}
+    assert verdict.n6(verdict.n6_checks(parity))[0].exact is False

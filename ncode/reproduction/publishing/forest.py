@@ -17,13 +17,18 @@ from ncode.reproduction.publishing.numbers import interval, number
 MARKS = {True: "✓", False: "✗", None: "?"}
 CLASSES = {True: "holds", False: "fails", None: "undecided"}
 
-IN_SIGHT = 4
+IN_SIGHT = 3
 """So many rows are in sight, those that decide first; the rest opens on demand (book/_static/ncode.css)."""
 
 
-def more_rows(count: int) -> str:
-    """The switch behind a table of ``count`` rows; the book's style hides what is folded while the switch is shut."""
-    return f'<details class="ncode-more"><summary>All {count} rows</summary></details>'
+def more_rows(count: int, long: bool = False) -> str:
+    """The switch behind a table of ``count`` rows; the book's style hides what is folded while the switch is shut.
+
+    Args:
+        long: the rows are paragraphs, and fewer of them are in sight.
+    """
+    kind = "ncode-more ncode-more-long" if long else "ncode-more"
+    return f'<details class="{kind}"><summary>All {count} rows</summary></details>'
 
 
 def forest(answer: Answer) -> str:

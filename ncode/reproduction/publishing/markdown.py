@@ -6,24 +6,20 @@ Every function returns MyST Markdown. Those in ``FILLS`` answer a line ``{{ name
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import api, downloads, front, gallery, performance, sync, verdicts
+from ncode.reproduction.publishing import api, cluster, downloads, front, gallery, performance, sync, verdicts
 from ncode.reproduction.publishing.display import Verdict
-from ncode.reproduction.publishing.forest import more_rows
+from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
-
-# So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
-IN_SIGHT = 12
 
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
@@ -31,14 +27,14 @@ ELSEWHERE = sync.ROOT / "book" / "elsewhere"
 
 def numbered_figure(shown: Mapping) -> str:
     """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
-    options = {"name": shown["name"], "alt": _flat_text(shown["alt"]), "width": f"{shown['width']}px"}
+    options = {"name": shown["name"], "alt": flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
-    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{_flat_text(shown['caption'])}\n::::\n"
+    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
     if shown.get("vectors"):
         written += f"\n{vectors(shown['name'], shown.get('source', ''))}"
     if not shown.get("folded"):
         return written
-    return f":::::{{admonition}} {_flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
+    return f":::::{{admonition}} {flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
 
 
 def vectors(name: str, source: str = "") -> str:
@@ -46,30 +42,10 @@ def vectors(name: str, source: str = "") -> str:
     return downloads.offer(f"{name}.svg", source=source, of=f"{FIGURES}/{name}.svg")
 
 
-def _flat_text(text: str) -> str:
-    """On one line, with the spaces of numbers kept."""
-    return re.sub(r"[ \t\n]+", " ", text).strip(" ")
-
-
 def table(shown: Mapping) -> str:
     """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
     source = shown.get("source", "")
     return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source)
-
-
-def list_table(name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], source: str = "") -> str:
-    """A numbered ``{list-table}`` that pages can refer to as ``name``, and its CSV; of a long one the last rows open on
-    demand."""
-
-    def line(cells: Sequence[str]) -> str:
-        flat = [_flat_text(str(cell)) for cell in cells]
-        return "* - " + "\n  - ".join(flat)
-
-    body = "\n".join(line(row) for row in (columns, *rows))
-    more = f"\n```{{raw}} html\n{more_rows(len(rows))}\n```\n" if len(rows) > IN_SIGHT else ""
-    offered = downloads.offer(f"{name}.csv", downloads.as_csv(columns, rows), source=source)
-    written = f"::::{{list-table}} {_flat_text(caption)}\n:name: {name}\n:header-rows: 1\n\n{body}\n::::\n"
-    return f"{written}{more}\n{offered}"
 
 
 def _count(number: int, thing: str) -> str:
@@ -244,8 +220,8 @@ def figure(executed, name: str) -> str:
     if name not in executed.figures:
         raise ValueError(f"figure: no executed notebook has one called {name!r}")
     shown = executed.figures[name]
-    caption = f"{_flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
-    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {_flat_text(shown.alt)}\n\n{caption}\n::::\n"
+    caption = f"{flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
+    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {flat_text(shown.alt)}\n\n{caption}\n::::\n"
 
 
 def recordings_described(executed) -> str:
@@ -340,6 +316,7 @@ FILLS = {
     "sentences": front.sentences,
     "open_questions": front.open_questions,
     "queue": front.queue,
+    "queue_costs": cluster.costs,
     "scope": front.scope,
     "report_results": front.report_results,
     "report_costs": front.report_costs,

@@ -25,6 +25,9 @@ from ncode.reproduction.publishing.numbers import interval, number
 
 CLASSES = {HOLDS: "holds", IN_PART: "in-part", FAILS: "fails", UNDECIDED: "undecided", UNTESTED: "untested"}
 
+FORESTS_IN_SIGHT = 3
+"""A verdict with more forest plots shows each on demand: its sentences have the numbers that decide."""
+
 PAPERS = {"N": "N-CODE", "A": "ANODE"}
 
 
@@ -38,10 +41,13 @@ def admonition(shown: Mapping, link: str, folded: bool = False, said: str = "") 
     """
     verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
     body = [f"{claim.text} *({claim.where})*"]
-    for answer in verdict.decision.answers:
+    plots = [forest(answer) for answer in verdict.decision.answers]
+    many = sum(map(bool, plots)) > FORESTS_IN_SIGHT
+    for answer, plot in zip(verdict.decision.answers, plots, strict=True):
         body.append(f"**{_part(verdict, answer)}{answer.word}.** {_sentence(answer)}")
-        if plot := forest(answer):
-            body.append(f"```{{raw}} html\n{plot}\n```")
+        if plot:
+            shut = f"<details><summary>Every setting, with its interval</summary>{plot}</details>"
+            body.append(f"```{{raw}} html\n{shut if many else plot}\n```")
             body.append(downloads.forest(claim.id, answer, shown.get("source") or f"notebooks/{claim.home}.py"))
     if context := _context(verdict):
         body.append(context)

@@ -7,6 +7,7 @@ checkpoint, in the same bits.
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from ncode.reproduction.runs import provenance
 from ncode.reproduction.runs.files import write_atomically
-from ncode.reproduction.runs.queue import LAST, Entry, left
+from ncode.reproduction.runs.queue import DEVICES, LAST, Entry, left
 
 MARGIN = 2.0
 """The time limit of a job in shares of what its run takes: another node may be slower."""
@@ -60,6 +61,23 @@ def minutes(entry: Entry, device: str) -> int:
     # A job has its device to itself, unless the cluster shares it out.
     known = entry.seconds(device)
     return UNKNOWN if known is None else START + math.ceil(MARGIN * known / 60)
+
+
+def least(entry: Entry) -> float | None:
+    """The seconds of the device that needs the fewest for an entry; ``None`` where nothing is known of any."""
+    known = [entry.device_seconds(device) for device in DEVICES]
+    return min((seconds for seconds in known if seconds is not None), default=None)
+
+
+def hours_on(queue: Sequence[Entry], workers: int) -> float:
+    """Hours until the last entry is finished where ``workers`` take them in their order, as soon as one is free.
+
+    Entries of which nothing is known are left out.
+    """
+    free = [0.0] * workers
+    for seconds in filter(None, map(least, queue)):
+        heapq.heappush(free, heapq.heappop(free) + seconds)
+    return max(free) / 3600
 
 
 def write(path: Path, queue: Sequence[Entry], device: str, finished: bool = False) -> int:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from adjoint_cases import relative
-from models import KINDS, build
+from models import KINDS, Dropped, build
 from torch import nn
 
 from ncode import Field, NeuralODE, Solver, path_cost
@@ -98,14 +98,6 @@ def test_running_costs_and_captured_tensors():
 
 
 def test_random_fields_and_swapped_parameters_are_refused():
-    class Dropped(Field):
-        def __init__(self):
-            super().__init__(shape=(2,))
-            self.drop = nn.Dropout(0.5)
-
-        def forward(self, t, x, theta):
-            return -self.drop(x)
-
     model = NeuralODE(Dropped(), solver=Solver("rk4", gradients="checkpointed"))
     x = torch.randn(4, 2, requires_grad=True)
     with pytest.raises(RuntimeError, match="random"):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from matplotlib.axes import Axes
 
 from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.autoencoding.latents import orbit_images
@@ -24,8 +23,6 @@ from ncode.reproduction.experiments.autoencoding.train import (
 )
 from ncode.reproduction.metrics.comparison import by_model, metric
 from ncode.reproduction.metrics.intervals import difference_interval
-from ncode.reproduction.plotting import style
-from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 from ncode.reproduction.runs.recordings import RecordedRun
@@ -144,60 +141,6 @@ def setting(config: Config) -> str:
     return f"{title(config.dataset, config.variant)}{of_paper}, {config.epochs} epochs"
 
 
-def comparison_rows() -> list[list[str]]:
-    """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
-    rows = []
-    for name in experiment.planned():
-        if name.endswith(("_tuning", "_bottlenecks", "_normalisations", "_readings", "_single")):
-            continue
-        made: dict[str, list[RecordedRun]] = {}
-        for one in recordings.find(name):
-            made.setdefault(one.config.model, []).append(one)
-        for model, runs in made.items():
-            config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
-            stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)
-            rows.append(
-                [
-                    setting(config),
-                    style.LABELS["autoncode" if model == "ncode" else model],
-                    str(len(runs)),
-                    numbers.number(int(runs[0].metrics["parameters"])),
-                    numbers.spread(nats(runs)),
-                    stands,
-                    numbers.number(metric(runs, "test_mse").mean()),
-                ]
-            )
-    return rows
-
-
-def tuning_rows(name: str) -> list[list[str]]:
-    """A table's rows: what a recorded comparison's learning rate, normalisation and scale were chosen by.
-
-    Args:
-        name: of the comparison, such as ``"autoencoding_mnist"``; without its tuning recorded there is no row.
-    """
-
-    def tuned(c: Config) -> tuple:
-        return (c.model, c.learning_rate, *((c.normalisation, c.scale) if c.model == "ncode" else ()))
-
-    used = {tuned(c) for c in experiment.planned()[name].configs()}
-    rows = []
-    for one in recordings.find(f"{name}_tuning"):
-        c = one.config
-        ours = c.model == "ncode"
-        rows.append(
-            [
-                title(c.dataset, c.variant),
-                "AutoN-CODE" if ours else "autoencoder",
-                numbers.setting(c.learning_rate),
-                *((c.normalisation, numbers.setting(c.scale)) if ours else ("–", "–")),
-                f"{one.metrics['validation_nats']:.2f}",
-                "✓" if tuned(c) in used else "",
-            ]
-        )
-    return rows
-
-
 def orbit_picture(
     run: Run, rows: int = 8, columns: int = 9
 ) -> tuple[Float[np.ndarray, "rows columns c h w"], list[float]]:
@@ -211,14 +154,3 @@ def orbit_picture(
     times = np.linspace(0, config.horizon, columns - 1).tolist()
     frames = torch.cat([orbit_images(run.model(), x, times), x[None]])
     return frames.transpose(0, 1).numpy(), times
-
-
-def draw_orbit(axes: Axes, images: Float[np.ndarray, "rows columns c h w"], times: Sequence[float]) -> None:
-    """Draw what :func:`orbit_picture` gives, with the times above."""
-    style.pictures(axes, images)
-    width = images.shape[4]
-    axes.xaxis.tick_top()
-    axes.set_xticks(
-        [(k + 0.5) * width - 0.5 for k in range(len(times) + 1)], [*(f"{t:.3g}" for t in times), "image"], fontsize=8
-    )
-    axes.tick_params(length=0)

@@ -18,6 +18,7 @@ from ncode.reproduction.metrics import features
 from ncode.reproduction.metrics.comparison import Runs, by_model, several
 from ncode.reproduction.metrics.features import FeatureError
 from ncode.reproduction.plotting import style
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
@@ -128,12 +129,7 @@ def setup(profile: str, own: Mapping) -> Setup:
     had, EfficientNet-Lite0 does, and the set-up says so.
     """
     trained = profiles.load("autoencoding", profile)
-    settings, missing = dict(trained.settings), ""
-    try:
-        autoencoding.prepare(settings["dataset"], settings.get("variant", ""), settings.get("images", 0))
-    except DataError as error:
-        settings |= WITHOUT_DOWNLOAD
-        missing = f"The data cannot be had here; digits take their place. {error}"
+    settings, missing = at_hand(trained.settings)
     own = dict(own)
     if own.get("inception"):
         try:
@@ -144,6 +140,27 @@ def setup(profile: str, own: Mapping) -> Setup:
     best = chosen(autoencoding.Config("ncode", 0, **settings), trained.options["scales"])
     settings |= {"normalisation": best.normalisation, "scale": best.scale}
     return Setup(trained.options["seeds"], settings | own, missing)
+
+
+def at_hand(settings: Mapping) -> tuple[dict, str]:
+    """An autoencoder's settings with data that can be had here; a sentence where digits take another set's place."""
+    found = dict(settings)
+    try:
+        autoencoding.prepare(found["dataset"], found.get("variant", ""), found.get("images", 0))
+    except DataError as error:
+        return found | WITHOUT_DOWNLOAD, f"The data cannot be had here; digits take their place. {error}"
+    return found, ""
+
+
+def runs_on(settings: Mapping, missing: str = "") -> str:
+    """The data of this execution and how many images there are to train on, as Markdown.
+
+    Args:
+        settings, missing: as of :func:`at_hand`.
+    """
+    ready = autoencoding.prepare(settings["dataset"], settings.get("variant", ""), settings.get("images", 0))
+    images = numbers.number(len(ready.train[0]))
+    return f"{missing} This execution runs on **{ready.name}**: {images} images to train on.".strip()
 
 
 def autoencoders(evaluations: Runs) -> list[Run[autoencoding.Config]]:
@@ -189,6 +206,13 @@ def not_recorded(names: Iterable[str]) -> str:
     there = {path.stem for path in recordings.folder().glob("*.json")}
     missing = [name for name in names if name not in there]
     return f" Not recorded yet: {', '.join(missing)}." if missing else ""
+
+
+def recorded_in_words(names: Iterable[str]) -> str:
+    """What each of these recordings consists of, and which there are not, as Markdown."""
+    names = list(names)
+    there = [recordings.describe(name) for name in names if recordings.find(name)]
+    return "\n".join(there) + f"\n\n{not_recorded(names).strip()}"
 
 
 def dataset(made: Runs) -> str:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from ncode.reproduction.experiments.autoencoding import analysis
 from ncode.reproduction.experiments.autoencoding.train import prepare
 from ncode.reproduction.interactive import export
 from ncode.reproduction.models.autoencoders import AutoNCODE
-from ncode.reproduction.plotting import style
 from ncode.reproduction.runs.experiment import Run
 
 TIMES = 41
@@ -27,13 +21,6 @@ def samples(run: Run) -> Float[Tensor, "n 1 size size"]:
     """The images that are shown."""
     x, y = (part.cpu() for part in prepare(run.config.dataset, run.config.variant, run.config.images).validation)
     return x[[int((y == label).nonzero()[0]) for label in CLASSES]]
-
-
-def still(images: Float[np.ndarray, "rows columns c h w"], times: Sequence[float]) -> Figure:
-    """Orbits as a picture; arguments as of :func:`~ncode.reproduction.experiments.autoencoding.analysis.draw_orbit`."""
-    figure, axes = style.panels(1, width=5.6, height=5.2)
-    analysis.draw_orbit(axes[0, 0], images, times)
-    return figure
 
 
 def data(model: AutoNCODE, images: Float[Tensor, "n 1 size size"]) -> dict:

@@ -8,7 +8,21 @@ import numpy as np
 
 from ncode.reproduction.claims import evidence
 from ncode.reproduction.claims.questions import Evidence
+from ncode.reproduction.experiments.autoencoding.analysis import against
+from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE
 from ncode.reproduction.metrics.comparison import Runs, metric
+from ncode.reproduction.metrics.intervals import difference_interval, interval, is_above, is_below
+
+RIVALS = {
+    "autoencoder": "autoencoder with a code of the same size",
+    "linear": "linear map of the code in the flow's place",
+    "mapped": "linear map of the normalised control",
+    "equal": "autoencoder with as many parameters",
+}
+"""What N16's checks compare AutoN-CODE with."""
+
+MOST = 0.9
+"""The share of steps, and of images, that N24's checks ask for."""
 
 
 def nearness(config) -> str:
@@ -42,6 +56,16 @@ def n16(sets: Mapping[str, Runs]) -> list[Evidence]:
     return [*nats("a", sets, "ncode", "autoencoder"), *nats("b", sets, "ncode", "equal")]
 
 
+def n16_context(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
+    """N16's checks: whether the whole interval of AutoN-CODE's loss minus each rival's lies below zero."""
+    return {
+        f"{head}: loss below that of the {text}": is_below(against(made["ncode"], made[model]))
+        for head, made in sets.items()
+        for model, text in RIVALS.items()
+        if made.get(model)
+    }
+
+
 def n21(sets: Mapping[str, Runs], component_wise: Sequence[str]) -> list[Evidence]:
     """The component-wise normalisation with the lowest validation loss, minus none, each at its best scale.
 
@@ -58,6 +82,27 @@ def n21(sets: Mapping[str, Runs], component_wise: Sequence[str]) -> list[Evidenc
     return found
 
 
+def n21_context(sets: Mapping[str, Runs], learnt: Mapping[str, bool], largest: float | int) -> dict[str, bool | None]:
+    """N21's checks: what learns at the largest scale, and which normalisations beat none.
+
+    Args:
+        sets: for each setting the runs by normalisation.
+        learnt: by normalisation, whether a training at the scale ``largest`` learns something.
+    """
+    checks: dict[str, bool | None] = {
+        f"with nothing but a factor of {largest:g} AutoN-CODE learns nothing, normalised by {name} to that scale it "
+        "learns "
+        "(one run each)": learnt[name] and not learnt["none"]
+        for name in COMPONENT_WISE
+    }
+    return checks | {
+        f"{head}: {name} beats no normalisation, each at its best scale": is_below(against(made[name], made["none"]))
+        for head, made in sets.items()
+        for name in COMPONENT_WISE
+        if len(made.get("none", ())) > 1 and made.get(name)
+    }
+
+
 def n24(sets: Mapping[str, Runs]) -> list[Evidence]:
     """Half way, the share of the error's fall that is done: AutoN-CODE's orbit minus an autoencoder's straight line."""
     return [
@@ -71,6 +116,24 @@ def n24(sets: Mapping[str, Runs]) -> list[Evidence]:
         )
         for words, runs in sets.items()
     ]
+
+
+def n24_context(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
+    """N24's checks: when the error falls, in how many steps, for how many images, and what a straight line does."""
+    checks: dict[str, bool | None] = {}
+    for name, made in sets.items():
+        fallen, falls, formed = (
+            interval(metric(made["ncode"], of)) for of in ("orbit_fallen", "orbit_falls", "formed")
+        )
+        lead = difference_interval(metric(made["ncode"], "orbit_fallen"), metric(made["autoencoder"], "line_fallen"))
+        checks |= {
+            f"{name}: half way more than half of the error's fall is behind": is_above(fallen, 0.5),
+            f"{name}: the mean error falls in at least {100 * MOST:g} % of the steps to T": is_above(falls, MOST),
+            f"{name}: at least {100 * MOST:g} % of the images have formed at T, and no earlier": is_above(formed, MOST),
+            f"{name}: the orbit matters: half way more of the fall is behind than on a straight line in a plain "
+            "autoencoder": is_above(lead),
+        }
+    return checks
 
 
 def best_other(runs: Runs, models: Sequence[str], name: str) -> str:

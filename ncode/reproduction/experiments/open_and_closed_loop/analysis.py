@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -79,16 +78,3 @@ def _gradient(model: Flow, x0: Tensor) -> Tensor:
     x = x0.clone().requires_grad_()
     model(x).square().sum(1).sin().sum().backward()
     return x.grad
-
-
-def is_well_posed(agreement: Mapping[str, float], crossed: Mapping[str, tuple[int, float]]) -> dict[str, bool]:
-    """The questions that decide claim N3."""
-    return {
-        "unique: two unrelated solvers agree to 10⁻⁷": max(agreement.values()) < 1e-7,
-        "unique: no pair's distance in z = (x, θ) falls below a hundredth of its first": all(
-            nearest > 0.01 for _, nearest in crossed.values()
-        ),
-        "open loop: paths cross in x": crossed["open"][0] > 0,
-        "closed loop: paths cross in x": crossed["closed"][0] > 0,
-        "without control: none cross": crossed["node"][0] == 0,
-    }

@@ -43,6 +43,21 @@ def predicted_and_measured(runs: Iterable) -> list[tuple[float, float]]:
     ]
 
 
+def against_crosstalk(ours: Iterable, controls: Iterable, weak: Iterable) -> dict[str, list[tuple[float, float]]]:
+    """:func:`predicted_and_measured` of the weak, clamped rule, of the rule with μ = 1/n, and of trained N-CODE."""
+    compared = {
+        "untrained, weak and clamped": weak,
+        "untrained, μ = 1/n": select(controls, learner="hebb"),
+        "N-CODE, trained": ours,
+    }
+    return {name: predicted_and_measured(made) for name, made in compared.items()}
+
+
+def factors(pairs: Iterable[tuple[float, float]], least: float = 0.01) -> list[float]:
+    """Measured over predicted, where at least ``least`` is predicted."""
+    return [measured / expected for expected, measured in pairs if expected > least]
+
+
 def all_below(runs: Iterable, cases: Iterable[tuple[int, float]], seeds: int, limit: float = 0.01) -> bool:
     """Whether N-CODE's mean error is below ``limit`` in every case (m, p), with at least so many seeds in each."""
     made = [errors(runs, learner="ncode", patterns=m, degraded=p) for m, p in cases]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from ncode.reproduction.experiments.pattern_memorisation import analysis, plans
 from ncode.reproduction.experiments.pattern_memorisation.analysis import errors, select
 from ncode.reproduction.metrics.comparison import metric
@@ -14,6 +18,24 @@ PAPER = {"lstm": "just under 25", "ode_rnn": "17.5", "data": "17.5"}
 """The plateaus that the paper states, in %."""
 GRID = [(m, p) for m in (2, 3, 5, 10) for p in (0.5, 0.7, 0.9)]
 """The paper's cases: patterns, and degradation."""
+
+
+CASES = ("n", "m", "p", "chance", "seeds", "N-CODE", "untrained rule", "nearest")
+"""The headings of :func:`cases`."""
+HARD = ("learner", "seeds", "bit error %", "unknown bits %", "squared error")
+"""The headings of :func:`hard`."""
+BASELINES = (
+    "learner",
+    "parameters",
+    "rate",
+    "episodes",
+    "seeds",
+    "bit error %",
+    "unknown bits %",
+    "change",
+    "paper %",
+)
+"""The headings of :func:`baselines`."""
 
 
 def cases(sources: Mapping[int, tuple[Sequence, Sequence]]) -> list[list[str]]:
@@ -82,3 +104,22 @@ def points(change: float) -> str:
     """A change of a share, in percentage points and with its sign."""
     sign = "+" if change > 0 else numbers.MINUS if change < 0 else ""
     return f"{sign}{numbers.number(abs(100.0 * change))}"
+
+
+def weights(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"]) -> str:
+    """How training moves the entries of μ, off the diagonal and on it, in a sentence."""
+    off = ~torch.eye(len(before), dtype=torch.bool)
+
+    def move(first: Tensor, last: Tensor) -> str:
+        return f"{numbers.number(float(first))} to {numbers.number(float(last))}"
+
+    return (
+        f"Off the diagonal the mean goes from {move(before[off].mean(), after[off].mean())} and the standard deviation "
+        f"from {move(before[off].std(), after[off].std())}. On the diagonal the mean goes from "
+        f"{move(before.diagonal().mean(), after.diagonal().mean())}."
+    )
+
+
+def listed(values: Sequence[float], digits: int = 3) -> str:
+    """Numbers one after the other."""
+    return ", ".join(numbers.number(value, digits) for value in values)

@@ -1,0 +1,184 @@
+"""The runs that the page on pattern memorisation compares: this execution's, and the recorded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ncode.reproduction.experiments.pattern_memorisation import plans
+from ncode.reproduction.experiments.pattern_memorisation.analysis import select
+from ncode.reproduction.experiments.pattern_memorisation.train import Config, build, experiment, task
+from ncode.reproduction.models.memory import episodes
+from ncode.reproduction.runs import recordings
+
+SIZES = {"lstm": 256, "ode_rnn": None, "data": None}
+"""Of the baselines of Fig. 6, as they were recorded; without one, as many parameters as μ has."""
+
+WIDEST = {"lstm": 256, "ode_rnn": 128, "data": 128}
+"""The largest recorded baselines, whose plateaus N15 asks for."""
+
+MOST_BITS = 200
+"""With more, a solve at a tight tolerance moves too many synapses, and a trained μ is not read."""
+
+SEED = 7
+"""Of the episode that is shown, which no training has seen."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """This execution's runs and the recordings.
+
+    Attributes:
+        options: the page's, from ``profiles.toml``.
+        learning: the baselines of Fig. 6, one a learner and seed.
+        ours: N-CODE in every case, one a seed.
+        controls: the untrained Hebbian rule and the nearest neighbour in every case.
+        weak: the rule with clamped bits and weak synapses in every case.
+    """
+
+    options: Mapping
+    learning: Sequence
+    ours: Sequence
+    controls: Sequence
+    weak: Sequence
+
+    @property
+    def cases(self) -> list[tuple[int, float]]:
+        """Numbers of patterns and degradations of this execution."""
+        return [(m, p) for m in self.options["patterns"] for p in self.options["degraded"]]
+
+    @property
+    def every_run(self) -> list:
+        """What the page's footer counts."""
+        return [*self.learning, *self.ours, *self.controls, *self.weak]
+
+    @property
+    def example(self):
+        """The run whose episode is shown: the first seed's."""
+        (run,) = select(self.ours, patterns=self.options["patterns"][1], degraded=0.5, seed=0)
+        return run
+
+
+def run(options: Mapping) -> Sets:
+    """Every learner on the same episodes; baselines at the rates that a recorded sweep chose."""
+    seeds, fig6 = range(options["seeds"]), options["fig6"]
+    common = {
+        "bits": options["bits"],
+        "device": options["device"],
+        "test_episodes": options["test_episodes"],
+        "validation_episodes": 1,
+    }
+    baseline = {"iterations": options["baseline_iterations"], "batch": options["baseline_batch"], **fig6}
+    cases = [{"patterns": m, "degraded": p} for m in options["patterns"] for p in options["degraded"]]
+    cases += [fig6] if fig6 not in cases else []
+
+    def one(learner: str, seed: int = 0, **own):
+        return experiment.run(Config(learner, seed, **{**common, **own}))
+
+    def learned(kind: str, seed: int):
+        size = options["lstm_units"] if kind == "lstm" else SIZES[kind]
+        return one(kind, seed, hidden=size, learning_rate=plans.best_rate(kind, SIZES[kind]), **baseline)
+
+    return Sets(
+        options,
+        [learned(kind, seed) for kind in SIZES for seed in seeds],
+        [one("ncode", seed, iterations=options["iterations"], **case) for case in cases for seed in seeds],
+        [one(kind, **case) for case in cases for kind in ("hebb", "oracle")],
+        [one("hebb", strength=0.01, clamp=True, **case) for case in cases],
+    )
+
+
+RECORDED = ("baselines", "sweep", "1000", "variants")
+"""The recordings that the page draws on, by the end of their names."""
+
+
+def recorded() -> dict[str, list]:
+    """The recorded runs, by the end of their recording's name."""
+    return {name: recordings.load(f"pattern_memorisation_{name}") for name in RECORDED}
+
+
+def described() -> list[str]:
+    """What each recording consists of, one line of Markdown each."""
+    return [recordings.describe(f"pattern_memorisation_{name}") for name in RECORDED]
+
+
+def curves(baselines: Sequence) -> list:
+    """The recorded baselines of Fig. 6: at their sizes, and with the rates that the sweep chose."""
+    rates = {kind: plans.best_rate(kind, size) for kind, size in SIZES.items()}
+    return [
+        run
+        for run in baselines
+        if SIZES[run.config.learner] == run.config.hidden and run.config.learning_rate == rates[run.config.learner]
+    ]
+
+
+def by_size(baselines: Sequence) -> dict[tuple[str, int | None], list]:
+    """Recorded baselines by learner and size, at the rates that the sweep chose; one run a seed."""
+    return {which: _at(baselines, *which, plans.best_rate(*which)) for which in plans.BASELINE_SIZES}
+
+
+def broken(baselines: Sequence) -> list[list]:
+    """Recorded baselines that won the short sweep and broke down later; one group a rate."""
+    return [_at(baselines, *which, rate) for which, rates in plans.UNSTABLE.items() for rate in rates]
+
+
+def _at(baselines: Sequence, kind: str, hidden: int | None, rate: float) -> list:
+    return select(baselines, learner=kind, hidden=hidden, learning_rate=rate)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One unseen episode of a trained memory, and μ.
+
+    Attributes:
+        stimuli, target, output: what is shown, what is asked for, and the answer.
+        t, x, theta: the state and the synapses through the episode.
+        duration: of each presentation, in seconds.
+        before, after: μ before and after training.
+    """
+
+    stimuli: Float[Tensor, "shows one bits"]
+    target: Float[Tensor, "one bits"]
+    output: Float[Tensor, "one bits"]
+    t: Float[Tensor, " times"]
+    x: Float[Tensor, "times one bits"]
+    theta: Tensor
+    duration: float
+    before: Float[Tensor, "bits bits"]
+    after: Float[Tensor, "bits bits"]
+
+
+def memory(run) -> nn.Module:
+    """A run's trained memory; of one with very many bits the untrained one, whose μ need not be read."""
+    if run.config.bits <= MOST_BITS:
+        return run.model()
+    torch.manual_seed(0)
+    return build(run.config)
+
+
+def episode(run) -> Episode:
+    """An unseen episode of a run, through time."""
+    trained, asked = memory(run), task(run.config)
+    stimuli, target = episodes(asked, 1, SEED)
+    with torch.no_grad():
+        output = trained(stimuli)
+        t, x, theta = trained.trajectory(stimuli)
+    torch.manual_seed(run.config.seed)
+    before, after = build(run.config).mu.detach(), trained.mu.detach()
+    return Episode(stimuli, target, output, t, x, theta, asked.duration, before, after)
+
+
+def solver_errors(run) -> dict[str, float]:
+    """Largest error of any bit of four outputs against a tight solve: of the untrained rule, and of a run's memory."""
+    small = Config("hebb", 0, bits=100, patterns=run.config.patterns)
+    asked = {"the untrained rule": (build(small), small)}
+    if run.config.bits <= MOST_BITS:
+        asked["N-CODE, trained"] = (memory(run), run.config)
+    return {
+        name: model.solver_error(episodes(task(config), 4, SEED).stimuli).max().item()
+        for name, (model, config) in asked.items()
+    }
