@@ -26,7 +26,7 @@ class Solver:
         method: adaptive (``dopri5``, ``tsit5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``) or with
             fixed steps (``euler``, ``midpoint``, ``heun``, ``heun3``, ``rk4``): see :mod:`ncode.solvers.tableaus`.
         rtol, atol: the *local* error that one adaptive step may make, relative and absolute; a tuple gives one for
-            every part of the state. They bound no global error: see :meth:`~ncode.models.Flow.solver_error`.
+            every part of the state. They bound no global error: see :meth:`~ncode.models.flow.Flow.solver_error`.
         steps: of a method with fixed steps: how many equal steps one solve takes from its first time to its last,
             whatever lies between. 10 where neither this nor ``step_size`` is given.
         step_size: of a method with fixed steps, instead of ``steps``: the length of a step, in units of time. A solve
