@@ -1,8 +1,9 @@
 """Controllers: what sets a field's parameters θ for every sample.
 
 Open loop, θ(0) = γ(x(0)) and θ' = 0. Closed loop, θ' = g(θ, x, t). Any module with the right shapes will do; here
-are the paper's. A controller gives rows of m numbers, and :class:`~ncode.models.NCODE` cuts them into the parameters
-that it steers. One that is a :class:`Controller` is told by the model which these are: it need not be given a size.
+are the paper's. A controller gives rows of m numbers, and :class:`~ncode.models.controlled.NCODE` cuts them into the
+parameters that it steers. One that is a :class:`Controller` is told by the model which these are: it need not be given
+a size.
 """
 
 from __future__ import annotations

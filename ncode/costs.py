@@ -83,7 +83,7 @@ def path_cost(
 
     Args:
         model: any flow; its ``solver`` decides how the gradient is computed, and its ``nfe`` is set.
-        u: the input, as for :meth:`ncode.models.Flow.forward`.
+        u: the input, as for :meth:`ncode.models.flow.Flow.forward`.
         running: ℓ, such as :func:`kinetic`, :func:`jacobian` or a function of your own, with or without parameters.
         terminal: φ, at the last time.
         discrete: ψ, summed over ``t[1:]``.

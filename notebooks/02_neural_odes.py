@@ -351,6 +351,64 @@ page.table(
 # - The adjoint buys constant memory with a solve backward in time, and contraction makes that solve inexact.
 # - On the line, no neural ODE changes the order of points.
 #
+# ## Exercises
+#
+# Try each on paper first. Every solution ends in a check that runs.
+#
+# **1. Steps and error.** Solve $x' = -x$, $x(0) = 1$ to $T = 1$ by $K$ steps of Euler's method. What is $x_K$, and
+# what does halving the step do to the error?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# $x_K = (1 - 1/K)^K$. Against $e^{-1}$ it is wrong by about $e^{-1}/(2K)$, so half the step has half the error.
+# Euler's method has order one.
+#
+# ```python
+# import math
+#
+# wrong = [abs((1 - 1 / K) ** K - math.exp(-1)) for K in (100, 200)]
+# assert abs(wrong[0] / wrong[1] - 2) < 0.02
+# ```
+# :::
+#
+# **2. A ResNet may cross where a flow may not.** Take $x' = -3x$ and one residual step $x + h f(x)$. For which $h$ do
+# two points change their order? What does the flow do?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# The step multiplies by $1 - 3h$, which is negative for $h > 1/3$: then the order is reversed. The flow multiplies by
+# $e^{-3h} > 0$ and keeps the order for every $h$.
+#
+# ```python
+# import math
+#
+# left, right, h = 0.5, 1.0, 0.5
+# assert left - 3 * h * left > right - 3 * h * right
+# assert left * math.exp(-3 * h) < right * math.exp(-3 * h)
+# ```
+# :::
+#
+# **3. The way back.** A field contracts as $e^{-\lambda t}$. The forward solve ends with the error $\varepsilon$. How
+# large is the error at the start when an exact solver runs back from there?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# Run backward the field expands, so the error becomes $\varepsilon e^{\lambda T}$. With $\lambda = 8$ and $T = 1$ it
+# has grown three thousand times. This is the upper bound in {eq}`eq-way-back`, with $L = \lambda$.
+#
+# ```python
+# import math
+#
+# rate, T, slip = 8.0, 1.0, 1e-6
+# end = math.exp(-rate * T) + slip
+# start = end * math.exp(rate * T)
+# assert math.isclose(start - 1, slip * math.exp(rate * T), rel_tol=1e-6)
+# ```
+# :::
+#
 # ## What it took
 
 # %%

@@ -290,6 +290,51 @@ page.verdict("N6", verdict.n6(checks), checks, note=verdict.N6_NOTE)
 # - Seen in $x$ alone its paths may cross, because every sample has its own field.
 # - Data control is an open loop whose controller is fixed.
 #
+# ## Exercises
+#
+# Try each on paper first. Every solution ends in a check that runs.
+#
+# **1. Together apart.** For $x' = \theta$, $\theta' = -x$ with $\theta(0) = 0$, when do the paths of two samples
+# meet? How far apart are their pairs $(x, \theta)$ at that time?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# $x(t) = x(0)\cos t$, so all paths meet at $t = \pi/2$. The pair turns around the origin: its distance to another
+# pair is $\lvert x(0) - \tilde x(0)\rvert$ at all times. Paths may cross in $x$. They never meet in $z$.
+#
+# ```python
+# import math
+#
+# import torch
+#
+# pair = torch.tensor([0.5, 2.0], dtype=torch.float64)
+# t = torch.linspace(0, math.pi, 101, dtype=torch.float64).unsqueeze(1)
+# x, theta = pair * t.cos(), -pair * t.sin()
+# assert (x[50, 1] - x[50, 0]).abs() < 1e-12
+# apart = torch.hypot(x[:, 1] - x[:, 0], theta[:, 1] - theta[:, 0])
+# assert torch.allclose(apart, torch.full_like(apart, 1.5))
+# ```
+# :::
+#
+# **2. Where a solution ends.** Which bound of this page does $x' = x^2$ break, and when does its solution end?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# It grows faster than {eq}`eq-growth` allows. From $x(0) = x_0 > 0$ the solution is $x(t) = x_0/(1 - x_0 t)$, which
+# leaves every bounded set before $t = 1/x_0$.
+#
+# ```python
+# import sympy as sp
+#
+# t, start = sp.symbols("t x0", positive=True)
+# x = start / (1 - start * t)
+# assert sp.simplify(sp.diff(x, t) - x**2) == 0
+# assert sp.limit(x.subs(start, 2), t, sp.Rational(1, 2), "-") == sp.oo
+# ```
+# :::
+#
 # ## What it took
 
 # %%

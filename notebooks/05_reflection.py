@@ -238,6 +238,75 @@ page.readings()
 # - A controller gives every sample a field of its own, so paths can cross.
 # - The open loop chooses each field at the start. The closed loop starts with one field and changes it on the way.
 #
+# ## Exercises
+#
+# Try each on paper first. Every solution ends in a check that runs.
+#
+# **1. Another floor.** Replace the target by $x \mapsto -x^3$. What is the least mean squared error of an increasing
+# function on $X \sim U[-1, 1]$?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# The target decreases, so the best increasing function is again a constant: its mean, zero. The floor is
+# $\mathbb{E}[X^6] = 1/7$. Isotonic regression, which finds the best increasing function, agrees.
+#
+# ```python
+# import numpy as np
+# from sklearn.isotonic import IsotonicRegression
+#
+# x = np.linspace(-1, 1, 2001)
+# best = IsotonicRegression().fit_transform(x, -(x**3))
+# assert abs(np.mean((best + x**3) ** 2) - 1 / 7) < 0.01
+# ```
+# :::
+#
+# **2. A controller by hand.** Find an open loop and a closed loop that reflect exactly at $T = 1$, with no training.
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# Open loop: $x' = \theta$ with $\theta = \gamma(x(0)) = -2x(0)$. Closed loop: $x' = \theta$ and $\theta' = -\pi^2 x$
+# from $\theta(0) = 0$, whose path is $x(t) = x(0)\cos \pi t$. In the first every sample has a field of its own from
+# the start. In the second all start with the same one.
+#
+# ```python
+# import math
+#
+# import torch
+# from torchdiffeq import odeint
+#
+# x0 = torch.linspace(-1, 1, 5, dtype=torch.float64)
+# times = torch.tensor([0.0, 1.0], dtype=torch.float64)
+# start = (x0, torch.zeros_like(x0))
+# x, theta = odeint(
+#     lambda t, z: (z[1], -(math.pi**2) * z[0]), start, times, rtol=1e-9, atol=1e-9
+# )
+# assert torch.allclose(x0 + 1.0 * (-2 * x0), -x0)
+# assert torch.allclose(x[-1], -x0, atol=1e-7)
+# ```
+# :::
+#
+# **3. One more dimension.** ANODE starts at $[x, 0]$. Which linear field of the plane takes it to $[-x, 0]$ at $T =
+# 1$?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# A rotation by half a turn: $z' = \pi J z$ with $J = \begin{pmatrix} 0 & -1 \\ 1 & 0 \end{pmatrix}$. The paths go
+# around each other in the plane. On the line there is no room for that.
+#
+# ```python
+# import math
+#
+# import torch
+#
+# J = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+# turn = torch.linalg.matrix_exp(math.pi * J)
+# assert torch.allclose(turn, -torch.eye(2, dtype=torch.float64))
+# ```
+# :::
+#
 # ## What it took
 
 # %%

@@ -78,16 +78,16 @@ options = page.options
 #
 # *Derivation.* For any row vector $a(t)$, since $h - z' = 0$,
 #
-# $$l = \varphi(z(T)) + \int_0^T \big(\ell + a\,(h - z')\big)\,dt .$$
+# $$l = \varphi(z(T)) + \int_0^T \big(\ell + a\,(h - z')\big)\,dt .$$ (eq-lagrangian)
 #
 # Vary $\mu$ and integrate $-\int a\,\delta z'\,dt = -\big[a\,\delta z\big]_0^T + \int a'\,\delta z\,dt$ by parts:
 #
 # $$\delta l = \Big(\frac{\partial\varphi}{\partial z} - a(T)\Big)\delta z(T) + a(0)\,\delta z(0)
 #   + \int_0^T \Big(\frac{\partial\ell}{\partial z} + a\,\frac{\partial h}{\partial z} + a'\Big)\delta z\,dt
-#   + \int_0^T \Big(\frac{\partial\ell}{\partial\mu} + a\,\frac{\partial h}{\partial\mu}\Big)\delta\mu\,dt .$$
+#   + \int_0^T \Big(\frac{\partial\ell}{\partial\mu} + a\,\frac{\partial h}{\partial\mu}\Big)\delta\mu\,dt .$$ (eq-variation)
 #
-# We choose $a$ as in {eq}`eq-adjoint`. Then both unknown variations, $\delta z(T)$ and $\delta z(t)$, drop out, and
-# {eq}`eq-gradient` remains. $\blacksquare$
+# We choose $a$ as in {eq}`eq-adjoint`. Then both unknown variations in {eq}`eq-variation`, $\delta z(T)$ and
+# $\delta z(t)$, drop out, and {eq}`eq-gradient` remains. $\blacksquare$
 #
 # To differentiate $z$ by $\mu$ we need that there is one solution $z$ and that it depends smoothly on $\mu$. Both hold
 # as long as the solution exists, because $h$ is continuously differentiable and hence locally Lipschitz (Picard and
@@ -333,6 +333,54 @@ page.verdict(
 # - One call gives the gradient of any cost along the path, for $f$, $g$, $\gamma$ and the cost's own parameters.
 # - The adjoint's memory does not grow with the path.
 # - Contraction makes a plain adjoint wrong without bound. Checkpoints cure it, and a warning says where they do not.
+#
+# ## Exercises
+#
+# Try each on paper first. Every solution ends in a check that runs.
+#
+# **1. The adjoint by hand.** Let $x' = \mu x$, $x(0) = 1$ and $l = \int_0^T x^2\,dt$. Solve {eq}`eq-adjoint` for $a$,
+# and find $dl/d\mu$ from {eq}`eq-gradient`. Differentiate $l$ itself to check it.
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# $a' = -\mu a - 2x$ with $a(T) = 0$ gives $a(t) = (e^{2\mu T - \mu t} - e^{\mu t})/\mu$. There is no direct term and
+# no boundary term, so $dl/d\mu = \int_0^T a\,x\,dt$.
+#
+# ```python
+# import sympy as sp
+#
+# t, T, mu = sp.symbols("t T mu", positive=True)
+# x = sp.exp(mu * t)
+# a = (sp.exp(2 * mu * T - mu * t) - sp.exp(mu * t)) / mu
+# assert sp.simplify(sp.diff(a, t) + mu * a + 2 * x) == 0
+# assert sp.simplify(a.subs(t, T)) == 0
+# loss = sp.integrate(x**2, (t, 0, T))
+# ours = sp.integrate(sp.expand(a * x), (t, 0, T))
+# assert sp.simplify(ours - sp.diff(loss, mu)) == 0
+# ```
+# :::
+#
+# **2. What γ receives.** In the open loop $x' = -\theta$ with $\theta = \gamma(x(0))$, take $l = x(T)^2/2$. Which
+# term of {eq}`eq-gradient` holds the gradient for $\gamma$, and what is it?
+#
+# :::{admonition} Solution
+# :class: dropdown ncode-solution
+#
+# The boundary term alone. For $z = (x, \theta)$ the adjoint of $x$ is constant, $x(T)$, and that of $\theta$ obeys
+# $a_\theta' = a_x$ with $a_\theta(T) = 0$. So $a_\theta(0) = -T\,x(T)$, and $dl/d\mu =
+# -T\,x(T)\,\partial\gamma/\partial\mu$. Without the boundary term $\gamma$ would never learn.
+#
+# ```python
+# import torch
+#
+# x0, T = 1.0, 2.0
+# theta = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+# end = x0 - T * theta
+# (end**2 / 2).backward()
+# assert torch.isclose(theta.grad, -T * end.detach())
+# ```
+# :::
 #
 # ## What it took
 

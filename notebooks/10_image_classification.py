@@ -69,7 +69,7 @@ page = Page("10_image_classification", profile)
 # An image with $c$ channels gets $a = 10$ channels of zeros {cite:p}`dupont2019`. It flows along the paper's block,
 # with zero padding and a ReLU σ after the first and the second convolution:
 #
-# $$x' = K_3 * \sigma\bigl(K_2 * \sigma(K_1 * x + b_1) + b_2\bigr) + b_3,\qquad K_1, K_3: 1\times1,\quad K_2: 3\times3.$$
+# $$x' = K_3 * \sigma\bigl(K_2 * \sigma(K_1 * x + b_1) + b_2\bigr) + b_3,\qquad K_1, K_3: 1\times1,\quad K_2: 3\times3.$$ (eq-image-field)
 #
 # A linear classifier, the readout, reads $x(T)$. Nothing extracts features before the flow. The models differ in who
 # sets the kernels:

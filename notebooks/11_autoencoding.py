@@ -78,7 +78,7 @@ page = Page("11_autoencoding", profile)
 # An autoencoder's code is a point. AutoN-CODE's code is a *control*: the encoder gives every image a matrix θ of its
 # own, and the decoder is handed the end of the flow that θ drives,
 #
-# $$x' = \theta x, \qquad x(0) = x_0 \sim \mathcal N(0, I), \qquad x(T) = e^{T\theta}x_0, \qquad T = 10.$$
+# $$x' = \theta x, \qquad x(0) = x_0 \sim \mathcal N(0, I), \qquad x(T) = e^{T\theta}x_0, \qquad T = 10.$$ (eq-auto-flow)
 #
 # $x_0$ is drawn once, and all images share it. θ has two entries in every row, at fixed places. They are normalised
 # before the flow. Everything else is an ordinary autoencoder.
@@ -271,7 +271,7 @@ page.verdict(
 page.verdict(
     "N21",
     verdict.n21(study.normalisations, autoencoding.COMPONENT_WISE),
-    verdict.n21_context(study),
+    verdict.n21_context(study.normalisations, study.learnt, max(scales)),
     runs=evaluation.every(study.normalisations),
     note=notes.n21(study),
 )

@@ -86,7 +86,7 @@ page = Page("12_image_generation", profile)
 #
 # The score is the Fréchet distance of features, with their means $\mu$ and covariances $\Sigma$,
 #
-# $$\|\mu_1 - \mu_2\|^2 + \operatorname{tr}\bigl(\Sigma_1 + \Sigma_2 - 2(\Sigma_1\Sigma_2)^{1/2}\bigr),$$
+# $$\|\mu_1 - \mu_2\|^2 + \operatorname{tr}\bigl(\Sigma_1 + \Sigma_2 - 2(\Sigma_1\Sigma_2)^{1/2}\bigr),$$ (eq-frechet)
 #
 # in the first 128 principal components of the test features at most. It is an **FID only with InceptionV3's features**,
 # all 2048 of them {cite:p}`heusel2017`. The `paper` profile asks for these, where their weights can be had. Here a

@@ -66,7 +66,7 @@ page = Page("14_latent_interpolation", profile)
 #
 # - **smooth**: the perceptual path length {cite:p}`karras2019`,
 #
-#   $$\mathbb{E}\,\bigl\|\tfrac{d}{dt}\,\varphi(\text{image}(t))\bigr\|^2 .$$
+#   $$\mathbb{E}\,\bigl\|\tfrac{d}{dt}\,\varphi(\text{image}(t))\bigr\|^2 .$$ (eq-smoothness)
 #
 #   The features $\varphi$ are those of the network that also judges generated images: a classifier of digits, or
 #   EfficientNet-Lite0 for colour images. We divide by $\mathbb{E}\,\|\varphi(\text{image}(1)) -

@@ -76,6 +76,8 @@ page = Page("15_augmented_neural_odes", profile)
 # :::
 #
 # :::{prf:proof}
+# :class: dropdown
+#
 # Paths do not meet, so $\Phi(\cdot, t)$ restricted to $S$ never hits $\Phi(c, t)$, for any $t$ from $0$ to $T$: a
 # homotopy in the complement of the point, under which the degree around it is constant; at $t = 0$ it is one. If a
 # half-space holding $\Phi(c)$ had no point of $\Phi(S)$, then $\Phi(S)$ could be moved straight away from $\Phi(c)$
@@ -157,7 +159,9 @@ page.figure(**figures.flows(studies.live["plane"]))
 # of a longer one.
 
 # %% tags=["hide-input"]
-page.figure(**figures.evolution(profile))
+page.figure(
+    **figures.evolution(profile), folded="Features in the course of training"
+)
 
 # %% tags=["hide-input"]
 page.figure(**figures.training(studies))

@@ -19,18 +19,20 @@ from ncode.solvers.loop import Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.paths import Picker
 from ncode.solvers.record import Record, segments
+from ncode.solvers.rosenbrock import IMPLICIT
 from ncode.solvers.step import RungeKutta, State, Taken, Weights
 from ncode.solvers.tableaus import TABLEAUS
 
 
 def can(solver: Solver, times: Sequence[float]) -> bool:
     """Whether a kernel is solved so: where the solver wants it, and a step knows all that it asks for."""
-    tableau = TABLEAUS[solver.method]
-    if not solver.kernels or solver.backend != "ncode" or solver.gradients == "adjoint" or solver.jumps:
+    if solver.method in IMPLICIT or not solver.kernels or solver.jumps:
+        return False
+    if solver.backend != "ncode" or solver.gradients == "adjoint":
         return False
     if isinstance(solver.rtol, tuple) or isinstance(solver.atol, tuple):
         return False
-    return len(times) == 2 or tableau.adaptive
+    return len(times) == 2 or TABLEAUS[solver.method].adaptive
 
 
 def integrate(kernel: Kernel, state: State, times: Sequence[float], solver: Solver, nfe: NFE) -> State:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncode.solvers.engine import steps
+from ncode.solvers.engine import stepper, steps
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import RungeKutta, Taken
-from ncode.solvers.tableaus import TABLEAUS
 from ncode.solvers.times import read
 
 
@@ -72,7 +71,7 @@ def solve_path(f: RightHandSide, state: State, t: Sequence[float], solver: Solve
         raise ValueError("t: a path needs two different times")
     if solver.gradients != "direct":
         raise ValueError(f"gradients: a path has direct ones, not {solver.gradients}")
-    step, nfe, kept = RungeKutta(TABLEAUS[solver.method], f), NFE(), []
+    step, nfe, kept = stepper(solver, f), NFE(), []
     for taken in steps(step, state, [times[0], times[-1]], solver, nfe):
         if taken.k_last is None:
             taken.k_last = step.start(taken.end, taken.y)

@@ -15,6 +15,7 @@ from ncode.solvers.norms import NORMS, per_sample
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.paths import Picker
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.rosenbrock import IMPLICIT, RosenbrockStep
 from ncode.solvers.step import RungeKutta, Taken, real
 from ncode.solvers.stepsize import CONTROLLERS
 from ncode.solvers.tableaus import TABLEAUS
@@ -36,7 +37,7 @@ def integrate(
     Raises:
         SolveError: when the solve fails.
     """
-    step = RungeKutta(TABLEAUS[solver.method], f)
+    step = stepper(solver, f)
     picker = Picker(step, state, times)
     for taken in steps(step, state, times, solver, nfe):
         picker.look(taken)
@@ -80,6 +81,13 @@ def steps(
         raise failure(stop.reason, stop.t, stop.x, count.spent, blame if stop.errors is None else stop.errors) from None
     finally:
         setattr(nfe, which, count.spent)
+
+
+def stepper(solver: Solver, f: RightHandSide) -> RungeKutta:
+    """A step of the solver's method."""
+    if solver.method in IMPLICIT:
+        return RosenbrockStep(IMPLICIT[solver.method], f)
+    return RungeKutta(TABLEAUS[solver.method], f)
 
 
 def adaptive(solver: Solver, first: float | None = None) -> Adaptive:

@@ -20,11 +20,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncode.solvers.dispatch import integrate
-from ncode.solvers.engine import steps
+from ncode.solvers.engine import stepper, steps
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import RungeKutta, Taken, clock
-from ncode.solvers.tableaus import TABLEAUS
 from ncode.solvers.times import read
 
 Event = Callable[[Tensor, State], Float[Tensor, " batch"]]
@@ -90,7 +89,7 @@ def _locate(
     f: RightHandSide, state: State, times: Sequence[float], event: Event, solver: Solver, nfe: NFE
 ) -> tuple[Tensor, Tensor]:
     """Every sample's time of its event, or the last time, and whether it had one."""
-    step = RungeKutta(TABLEAUS[solver.method], f)
+    step = stepper(solver, f)
     before = _one_each(event(clock(times[0], state), state), state)
     ends = torch.full(before.shape, times[-1], dtype=torch.float64, device=before.device)
     happened = torch.zeros_like(before, dtype=torch.bool)

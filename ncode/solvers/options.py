@@ -7,10 +7,11 @@ from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral, Real
 
 from ncode.solvers.norms import NORMS
+from ncode.solvers.rosenbrock import IMPLICIT
 from ncode.solvers.stepsize import CONTROLLERS
 from ncode.solvers.tableaus import TABLEAUS
 
-ADAPTIVE = tuple(name for name, method in TABLEAUS.items() if method.adaptive)
+ADAPTIVE = (*(name for name, method in TABLEAUS.items() if method.adaptive), *IMPLICIT)
 FIXED = tuple(name for name, method in TABLEAUS.items() if not method.adaptive)
 
 
@@ -23,10 +24,11 @@ class Solver:
     """How an initial value problem is solved.
 
     Args:
-        method: adaptive (``dopri5``, ``tsit5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``) or with
+        method: adaptive (``dopri5``, ``tsit5``, ``dopri8``, ``bosh3``, ``adaptive_heun``, ``fehlberg2``),
+            implicit for stiff fields (``rodas4``, see :mod:`ncode.solvers.rosenbrock`), or with
             fixed steps (``euler``, ``midpoint``, ``heun``, ``heun3``, ``rk4``): see :mod:`ncode.solvers.tableaus`.
         rtol, atol: the *local* error that one adaptive step may make, relative and absolute; a tuple gives one for
-            every part of the state. They bound no global error: see :meth:`~ncode.models.Flow.solver_error`.
+            every part of the state. They bound no global error: see :meth:`~ncode.models.flow.Flow.solver_error`.
         steps: of a method with fixed steps: how many equal steps one solve takes from its first time to its last,
             whatever lies between. 10 where neither this nor ``step_size`` is given.
         step_size: of a method with fixed steps, instead of ``steps``: the length of a step, in units of time. A solve
@@ -111,6 +113,8 @@ class Solver:
         for name in ("refine", "kernels", "compiled"):
             if getattr(self, name) not in (True, False):
                 raise ValueError(f"{name}: must be True or False, not {getattr(self, name)!r}")
+        if self.method in IMPLICIT and self.gradients != "direct":
+            raise ValueError(f"gradients: {self.method} has direct ones, not {self.gradients}")
         self._check_steps()
 
     def _check_steps(self) -> None:
@@ -126,10 +130,10 @@ class Solver:
             _must_lie("jumps", jump, -math.inf)
         if self.backend == "torchdiffeq":
             own = [name for name in OWN if getattr(self, name) != getattr(type(self), name)]
-            if self.gradients != "direct" or self.method == "tsit5" or own:
+            if self.gradients != "direct" or self.method in ("tsit5", *IMPLICIT) or own:
                 raise ValueError(
-                    "backend: torchdiffeq has direct gradients and no tsit5, one tolerance for all parts, and none of "
-                    f"{', '.join(OWN)}"
+                    "backend: torchdiffeq has direct gradients, neither tsit5 nor rodas4, one tolerance for all "
+                    f"parts, and none of {', '.join(OWN)}"
                 )
 
     @property

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ncode.reproduction.publishing import pdf
+
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -232,6 +234,15 @@ def test_search_finds(visit):
     assert page.locator("#search-results li a").count() >= 1
     # Sphinx does not escape the dots of a module's anchor, and shows the module without an excerpt.
     assert [wrong for wrong in page.wrong if "#module-ncode" not in wrong] == []
+
+
+def test_the_report_is_four_pages_on_paper():
+    """At most; and the page offers the file wherever there is one."""
+    if BOOK is None or not (BOOK / pdf.FILE).exists():
+        pytest.skip("no built book, or none of a machine with Chromium")
+    pages = len(re.findall(rb"/Type\s*/Page\b", (BOOK / pdf.FILE).read_bytes()))
+    assert 2 <= pages <= 4
+    assert pdf.LINK in (BOOK / pdf.PAGE).read_text(encoding="utf-8")
 
 
 def test_smoke_build_says_so_on_every_page(visit):

@@ -15,8 +15,9 @@ from ncode.reproduction.data.downloads import checksum
 from ncode.reproduction.experiments import autoencoding, orbits
 from ncode.reproduction.experiments.autoencoding import analysis, figures, latents, notes, plans, tables, train, verdict
 from ncode.reproduction.experiments.orbits.train import bend, errors, halves, line_images
-from ncode.reproduction.models import autoencoders
-from ncode.reproduction.models.autoencoders import ARCHITECTURES, NORMALISATIONS, AutoNCODE, networks, scattered
+from ncode.reproduction.models import autoencoders, rivals
+from ncode.reproduction.models.autoencoders import NORMALISATIONS, AutoNCODE, scattered
+from ncode.reproduction.models.encoders import ARCHITECTURES, networks
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 from ncode.solvers import linear
@@ -211,7 +212,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL, model="vae")
     whole = autoencoding.experiment.run(config, tmp_path / "whole")
     steps = 0
-    original = autoencoders.VariationalAutoencoder.loss
+    original = rivals.VariationalAutoencoder.loss
 
     def interrupted(self, x):
         nonlocal steps
@@ -220,7 +221,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(self, x)
 
-    monkeypatch.setattr(autoencoders.VariationalAutoencoder, "loss", interrupted)
+    monkeypatch.setattr(rivals.VariationalAutoencoder, "loss", interrupted)
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 3)
     for _ in range(2):
         try:

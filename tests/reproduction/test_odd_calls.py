@@ -33,7 +33,7 @@ from ncode.reproduction.metrics.densities import kernel_density
 from ncode.reproduction.metrics.features import DigitNetwork
 from ncode.reproduction.metrics.frechet import moments
 from ncode.reproduction.metrics.intervals import difference_interval, ratio_interval
-from ncode.reproduction.models.autoencoders import ARCHITECTURES
+from ncode.reproduction.models.encoders import ARCHITECTURES
 from ncode.reproduction.models.images import augment
 from ncode.reproduction.models.memory import HebbianNCODE, Task
 from ncode.reproduction.models.memory_baselines import hidden_for

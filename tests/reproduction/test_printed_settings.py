@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ncode.reproduction.experiments import autoencoding, pattern_memorisation
-from ncode.reproduction.models.autoencoders import ARCHITECTURES, Autoencoder, networks
+from ncode.reproduction.models.autoencoders import Autoencoder
+from ncode.reproduction.models.encoders import ARCHITECTURES, networks
 from ncode.reproduction.models.memory import Task
 from ncode.reproduction.models.memory_baselines import LSTMMemory, parameters
 from tests.reproduction import synthetic

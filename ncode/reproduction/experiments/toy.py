@@ -61,7 +61,7 @@ def paths(flow: Flow, x: Tensor, tolerance: float = 1e-10) -> dict[str, float]:
     """How far the points ``x`` travel, how much further than they need, and how exactly the worst one is solved.
 
     Args:
-        tolerance: of the reference solve (see :meth:`ncode.models.Flow.solver_error`).
+        tolerance: of the reference solve (see :meth:`ncode.models.flow.Flow.solver_error`).
 
     Returns:
         ``path_length``, the mean length of their paths; ``detour``, its ratio to the mean distance between the paths'

@@ -44,7 +44,9 @@ def index(executed) -> str:
     parts = []
     for package, names in groups().items():
         lines = "\n".join(f"- {{doc}}`{name} <{FOLDER}/{name}>`: {first_line(name)}" for name in names)
-        parts.append(f"## `{package}`\n\n{lines}\n")
+        # A target for docstrings that name the package.
+        target = f"```{{eval-rst}}\n.. py:module:: {package}\n```\n"
+        parts.append(f"## `{package}`\n\n{target}\n{lines}\n")
     return "\n".join(parts)
 
 

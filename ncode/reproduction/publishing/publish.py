@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from ncode.reproduction.publishing import pdf
 from ncode.reproduction.publishing.stage import stage
 from ncode.reproduction.runs import recordings, verify
 
@@ -49,8 +50,11 @@ def publish(root: Path, notebooks: list[Path], profile: str, build: Path) -> boo
         # Last in the book's log is what went wrong; the failed build's summary shows it.
         print(f"failed: the pages; the log: {log.absolute()}", flush=True)
         return False
+    built = source / "_build" / "html"
+    if (built / pdf.PAGE).exists() and (why := pdf.write(built, pdf.chromium())):
+        print(f"The report has no PDF: {why}", flush=True)
     edition = build / f"edition-{time.time_ns()}"
-    (source / "_build" / "html").rename(edition)
+    built.rename(edition)
     replace(build / "html", edition)
     return True
 

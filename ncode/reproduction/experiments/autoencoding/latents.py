@@ -20,7 +20,8 @@ from ncode.reproduction.metrics import features
 from ncode.reproduction.metrics.features import Features, extract
 from ncode.reproduction.metrics.frechet import COMPONENTS, Reference
 from ncode.reproduction.metrics.points import Points
-from ncode.reproduction.models.autoencoders import ARCHITECTURES, Autoencoder, AutoNCODE
+from ncode.reproduction.models.autoencoders import Autoencoder, AutoNCODE
+from ncode.reproduction.models.encoders import ARCHITECTURES
 
 DIGITS = ("digits", "mnist")
 """Data sets that the classifier of digits judges; networks trained on ImageNet judge the others."""

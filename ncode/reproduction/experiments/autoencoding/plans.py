@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ncode.reproduction import profiles
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, MODELS, TUNING_SEED, Config
-from ncode.reproduction.models.autoencoders import ARCHITECTURES
+from ncode.reproduction.models.encoders import ARCHITECTURES
 from ncode.reproduction.profiles import Profile
 from ncode.reproduction.runs.experiment import Plan
 

@@ -12,7 +12,7 @@ from ncode.reproduction.experiments.autoencoding.analysis import against, nats, 
 from ncode.reproduction.experiments.autoencoding.study import Study
 from ncode.reproduction.experiments.autoencoding.train import BOTTLENECKS, TUNING_SEED, Config, experiment
 from ncode.reproduction.metrics.comparison import Runs, by_model, metric
-from ncode.reproduction.models.autoencoders import ARCHITECTURES, Architecture
+from ncode.reproduction.models.encoders import ARCHITECTURES, Architecture
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.recordings import RecordedRun

@@ -12,17 +12,9 @@ import torch
 from torch import Tensor
 
 from ncode.reproduction.data import datasets
-from ncode.reproduction.models.autoencoders import (
-    ARCHITECTURES,
-    Autoencoder,
-    AutoNCODE,
-    DenoisingAutoencoder,
-    LinearBottleneck,
-    MappedControl,
-    SparseAutoencoder,
-    VariationalAutoencoder,
-    networks,
-)
+from ncode.reproduction.models.autoencoders import Autoencoder, AutoNCODE, LinearBottleneck, MappedControl
+from ncode.reproduction.models.encoders import ARCHITECTURES, networks
+from ncode.reproduction.models.rivals import DenoisingAutoencoder, SparseAutoencoder, VariationalAutoencoder
 from ncode.reproduction.runs.experiment import Experiment
 from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.errors import SolveError
@@ -55,13 +47,13 @@ class Config:
         seed: of initialisation and batches; the splits are fixed.
         dataset, variant: as for :func:`ncode.reproduction.data.datasets.load`.
         images: how many training images are used; 0 for all.
-        kind, width: of the networks (see :func:`ncode.reproduction.models.autoencoders.networks`).
+        kind, width: of the networks (see :func:`ncode.reproduction.models.encoders.networks`).
         latent: m, what the decoder is given; 0 for Table A.1's. The double-size autoencoder gets 2m.
         likelihood: ``"bernoulli"``, ``"gaussian"`` or ``"mse"``.
         entries, normalisation, scale, horizon, redraw: of AutoN-CODE.
         activity, weight: of the sparse autoencoder.
         noise: of the denoising autoencoder.
-        batch_norm: of a printed perceptron (see :func:`ncode.reproduction.models.autoencoders.networks`).
+        batch_norm: of a printed perceptron (see :func:`ncode.reproduction.models.encoders.networks`).
         epochs, batch: of training.
         learning_rate: Adam's.
         plateau: 0 for a rate that falls to zero along half a cosine; otherwise C.4's schedule, which halves the rate

@@ -9,7 +9,6 @@ import numpy as np
 from ncode.reproduction.claims import evidence
 from ncode.reproduction.claims.questions import Evidence
 from ncode.reproduction.experiments.autoencoding.analysis import against
-from ncode.reproduction.experiments.autoencoding.study import Study
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE
 from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.metrics.intervals import difference_interval, interval, is_above, is_below
@@ -83,9 +82,13 @@ def n21(sets: Mapping[str, Runs], component_wise: Sequence[str]) -> list[Evidenc
     return found
 
 
-def n21_context(study: Study) -> dict[str, bool | None]:
-    """N21's checks: what learns at the largest scale, and which normalisations beat none."""
-    largest, learnt = max(study.scales), study.learnt
+def n21_context(sets: Mapping[str, Runs], learnt: Mapping[str, bool], largest: float | int) -> dict[str, bool | None]:
+    """N21's checks: what learns at the largest scale, and which normalisations beat none.
+
+    Args:
+        sets: for each setting the runs by normalisation.
+        learnt: by normalisation, whether a training at the scale ``largest`` learns something.
+    """
     checks: dict[str, bool | None] = {
         f"with nothing but a factor of {largest:g} AutoN-CODE learns nothing, normalised by {name} to that scale it "
         "learns "
@@ -94,7 +97,7 @@ def n21_context(study: Study) -> dict[str, bool | None]:
     }
     return checks | {
         f"{head}: {name} beats no normalisation, each at its best scale": is_below(against(made[name], made["none"]))
-        for head, made in study.normalisations.items()
+        for head, made in sets.items()
         for name in COMPONENT_WISE
         if len(made.get("none", ())) > 1 and made.get(name)
     }
