@@ -65,7 +65,8 @@ def queue(executed) -> str:
     rows = "".join(f"<tr>{''.join(f'<td>{html.escape(c)}</td>' for c in row)}</tr>" for row in planned.table(entries))
     table = f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
     return (
-        f'```{{raw}} html\n<div class="ncode-results">{table}</div>\n```\n\n'
+        f'```{{raw}} html\n<div class="ncode-results" role="region" aria-label="planned runs" tabindex="0">'
+        f"{table}</div>\n```\n\n"
         f"{downloads.offer('queue.csv', downloads.as_csv(head, planned.table(entries)))}\n"
         "Hours that begin with ~ rest on an estimate; ? means that nothing is known. `ncode work` takes these runs in "
         "this order.\n"

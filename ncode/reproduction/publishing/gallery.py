@@ -117,7 +117,7 @@ def _picture(executed, name: str, place: str) -> str:
         alt = html.escape(executed.figures[name].alt)
         return (
             f'<a href="{place}"><img src="../_static/{FOLDER}/{name}.png" alt="{alt}" width="{width}" '
-            f'height="{height}" loading="lazy"></a>'
+            f'height="{height}"></a>'
         )
     shown = executed.tables[name]
 

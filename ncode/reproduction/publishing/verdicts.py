@@ -159,7 +159,8 @@ def results_table(executed) -> str:
         f'<th scope="col">{name}</th>' for name in ("claim", "in short", "verdict", "setting", "the paper", "ours")
     )
     return (
-        f'```{{raw}} html\n<div class="ncode-results">{filters}<table><thead><tr>{head}</tr></thead>'
+        f'```{{raw}} html\n<div class="ncode-results" role="region" aria-label="all claims" tabindex="0">'
+        f"{filters}<table><thead><tr>{head}</tr></thead>"
         f'<tbody>{"".join(rows)}</tbody></table></div><script src="../_static/results.js" defer></script>\n```\n\n'
         + downloads.offer("claims.csv", downloads.as_csv(["claim", "verdict", *downloads.FOREST_COLUMNS], numbers))
     )
