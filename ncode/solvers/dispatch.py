@@ -61,6 +61,11 @@ def integrate(
         ValueError: on a state or times that make no sense, or when the first evaluation of f gives something else
             than parts of z's shapes and dtypes, or changes z in place.
     """
+    if any(part.device.type == "mps" for part in state):
+        raise ValueError(
+            "x0: is on an MPS device, which has no float64, and that is what times and step lengths are kept in: move "
+            "the model and x0 to the CPU or a CUDA device, as with .to('cpu')"
+        )
     if isinstance(t, Tensor) and t.dim() == 2:
         nfe = NFE() if nfe is None else nfe
 
@@ -128,8 +133,8 @@ def solve(
 
     Raises:
         SolveError: when the solve fails, forward or backward.
-        ValueError: on a state or times that make no sense, or when f gives something else than x' of x's shape and
-            dtype, or changes x in place.
+        ValueError: on a state or times that make no sense, a state on an MPS device, or when f gives something else
+            than x' of x's shape and dtype, or changes x in place.
 
     Example:
         >>> solve(lambda t, x: -x, torch.ones(3, 2), [0.0, 1.0])[-1]  # e^-1

@@ -374,3 +374,19 @@ def test_a_fields_own_assertion_is_not_a_solvers_failure():
     for method in ("dopri5", "rk4"):
         with pytest.raises(AssertionError, match="three features"):
             integrate(field, (torch.ones(1, 2),), UNIT, Solver(method))
+
+
+class OnMPS(torch.Tensor):
+    """A tensor that says it is on an MPS device."""
+
+    device = property(lambda self: torch.device("mps"))
+
+
+def test_an_mps_device_is_refused_by_name_before_anything_is_evaluated():
+    def never(t, x):
+        raise AssertionError("f was evaluated")
+
+    x = torch.ones(3, 2).as_subclass(OnMPS)
+    for t in ([0.0, 1.0], torch.tensor([[0.0] * 3, [1.0] * 3])):
+        with pytest.raises(ValueError, match=r"x0: is on an MPS device, which has no float64.*to the CPU or a CUDA"):
+            solve(never, x, t)
