@@ -57,7 +57,7 @@ def tracked() -> list[Path]:
 
 
 # Extras that no environment of ours installs by name: `test` lists what of them it needs.
-BY_CHOICE = ("features", "fid", "bench")
+BY_CHOICE = ("features", "fid", "bench", "cluster")
 
 
 def names(requirements) -> set[str]:
@@ -126,7 +126,7 @@ def test_everything_that_we_ask_for_is_pinned():
     pinned = names(line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#"))
     extras = PYPROJECT["project"]["optional-dependencies"]
     asked = names(PYPROJECT["project"]["dependencies"]).union(
-        *(names(extras[name]) for name in ("reproduction", "book", "features", "test"))
+        *(names(extras[name]) for name in ("reproduction", "book", "cluster", "features", "test"))
     )
     assert asked - pinned == set()
 
