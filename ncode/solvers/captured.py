@@ -54,7 +54,7 @@ class Captured:
             self.tensors, reached = walk([*starts, *cuts], stops)
             mark(reached)
         else:
-            mark(reached - cuts)
+            mark(reached, cuts)
             self.tensors = [*declared, *found]
         self.reached = frozenset(i for i, tensor in enumerate(self.tensors) if edge(tensor) in reached)
         self.velocity = tuple(output.detach() for output in outputs)
@@ -76,15 +76,15 @@ def must_be_known(velocity: State, z: State, t: float, known: set) -> bool:
     Returns:
         Whether evaluations share a part of autograd's graph that one gradient through it would use up.
     """
-    stops = known | edges(z)
-    found, seen = walk(edges(velocity), stops)
+    state = edges(z)
+    found, seen = walk(edges(velocity), known | state)
     if found:
         raise RuntimeError(
             f"f reaches a tensor of shape {tuple(found[0].shape)} at t = {t:.6g} that it does not reach at "
             "the first time, and that needs a gradient, which would be lost: make it a parameter of the field, "
             "name it (solve's parameters, path_cost's captured), or use gradients='direct'"
         )
-    return shared(seen - stops)
+    return shared(seen - state, known)
 
 
 MEANWHILE = (

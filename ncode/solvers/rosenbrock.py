@@ -34,7 +34,7 @@ class Rosenbrock(Tableau):
     """One Rosenbrock method; ``c`` are α, ``a`` and ``b`` the weights of the stages u in f's argument and in y.
 
     Attributes:
-        gamma: γ.
+        gamma: the diagonal coefficient γ of the stages.
         shifts: every stage's γ_i.
         couplings: every stage's c_ij.
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
-_MARK = "ncode"
+_MARK, _MET = "ncode", "ncode met"
 Edge = tuple
 """Where a tensor stands in the graph: a node, and which of its outputs."""
 
@@ -25,18 +25,28 @@ def edges(tensors: Iterable[Tensor]) -> set[Edge]:
     return {edge(tensor) for tensor in tensors if tensor.requires_grad}
 
 
-def mark(seen: Iterable[Edge]) -> None:
-    """Leave a sign at what stands here, by which :func:`shared` knows it again."""
-    for node, _ in seen:
-        node.metadata[_MARK] = True
+def mark(seen: Iterable[Edge], stops: Iterable[Edge] = ()) -> None:
+    """Leave a sign at what the first evaluation reaches, by which :func:`shared` knows it again.
 
-
-def shared(seen: Iterable[Edge]) -> bool:
-    """Whether a node among ``seen`` was there before, and keeps tensors that a gradient through it would use up.
-
-    Views keep none, and neither do leaves.
+    Args:
+        stops: those among ``seen`` that a gradient does not go through.
     """
-    return any(_MARK in node.metadata and _keeps(node) for node, _ in seen)
+    stops = set(stops)
+    for here in seen:
+        here[0].metadata[_MET] = True
+        if here not in stops:
+            here[0].metadata[_MARK] = True
+
+
+def shared(seen: set[Edge], stops: set[Edge]) -> bool:
+    """Whether evaluations share a node among ``seen`` that keeps tensors which a gradient through it would use up.
+
+    Views keep none, and neither do leaves. Where one of ``stops`` is met that the first evaluation did not reach,
+    nobody knows what lies before it: it may be shared.
+    """
+    if any(_MET not in node.metadata for node, _ in seen & stops):
+        return True
+    return any(_MARK in node.metadata and _keeps(node) for node, _ in seen - stops)
 
 
 def _keeps(node: Node) -> bool:
