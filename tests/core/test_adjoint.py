@@ -11,7 +11,8 @@ import ncode
 from ncode.costs import control_effort, jacobian, kinetic, path_cost
 from ncode.fields.elementary import Linear, Velocity
 from ncode.solvers.dispatch import integrate
-from ncode.solvers.options import ADAPTIVE, FIXED
+from ncode.solvers.options import FIXED
+from ncode.solvers.tableaus import TABLEAUS
 from tests.core.adjoint_cases import MODELS, closed_loop, open_loop, relative, tight
 
 
@@ -193,7 +194,7 @@ def test_adjoint_against_direct(name, horizon, batch, dtype, tolerance, close):
     assert relative(found, exact) < close
 
 
-@pytest.mark.parametrize("method", ADAPTIVE + FIXED)
+@pytest.mark.parametrize("method", TABLEAUS)
 def test_every_method_has_its_own_quadrature(method):
     model = open_loop()
     x0 = torch.randn(3, 2, dtype=torch.float64)

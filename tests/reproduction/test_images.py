@@ -394,10 +394,14 @@ def test_an_unknown_model_is_refused():
 def test_recordings_compare_all_models_seed_by_seed():
     for name, configs in plans.comparisons().items():
         assert experiment.planned()[name].configs() == configs
-        assert [run.model for run in configs] == [*MODELS] * (len(configs) // len(MODELS)), name
-        assert [run.seed for run in configs] == sorted(run.seed for run in configs), name
-        # One configuration for all models.
-        assert len({dataclasses.replace(run, model="", seed=0) for run in configs}) == 1, name
+        options = plans.tables()[name].options
+        first, later = options.get("models", MODELS), options.get("afterwards", ())
+        seeds = range(options["seeds"])
+        order = [(model, seed) for models in (first, later) for seed in seeds for model in models]
+        assert [(run.model, run.seed) for run in configs] == order, name
+        # One configuration for all models, but for a rate of each one's own where the plan says whose trials chose it.
+        alike = {"learning_rate": 0.0} if "rates_of" in options else {}
+        assert len({dataclasses.replace(run, model="", seed=0, **alike) for run in configs}) == 1, name
 
 
 def test_learning_rates_are_chosen_for_the_baseline_on_another_seed_at_the_recorded_budget():

@@ -148,6 +148,7 @@ BY_NAME = {
     "path_cost.model": lambda: NeuralODE(MLP(2)),
     "path_cost.x0": lambda: torch.randn(4, 2),
     "path_cost.t": lambda: [0.0, 1.0],
+    "path_cost.u": lambda: None,
     "path_cost.running": lambda: lambda point: point.x.sum(1),
     "path_cost.terminal": lambda: lambda x, theta: x.sum(1),
     "path_cost.discrete": lambda: lambda t, x, theta: x.sum(1),

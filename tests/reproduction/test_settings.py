@@ -98,7 +98,7 @@ PAGES = sorted((Path(__file__).parents[2] / "notebooks").glob("*.py"))
 def test_every_page_with_deviations_shows_them(path):
     text, found = path.read_text(), settings.deviations(path.stem, "cpu")
     assert ("page.deviations()" in text) == bool(found)
-    assert ("stated.open_in_words(page.notebook)" in text) == bool(settings.left_open(path.stem))
+    assert ("page.readings()" in text) == bool(settings.left_open(path.stem))
     if found:
         assert Page(path.stem, "cpu").deviations().rows == found
 
