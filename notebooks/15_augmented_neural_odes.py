@@ -75,7 +75,7 @@ page = Page("15_augmented_neural_odes", profile)
 # all times $\Phi(S)$ surrounds $\Phi(c)$ once, and every half-space that holds $\Phi(c)$ holds a point of $\Phi(S)$.
 # :::
 #
-# :::{prf:proof}
+# :::{admonition} Proof
 # :class: dropdown
 #
 # Paths do not meet, so $\Phi(\cdot, t)$ restricted to $S$ never hits $\Phi(c, t)$, for any $t$ from $0$ to $T$: a

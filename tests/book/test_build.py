@@ -265,7 +265,7 @@ class TestMake:
         edition = index.resolve()
 
         (repository / "notebooks" / "01_fine.py").touch()
-        (repository / "ncode" / "models.py").touch()
+        (repository / "ncode" / "models" / "flow.py").touch()
         done = self.make(repository)
         assert "Nothing has changed" in done.stdout
         assert index.resolve() == edition
