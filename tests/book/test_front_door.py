@@ -345,3 +345,9 @@ class TestReadme:
         for one in performance.load():
             if one.config["suite"] == "step" and one.config["way"] in readme.PEERS:
                 assert f"{one.metrics['ratio']:.1f}×" in rows[f"| {one.config['way']}"]
+
+
+def test_no_bar_asks_for_widgets():
+    """In a notebook, ``tqdm.auto`` without ipywidgets prints a warning with a path of this machine onto the page."""
+    asking = [file for file in (ROOT / "ncode").rglob("*.py") if "tqdm.auto" in file.read_text(encoding="utf-8")]
+    assert asking == []

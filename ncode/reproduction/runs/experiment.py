@@ -30,7 +30,7 @@ import platformdirs
 import torch
 from filelock import FileLock, Timeout
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.runs import provenance, store
