@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -218,6 +219,8 @@ def train(config, checkpoint=None):
     with open(os.environ["CALLS"], "a") as file:
         file.write("x")
     time.sleep(float(os.environ["TAKES"]))
+    while os.environ["UNTIL"] and not os.path.exists(os.environ["UNTIL"]):
+        time.sleep(0.05)
     torch.manual_seed(config.seed)
     return RunOutput({"score": 1.5}, model=nn.Linear(400, 400))
 
@@ -236,11 +239,12 @@ def start(tmp_path, folder):
     """Starts processes that want runs of one experiment."""
     (tmp_path / "worker.py").write_text(PROCESS)
 
-    def started(takes: float, seeds: int = 1) -> subprocess.Popen:
+    def started(takes: float = 0.0, seeds: int = 1, until: Path | str = "") -> subprocess.Popen:
         environment = os.environ | {
             "CALLS": str(tmp_path / "calls"),
             "TAKES": str(takes),
             "SEEDS": str(seeds),
+            "UNTIL": str(until),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
         }
         return subprocess.Popen(
@@ -256,12 +260,21 @@ def start(tmp_path, folder):
 
 
 def test_two_processes_compute_a_run_once(tmp_path, start):
-    pair = [start(takes=3.0) for _ in range(2)]
-    said = [process.communicate(timeout=120) for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], said
-    assert said[0][0] == said[1][0] != ""
+    waits = b"another process computes"
+    pair = [start(until=tmp_path / "go") for _ in range(2)]
+    errors = {process.stderr.fileno(): b"" for process in pair}
+    # However late the second begins, the first is not done before it waits.
+    while not any(waits in told for told in errors.values()):
+        ready, _, _ = select.select(list(errors), [], [], 120)
+        assert ready and all(process.poll() is None for process in pair), errors
+        for number in ready:
+            errors[number] += os.read(number, 4096)
+    (tmp_path / "go").touch()
+    said = [process.communicate(timeout=120)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], errors
+    assert said[0] == said[1] != ""
     assert (tmp_path / "calls").read_text() == "x"
-    assert sum("another process computes" in errors for _, errors in said) == 1, "the second waits with a bar"
+    assert sum(waits in told for told in errors.values()) == 1, "the second waits with a bar"
 
 
 @pytest.mark.slow

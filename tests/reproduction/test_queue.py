@@ -9,7 +9,7 @@ import pytest
 
 from ncode.reproduction.claims import claims
 from ncode.reproduction.experiments import reflection
-from ncode.reproduction.runs import cli, provenance, queue, recordings, work
+from ncode.reproduction.runs import cli, provenance, queue, recordings, verify, work
 from ncode.reproduction.runs.experiment import Plan, named
 from ncode.reproduction.runs.queue import FINISHED, PARTIAL, PLANNED, Entry, Worth
 
@@ -79,6 +79,24 @@ def test_a_recording_grows_run_by_run_in_the_plans_order(planned, results):
     made = recordings.load("reflection_small")
     assert [(run.config.model, run.config.seed) for run in made] == [("node", 0), ("node", 1), ("open", 1)]
     assert path == results / "reflection_small.json"
+
+
+def test_what_is_recorded_is_sealed_and_no_other_edit_with_it(planned, results):
+    work.keep(planned.entries()[0])
+    assert not list(verify.of_recordings(results))
+    other = results / "other.json"
+    other.write_text("[]")
+    work.keep(planned.entries()[1])
+    (finding,) = verify.of_recordings(results)
+    assert finding.path == other
+
+
+def test_recording_the_first_runs_again_takes_no_other_away(planned, monkeypatch):
+    for k in range(3):
+        work.keep(planned.entries()[k])
+    monkeypatch.setattr(cli, "named", lambda name: reflection.experiment)
+    cli.record("reflection", first=1)
+    assert len(recordings.load("reflection_small")) == 3
 
 
 def test_an_entry_starts_only_where_it_reaches_a_checkpoint():

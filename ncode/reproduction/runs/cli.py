@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_limits
 
-from ncode.reproduction.runs import cluster, recordings, verify
+from ncode.reproduction.runs import cluster, verify
 from ncode.reproduction.runs.copies import Copies
 from ncode.reproduction.runs.experiment import Experiment, named
 from ncode.reproduction.runs.queue import DEVICES, RECORDING_EXPERIMENTS, Entry, entries, table
-from ncode.reproduction.runs.work import collect, work
+from ncode.reproduction.runs.work import collect, put, work
 from ncode.reproduction.runs.work import rehearse as rehearsed
 
 THREADS = 1
@@ -112,7 +112,6 @@ def gather(only: Sequence[str] | None) -> None:
     """Put what is finished here into its recordings."""
     for name in collect(_queue(only)):
         print(f"recorded {name}")
-    verify.seal()
 
 
 def take(minutes: float, device: str, jobs: int, only: Sequence[str] | None = None, folder: Path | None = None) -> None:
@@ -169,12 +168,10 @@ def record(name: str, wanted: Sequence[str] = (), first: int | None = None) -> N
 def _record(experiment: Experiment, wanted: Sequence[str], first: int | None) -> None:
     plans = experiment.planned()
     for recording in wanted or plans:
-        runs, configs = [], plans[recording].configs()[:first]
+        configs = plans[recording].configs()[:first]
         for k, config in enumerate(configs):
-            runs.append(experiment.run(config))
-            path = recordings.save(recording, runs)
-            verify.seal()
-            facts = runs[-1]
+            facts = experiment.run(config)
+            path = put(facts, recording)
             made = f"{facts.metrics}" if len(facts.metrics) <= SHOWN else f"{len(facts.metrics)} metrics"
             seconds = facts.provenance["seconds"]
             print(f"{recording} {k + 1}/{len(configs)}: {made}, {seconds:.0f} s -> {path}", flush=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from PIL import Image
 
 from ncode.reproduction.runs import recordings, store
@@ -118,10 +119,12 @@ def checksums(folder: Path) -> dict[str, str]:
 def seal(folder: Path | None = None, only: str | None = None) -> Path:
     """List the checksums of all recordings and pictures as they are now, or of ``only`` the one with that name."""
     folder = folder or recordings.folder()
-    listed = checksums(folder) if only else {}
-    listed |= {path.name: digest(path) for path in _kept(folder) if only in (None, path.name)}
-    text = "".join(f"{checksum}  {name}\n" for name, checksum in sorted(listed.items()))
-    write_atomically(folder / SUMS, lambda path: path.write_text(text, encoding="utf-8"))
+    # Workers write different recordings side by side, and all of them this one list.
+    with FileLock(folder / f"{SUMS}.lock"):
+        listed = checksums(folder) if only else {}
+        listed |= {path.name: digest(path) for path in _kept(folder) if only in (None, path.name)}
+        text = "".join(f"{checksum}  {name}\n" for name, checksum in sorted(listed.items()))
+        write_atomically(folder / SUMS, lambda path: path.write_text(text, encoding="utf-8"))
     return folder / SUMS
 
 

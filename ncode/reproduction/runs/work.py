@@ -18,9 +18,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs import recordings, verify
 from ncode.reproduction.runs.copies import Copies
-from ncode.reproduction.runs.experiment import root
+from ncode.reproduction.runs.experiment import Run, root
 from ncode.reproduction.runs.queue import FINISHED, PARTIAL, Entry, key, left
 
 REACHABLE = 0.25
@@ -168,12 +168,18 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def keep(entry: Entry) -> Path:
-    """Write the entry's finished run into its recording, in the plan's place; what others recorded stays."""
-    path = recordings.folder() / f"{entry.recording}.json"
+    """Write the entry's finished run into its recording (:func:`put`)."""
+    return put(entry.experiment.run(entry.config), entry.recording)
+
+
+def put(run: Run, recording: str) -> Path:
+    """Write a finished run into ``recording``, in the plan's place, and its checksum; what others recorded stays."""
+    path = recordings.folder() / f"{recording}.json"
     with FileLock(f"{path}.lock"):
-        run = entry.experiment.run(entry.config)
-        order = {key(c): k for k, c in enumerate(entry.experiment.planned()[entry.recording].configs())}
-        return recordings.add(entry.recording, run, lambda config: order.get(key(config), len(order)))
+        order = {key(c): k for k, c in enumerate(run.experiment.planned()[recording].configs())}
+        recordings.add(recording, run, lambda config: order.get(key(config), len(order)))
+        verify.seal(path.parent, only=path.name)
+    return path
 
 
 def collect(queue: Sequence[Entry]) -> list[str]:
