@@ -251,7 +251,7 @@ page.verdict(
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - Ours: $x(0) = 2$, $\mu = 2$, $\theta(0) = 0$ known, uniform observations of
 #   $x$ with noise.
@@ -259,6 +259,8 @@ page.readings()
 #   follow any smooth curve, $x' = \dot y(t)$, and so can an augmented one. The figure shows the smallest step that
 #   suffices.
 # - The growing horizon and the loss landscape are ours.
+#
+# </details>
 #
 # ## What to remember
 #

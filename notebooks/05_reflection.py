@@ -223,7 +223,7 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - Ours: points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam,
 #   and one learning rate for all five models.
@@ -231,6 +231,8 @@ page.readings()
 #   during the flow.
 # - The models have equal fields, not equal numbers of parameters. A controller that steers all of a field's
 #   parameters has more of its own. The table prints them.
+#
+# </details>
 #
 # ## What to remember
 #

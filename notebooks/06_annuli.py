@@ -304,7 +304,7 @@ Markdown(
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - The learning rate is the same for all
 #   models. Of three rates we took the one that served the *baseline* NODE best, on seeds that are not used here.
@@ -319,6 +319,8 @@ page.readings()
 # - We read *bifurcation* as a change in the number of equilibria of some kind in a fixed box. The paper does not say
 #   how it established its bifurcation. The verdict on N10 is for controllers that steer the biases;
 #   {numref}`tab-annuli-steering` says what other choices give.
+#
+# </details>
 #
 # ## What to remember
 #

@@ -182,11 +182,13 @@ page.say("**Is it AutoN-CODE's merit, or t-SNE's?**", tables.margins(found))
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - AutoN-CODE's normalisation and scale were chosen on validation images. The other autoencoders' settings were not
 #   tuned.
 # - Spectral clustering is on the graph of ten nearest neighbours.
+#
+# </details>
 
 # %% [markdown]
 # ## What to remember

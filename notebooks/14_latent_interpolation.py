@@ -206,11 +206,13 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - The perceptual path length of {cite:t}`karras2019` uses the features of a VGG network and spherical interpolation. Here
 #   the features are the judge's, and lines are straight, as the paper's.
 # - The line between controls is ours.
+#
+# </details>
 
 # %% [markdown]
 # ## What to remember

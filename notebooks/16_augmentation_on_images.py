@@ -179,12 +179,14 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - We measure the number of evaluations beside the training. It cannot feed back into it, because rk4's steps are
 #   fixed.
 # - Validation images take the test images' place in the curves. We look at the test set once, at the end. The authors
 #   draw no validation set.
+#
+# </details>
 #
 # ## What to remember
 #

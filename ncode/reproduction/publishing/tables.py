@@ -9,7 +9,7 @@ from ncode.reproduction.publishing import downloads
 from ncode.reproduction.publishing.forest import more_rows
 
 # So many rows of a table are in sight; the rest opens on demand (book/_static/ncode.css knows the number, too).
-IN_SIGHT, IN_SIGHT_OF_LONG_ONES = 12, 4
+IN_SIGHT, IN_SIGHT_OF_LONG_ONES = 8, 4
 LONG_ROW = 120
 """Characters of a long row, in the mean over a table."""
 
