@@ -108,6 +108,16 @@ def test_a_table_and_a_paragraph_may_be_folded_as_well():
     assert said == '<details class="ncode-aside"><summary>Runs</summary>\n\n- one\n\n</details>'
 
 
+def test_the_name_of_an_axis_that_is_longer_than_its_panel_takes_two_lines():
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(4, 1.4))
+    left.set_ylabel("validation loss minus training loss")
+    right.set_ylabel("loss of $x$")
+    right.set_xlabel("epoch")
+    Page("05_reflection", "smoke").figure(drawing, name="fig-x", caption="A.", alt="B.")
+    assert left.get_ylabel() == "validation loss\nminus training loss"
+    assert (right.get_ylabel(), right.get_xlabel()) == ("loss of $x$", "epoch")
+
+
 def test_a_page_says_sentences_and_leaves_out_empty_ones():
     assert Page("05_reflection", "smoke").say("One.", "", " Two. ")._repr_markdown_() == "One. Two."
 
@@ -120,6 +130,12 @@ def test_a_long_table_folds(rows, cell, folds):
     assert text.count("* - ") == rows + 1, "folded rows are there"
     assert (f"All {rows} rows" in text) == folds
     assert ("ncode-more-long" in text) == (folds and rows < 8)
+
+
+def test_rows_that_begin_alike_say_so_once_and_the_csv_in_each():
+    text = tables.list_table("tab-x", "Caption.", ["data", "model"], [["MNIST", "a"], ["MNIST", "b"], ["digits", "a"]])
+    assert "* - MNIST\n  - a\n* - \n  - b\n* - digits\n  - a\n" in text
+    assert "MNIST,a\nMNIST,b\ndigits,a\n" in text
 
 
 def test_every_claim_has_a_home():

@@ -85,6 +85,7 @@ class Figure(_Shown):
     @classmethod
     def of(cls, drawing: Drawing, name: str, caption: str, alt: str, folded: str = "") -> Figure:
         """The figure that ``drawing`` becomes; the drawing is closed."""
+        style.wrap_labels(drawing)
         picture = io.BytesIO()
         drawing.savefig(picture, format="png", dpi=200, bbox_inches="tight")
         vectors = svg(drawing)
