@@ -340,8 +340,8 @@ page.table(
 page.table(
     "tab-memory",
     "Bit error in per cent on unseen episodes: guessing with the known bits copied, N-CODE after training (mean ± "
-    "standard deviation over seeds), the untrained Hebbian rule, and the nearest pattern. The runs with 1000 bits are "
-    "recorded. The paper's claim is an error below 1 % in all cases.",
+    "standard deviation over seeds), the untrained Hebbian rule, and the nearest pattern. The runs with most bits are "
+    "recorded. The paper's claim is an error below one per cent in all cases.",
     tables.CASES,
     tables.cases({1000: (large, large), bits: (found.ours, found.controls)}),
 )
@@ -368,8 +368,8 @@ trained = sets.by_size(recorded["baselines"])
 page.table(
     "tab-memory-baselines",
     "Baselines after training, recorded: bit error in per cent on unseen episodes, mean ± standard deviation over seeds. "
-    "Guessing gives 25 % if the known bits are copied, and 50 % on the unknown bits alone. N-CODE gets the known bits "
-    "set in its state. A baseline has to carry them through its own. A star marks a learning rate at the edge of the "
+    "Guessing gets a quarter of all bits wrong if it copies the known ones, and half of the unknown ones. N-CODE has "
+    "the known bits set in its state. A baseline has to carry them through its own. A star marks a learning rate at the edge of the "
     "sweep. The rate of the last row won the short sweep, but training broke down later on every seed. We took the "
     "second best rate in its place.",
     tables.BASELINES,

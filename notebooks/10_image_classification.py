@@ -162,20 +162,20 @@ page.ours(**tables.ours(recorded))
 cifar = sets.fullest(recorded, "cifar10")
 page.figure(
     **figures.course(cifar, "fig-images-cifar10", "recorded")
-) if cifar else page.say()
+) if cifar else None
 
 # %% tags=["hide-input"]
 printed = sets.nearest(sets.as_printed(recorded), "cifar10")
 page.figure(
     **figures.course(printed, "fig-images-printed", "recorded")
-) if printed else page.say()
+) if printed else None
 
 # %% tags=["hide-input"]
 mnist = sets.fullest(recorded, "mnist")
 page.figure(
     **figures.course(mnist, "fig-images-mnist", "recorded"),
     folded="The same on MNIST, recorded",
-) if mnist else page.say()
+) if mnist else None
 
 # %% tags=["hide-input"]
 last = list(live.values())[-1]
@@ -193,7 +193,7 @@ page.figure(
 
 # %% tags=["hide-input"]
 sizes, reached = sets.by_size(recorded, "mnist")
-page.figure(**figures.by_size(sizes, reached)) if len(sizes) > 1 else page.say()
+page.figure(**figures.by_size(sizes, reached)) if len(sizes) > 1 else None
 
 # %% tags=["hide-input"]
 page.say(analysis.harder_in_words(sets.harder(sizes, reached)))

@@ -221,13 +221,13 @@ page.say(pictures.introduced(*ORBITS))
 page.figure(
     **figures.recorded_orbit(ORBITS[0], "mnist", "Fig. A.4"),
     folded="Orbits of MNIST's digits, recorded",
-) if recordings.find_picture(ORBITS[0]) else page.say()
+) if recordings.find_picture(ORBITS[0]) else None
 
 # %% tags=["hide-input"]
 page.figure(
     **figures.recorded_orbit(ORBITS[1], "cifar10", "Fig. A.5"),
     folded="Orbits of CIFAR-10's images, recorded",
-) if recordings.find_picture(ORBITS[1]) else page.say()
+) if recordings.find_picture(ORBITS[1]) else None
 
 # %% [markdown]
 # Fig. A.6 shows CelebA, on which we did not train.

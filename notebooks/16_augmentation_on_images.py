@@ -123,14 +123,14 @@ page.table(**augmentation.differences(compared))
 cifar = sets.fullest(recorded, "cifar10")
 page.figure(
     **figures.augmentation(cifar, "fig-augmentation-cifar10", "recorded")
-) if cifar else page.say()
+) if cifar else None
 
 # %% tags=["hide-input"]
 mnist = sets.fullest(recorded, "mnist")
 page.figure(
     **figures.augmentation(mnist, "fig-augmentation-mnist", "recorded"),
     folded="The same on MNIST, recorded",
-) if mnist else page.say()
+) if mnist else None
 
 # %% tags=["hide-input"]
 first = next(iter(live.values()))

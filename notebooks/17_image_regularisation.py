@@ -89,7 +89,7 @@ tuned, chosen = analysis.regularised()
 page.say(analysis.generalises_in_words(chosen))
 
 # %% tags=["hide-input"]
-page.figure(**figures.tuning(tuned)) if tuned else page.say()
+page.figure(**figures.tuning(tuned)) if tuned else None
 
 # %% tags=["hide-input"]
 page.table(**tables.gamma(chosen | varied))

@@ -42,7 +42,8 @@ def forest(answer: Answer) -> str:
     # Toys with two seeds have intervals in whose scale nothing else could be seen.
     near = [one for one in rows if one.nearness != NEARNESS[0]] or rows
     scale = _scale([*levels, *([] if published is None else [published]), *(v for one in near for v in _span(one))])
-    body = "".join(_row(answer, one, levels, published, scale) for one in rows)
+    labels = _labels(rows)
+    body = "".join(_row(answer, one, label, levels, published, scale) for one, label in zip(rows, labels, strict=True))
     key = f" ◆ the paper: {html.escape(question.published)}." if published is not None else ""
     lines = " and ".join(number(level) for level in levels)
     return (
@@ -105,8 +106,24 @@ def _scale(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
+def _labels(rows: Sequence[Evidence]) -> list[str]:
+    """A row's name: what all rows share, the sentence above the plot has said."""
+    seeds = [f"{one.nearness}, {one.seeds} seed{'' if one.seeds == 1 else 's'}" for one in rows]
+    one_setting, alike = (len(set(of)) == 1 and len(rows) > 1 for of in ([one.setting for one in rows], seeds))
+    names = [one.of if one_setting and one.of else named(one) for one in rows]
+    return [
+        html.escape(name) + ("" if alike else f" <small>· {where}</small>")
+        for name, where in zip(names, seeds, strict=True)
+    ]
+
+
 def _row(
-    answer: Answer, one: Evidence, levels: Sequence[float], published: float | None, scale: tuple[float, float]
+    answer: Answer,
+    one: Evidence,
+    label: str,
+    levels: Sequence[float],
+    published: float | None,
+    scale: tuple[float, float],
 ) -> str:
     low, high = scale
 
@@ -124,11 +141,9 @@ def _row(
         x = float(at(published))
         marks += f'<path class="paper" d="M{x - 1.2:.2f} 5L{x:.2f} 1L{x + 1.2:.2f} 5L{x:.2f} 9Z"/>'
     weight = " ncode-decides" if one in answer.deciding else ""
-    seeds = f"{one.seeds} seed{'' if one.seeds == 1 else 's'}"
     numbers = f"{number(middle, 3)} {interval(one.total or one.interval)}"
     return (
-        f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{html.escape(named(one))} '
-        f"<small>· {one.nearness}, {seeds}</small></th>"
+        f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{label}</th>'
         f'<td><svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
         f'aria-label="{html.escape(numbers)}">{marks}</svg></td>'
         f"<td>{MARKS[held]} {numbers}</td></tr>"
