@@ -503,3 +503,21 @@ def test_table_a1_has_a_row_for_every_data_set():
     assert {len(row) for row in table["rows"]} == {len(table["columns"])}
     by_name = {row[0]: row for row in table["rows"]}
     assert by_name["mnist"][2:5] == ["400 · linear", "25", "400 · 784"]
+
+
+def test_a_plan_that_reads_its_tuning_has_no_runs_before_the_tuning_is_whole(monkeypatch):
+    of_plan = autoencoding.experiment.planned()
+    tried = of_plan["autoencoding_mnist_printed_normalisations_tuning"].configs()
+    best = {"none": 0.5, "row": 0.2, "tanh": 0.05, "batch": 0.01}
+    made = [
+        recordings.RecordedRun("", "", one, {"validation_nats": 70.0 + (one.scale != best[one.normalisation])}, {}, {})
+        for one in tried
+    ]
+    plan = of_plan["autoencoding_mnist_printed_normalisations"]
+    monkeypatch.setattr(recordings, "find", lambda name: made[:-1])
+    assert plan.configs() == []
+    monkeypatch.setattr(recordings, "find", lambda name: made)
+    planned = plan.configs()
+    assert {(one.normalisation, one.scale) for one in planned} == set(best.items())
+    assert [one.seed for one in planned] == sorted(list(range(5)) * 4), "whole seeds first"
+    assert all((one.kind, one.epochs) == ("printed", 50) for one in planned)
