@@ -122,6 +122,21 @@ def test_when_the_time_is_over_what_runs_is_stopped(results):
     assert outcome.stopped == ["reflection_small:0", "reflection_small:1"] and not outcome.finished
 
 
+def test_a_worker_that_is_asked_to_end_leaves_no_run_behind(results):
+    begun, before = [], signal.getsignal(signal.SIGTERM)
+
+    def begin(one, device):
+        begun.append(sleeper(600)(one, device))
+        if len(begun) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return begun[-1]
+
+    outcome = work.work([entry(k) for k in range(3)], 600, jobs=2, tell=lambda line: None, begin=begin)
+    assert outcome.stopped == ["reflection_small:0", "reflection_small:1"]
+    assert all(process.poll() is not None for process in begun)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_looking_through_the_queue_counts_as_work(planned, monkeypatch, capsys):
     def slow(*_, **__):
         time.sleep(0.2)
