@@ -503,3 +503,49 @@ def test_table_a1_has_a_row_for_every_data_set():
     assert {len(row) for row in table["rows"]} == {len(table["columns"])}
     by_name = {row[0]: row for row in table["rows"]}
     assert by_name["mnist"][2:5] == ["400 · linear", "25", "400 · 784"]
+
+
+def test_a_plan_that_reads_its_tuning_has_no_runs_before_the_tuning_is_whole(monkeypatch):
+    of_plan = autoencoding.experiment.planned()
+    tried = of_plan["autoencoding_mnist_printed_normalisations_tuning"].configs()
+    best = {"none": 0.5, "row": 0.2, "tanh": 0.05, "batch": 0.01}
+    made = [
+        recordings.RecordedRun("", "", one, {"validation_nats": 70.0 + (one.scale != best[one.normalisation])}, {}, {})
+        for one in tried
+    ]
+    plan = of_plan["autoencoding_mnist_printed_normalisations"]
+    monkeypatch.setattr(recordings, "find", lambda name: made[:-1])
+    assert plan.configs() == []
+    monkeypatch.setattr(recordings, "find", lambda name: made)
+    planned = plan.configs()
+    assert {(one.normalisation, one.scale) for one in planned} == set(best.items())
+    assert [one.seed for one in planned] == sorted(list(range(5)) * 4), "whole seeds first"
+    assert all((one.kind, one.epochs) == ("printed", 50) for one in planned)
+
+
+def recorded_nats(values, **settings):
+    return [
+        recordings.RecordedRun(
+            f"{settings}-{seed}",
+            "",
+            autoencoding.Config("ncode", seed, dataset="mnist", kind="printed", epochs=15, **settings),
+            {"validation_nats": value, "test_nats": value},
+            {},
+            {"started": "2026-11-27"},
+        )
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_the_horizon_is_compared_with_the_better_of_the_others():
+    made = {
+        1.0: recorded_nats([66.0, 66.5, 66.2], horizon=1.0),
+        10.0: recorded_nats([64.0, 64.1, 64.3], horizon=10.0),
+        100.0: recorded_nats([65.0, 65.1, 65.2], horizon=100.0),
+    }
+    (one,) = verdict.n21({}, autoencoding.COMPONENT_WISE, made)
+    assert (one.part, one.nearness, one.seeds) == ("b", "reduced", 3)
+    assert one.estimate == pytest.approx(np.mean([-1.0, -1.0, -0.9]))
+    assert "T = 100 is the better other" in one.setting
+    assert verdict.n21({}, autoencoding.COMPONENT_WISE, {10.0: made[10.0]}) == []
+    assert verdict.n21({}, autoencoding.COMPONENT_WISE) == []

@@ -11,7 +11,9 @@ from ncode.reproduction import profiles
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, MODELS, TUNING_SEED, Config
 from ncode.reproduction.models.encoders import ARCHITECTURES
 from ncode.reproduction.profiles import Profile
+from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Plan
+from ncode.reproduction.runs.recordings import RecordedRun
 
 C = TypeVar("C", bound=Config)
 
@@ -28,7 +30,7 @@ def plans() -> list[Plan[Config]]:
                 tuning, table.settings, of=table.options.get("of", {}).get("ncode"), **table.options["tuning"]
             )
             made.append(Plan(f"autoencoding_{name}_tuning", tried))
-        made.append(Plan(f"autoencoding_{name}", functools.partial(comparison, table)))
+        made.append(Plan(f"autoencoding_{name}", functools.partial(comparison, table, f"autoencoding_{name}_tuning")))
     return made
 
 
@@ -63,8 +65,13 @@ def tuning(
     ]
 
 
-def comparison(table: Profile) -> list[Config]:
-    """The runs of one table: every model on every seed, or as its ``normalisations`` or ``readings`` ask."""
+def comparison(table: Profile, tuned: str) -> list[Config]:
+    """The runs of one table: every model on every seed, or as its ``normalisations`` or ``readings`` ask.
+
+    Args:
+        tuned: the recording of the table's tuning, which ``normalisations = "tuning"`` reads: there are no runs before
+            it is whole.
+    """
     options, settings = table.options, table.settings
     if "readings" in options:
         # Of what the text leaves open, one setting at a time, on a seed that no comparison uses.
@@ -72,16 +79,33 @@ def comparison(table: Profile) -> list[Config]:
     seeds, models = range(options["seeds"]), options.get("models", MODELS)
     if "normalisations" in options:
         # AutoN-CODE with each normalisation, at the scale that is best for it.
+        chosen = options["normalisations"]
+        if chosen == "tuning":
+            wanted = len(options["tuning"]["normalisations"]) * len(options["tuning"]["scales"])
+            chosen = best_scales(tuned, wanted)
         return [
             Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
             for seed in seeds
-            for normalisation, scale in options["normalisations"].items()
+            for normalisation, scale in chosen.items()
         ]
     of = options.get("of", {})  # Settings of one model alone.
     made = [Config(model, seed, **{**settings, **of.get(model, {})}) for seed in seeds for model in models]
     # A recording takes hours: what is asked first comes first, and the rest in its order.
     first = options.get("first", {"models": (), "seeds": 0})
     return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))
+
+
+def best_scales(tuned: str, wanted: int) -> dict[str, float]:
+    """By normalisation the scale of the lowest validation loss in a tuning's recording; none unless it has all runs."""
+    tried = recordings.find(tuned)
+    if len(tried) < wanted:
+        return {}
+    best: dict[str, RecordedRun] = {}
+    for run in tried:
+        held = best.setdefault(run.config.normalisation, run)
+        if run.metrics["validation_nats"] < held.metrics["validation_nats"]:
+            best[run.config.normalisation] = run
+    return {name: run.config.scale for name, run in best.items()}
 
 
 def evaluations(section: str, kind: type[C], models: Sequence[str], without: Sequence[str] = ()) -> list[Plan[C]]:
@@ -99,7 +123,7 @@ def evaluations(section: str, kind: type[C], models: Sequence[str], without: Seq
 
     def configs(name: str, settings: Mapping[str, Any]) -> list[C]:
         made, seeds = [], set()
-        for base in comparison(profiles.recorded("autoencoding")[name]):
+        for base in comparison(profiles.recorded("autoencoding")[name], f"autoencoding_{name}_tuning"):
             shared = {k: v for k, v in dataclasses.asdict(base).items() if k not in ("model", "seed")}
             if base.model in models:
                 made.append(kind(base.model, base.seed, **shared, **settings))
