@@ -269,12 +269,14 @@ page.verdict(
 # %%
 differs = ", ".join(numbers.share(seed["differs"]) for seed in found)
 in_gap = ", ".join(numbers.share(seed["in_gap"]) for seed in found)
+asked = verdict.n10_runs()
 page.verdict(
     "N10",
-    verdict.n10(recordings.find("annuli_steering"), "paper"),
+    verdict.n10(asked, "paper"),
     analysis.bifurcates(found),
     runs=records["open"],
-    note=(
+    note=verdict.n10_asked_again(asked)
+    + (
         f"Share of rays whose ends have different portraits, by seed: {differs}. Share of the changes that lie in the "
         f"gap, by seed: {in_gap}; the gap is {numbers.share(steering.GAP_SHARE)} of the radius. Where nothing bifurcates, the "
         "fields of both classes have the same equilibria, and separate the points by where these lie. Equilibria are "
