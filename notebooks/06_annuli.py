@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # (Section 4.1, Figs. 1, 5 and A.1 of {cite:t}`chalvidal2021`; the problem is ANODE's, {cite:t}`dupont2019`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown
@@ -55,7 +56,7 @@ from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 
-page = Page("06_annuli", profile)
+page = Page("06_annuli", profile, runs)
 
 # %% [markdown]
 # ## The claim
