@@ -12,10 +12,11 @@ import html
 import io
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import matplotlib.pyplot as plt
+from IPython.display import display
 from matplotlib.figure import Figure as Drawing
 
 from ncode.reproduction import profiles
@@ -26,7 +27,7 @@ from ncode.reproduction.plotting import style
 from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.publishing.forest import MARKS, forest
-from ncode.reproduction.runs import provenance
+from ncode.reproduction.runs import asked, folders, kept, provenance
 
 FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"
@@ -85,6 +86,7 @@ class Figure(_Shown):
     @classmethod
     def of(cls, drawing: Drawing, name: str, caption: str, alt: str, folded: str = "") -> Figure:
         """The figure that ``drawing`` becomes; the drawing is closed."""
+        style.wrap_labels(drawing)
         picture = io.BytesIO()
         drawing.savefig(picture, format="png", dpi=200, bbox_inches="tight")
         vectors = svg(drawing)
@@ -122,6 +124,11 @@ class Text:
         return self.markdown
 
 
+def aside(title: str, markdown: str) -> str:
+    """``markdown`` behind a switch called ``title``, wherever Markdown is shown."""
+    return f'<details class="ncode-aside"><summary>{title}</summary>\n\n{markdown}\n\n</details>'
+
+
 @dataclass(frozen=True)
 class Table(_Shown):
     """A numbered table. Cells are text: Markdown and ``$TeX$`` are rendered in the book.
@@ -131,6 +138,7 @@ class Table(_Shown):
         caption: one or two sentences: what to see.
         columns: the headings.
         rows: one list of cells a row, as long as ``columns``.
+        folded: a title, under which the book shows the table on demand; by default it is in sight.
 
     Raises:
         ValueError: when there is no row, or one whose length differs from the headings'.
@@ -140,6 +148,7 @@ class Table(_Shown):
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    folded: str = ""
     mime = TABLE
 
     def __post_init__(self):
@@ -243,23 +252,15 @@ def _pairs(one: Mapping) -> dict:
     return read | ({} if one["estimate"] is None else {"estimate": float(one["estimate"])})
 
 
-def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool | None]]]]:
-    """Checks under what several of them begin with, up to a colon; a check that shares it with none stands alone.
-
-    A group stands where its first check does; of a check alone the first part is empty.
-    """
-    groups: dict[str, list[tuple[str, bool | None]]] = {}
-    for name, held in checks:
-        groups.setdefault(name.partition(": ")[0], []).append((name, held))
-    return [
-        (head, [(name.removeprefix(f"{head}: "), held) for name, held in of]) if len(of) > 1 else ("", of)
-        for head, of in groups.items()
-    ]
-
-
 @dataclass(frozen=True)
 class Took(_Shown):
-    """What a page took: seconds, device, threads, seeds, versions, and the runs it rests on."""
+    """What a page took: seconds, device, threads, seeds, versions, and the runs it rests on.
+
+    Args:
+        asked: every run that the page asked for, as in ``annuli/6a3c2e20aa1b9c3d``, and whether it read its weights.
+        kept: of what it was drawn where it trained nothing, in Markdown (see
+            :meth:`ncode.reproduction.runs.archive.Archive.described`).
+    """
 
     notebook: str
     profile: str
@@ -268,13 +269,16 @@ class Took(_Shown):
     seeds: int
     runs: Sequence[str]
     provenance: Mapping
+    asked: Mapping[str, bool] = field(default_factory=dict)
+    kept: str = ""
     mime = TOOK
 
     def html(self) -> str:
         facts = self.provenance
         versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+        drawn = f" and trained nothing; it shows {self.kept}" if self.kept else ""
         return (
-            f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s; its "
+            f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s{drawn}; its "
             f"{len(self.runs)} training runs took {self.training_seconds:.0f} s when they were computed "
             f"({self.seeds} seeds). {facts['device']}, {facts['threads']} thread(s). {versions}. "
             f"Commit {facts['commit']}.</p>"
@@ -314,15 +318,30 @@ class Page:
 
     Args:
         notebook: the notebook's file name without suffix, such as ``"05_reflection"``.
-        profile: ``"smoke"``, ``"cpu"`` or ``"paper"``.
+        profile: ``"smoke"``, ``"cpu"`` or ``"paper"``; or ``"recorded"``, to take every run from an archive.
+        runs: the folder that keeps finished runs, instead of the usual one; on Colab it may be on the user's drive.
 
     Attributes:
+        profile: the profile whose settings count; in ``"recorded"``, that of the archive's runs.
         settings, options: the notebook's part of ``profiles.toml`` in this profile (see
             :class:`ncode.reproduction.profiles.Profile`).
+
+    Raises:
+        ArchiveError: when the archive cannot be had, or is not what was packed.
+        ValueError: for an unknown profile, or a folder that cannot be had.
     """
 
-    def __init__(self, notebook: str, profile: str):
+    def __init__(self, notebook: str, profile: str, runs: str = ""):
         self.notebook = notebook
+        asked.begin()
+        kept.leave()
+        if runs:
+            folders.keep_in(runs)
+        self._kept = ""
+        if profile == profiles.RECORDED:
+            archive = kept.use(notebook)
+            profile, self._kept = archive.profile, archive.described()
+            display(self.say(f"*Nothing is trained here. What this page shows is of {self._kept}.*"))
         self.profile = profile
         table = profiles.load(notebook.split("_", 1)[1], profile)
         self.settings, self.options = table.settings, table.options
@@ -340,17 +359,25 @@ class Page:
             return Text(f"{folded or caption.partition(':')[0].rstrip('.')}: not recorded yet.")
         return Figure.of(drawing, name, caption, alt, folded)
 
-    def say(self, *sentences: str) -> Text:
-        """A paragraph whose numbers come from runs; empty sentences are left out."""
-        return Text(" ".join(filter(None, (sentence.strip() for sentence in sentences))))
+    def say(self, *sentences: str, folded: str = "") -> Text:
+        """A paragraph whose numbers come from runs; empty sentences are left out.
+
+        Args:
+            folded: a title, under which a page shows the paragraph on demand; by default it is in sight.
+        """
+        text = " ".join(filter(None, (sentence.strip() for sentence in sentences)))
+        return Text(aside(folded, text) if folded else text)
 
     def readings(self) -> Text:
         """What the papers leave open of this page's experiments, and the readings taken (``settings.toml``)."""
-        return Text(settings.open_in_words(self.notebook))
+        found = "\n".join(f"- {reading}" for reading in settings.left_open(self.notebook))
+        return self.say(found, folded="What the paper leaves out or contradicts, and how we read it")
 
-    def table(self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    def table(
+        self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], folded: str = ""
+    ) -> Table:
         """A numbered table (see :class:`Table`)."""
-        return Table(name, caption, list(columns), rows)
+        return Table(name, caption, list(columns), rows, folded)
 
     def live(self, name: str, kind: str, *, caption: str, alt: str, data: Mapping, still: Drawing) -> LiveFigure:
         """A live figure (see :class:`~ncode.reproduction.interactive.figure.LiveFigure`)."""
@@ -393,4 +420,6 @@ class Page:
             seeds=len({run.config.seed for run in runs}),
             runs=[run.id for run in runs],
             provenance=provenance.here(),
+            asked=asked.runs(),
+            kept=self._kept,
         )

@@ -14,7 +14,7 @@ from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import api, cluster, downloads, front, gallery, performance, sync, verdicts
-from ncode.reproduction.publishing.display import Verdict
+from ncode.reproduction.publishing.display import Verdict, aside
 from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
 
@@ -32,9 +32,14 @@ def numbered_figure(shown: Mapping) -> str:
     written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
     if shown.get("vectors"):
         written += f"\n{vectors(shown['name'], shown.get('source', ''))}"
+    return _folded(shown, written)
+
+
+def _folded(shown: Mapping, written: str) -> str:
+    """``written``, on demand where what is shown has a title for that."""
     if not shown.get("folded"):
         return written
-    return f":::::{{admonition}} {flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
+    return aside(flat_text(shown["folded"]), written)
 
 
 def vectors(name: str, source: str = "") -> str:
@@ -45,7 +50,7 @@ def vectors(name: str, source: str = "") -> str:
 def table(shown: Mapping) -> str:
     """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
     source = shown.get("source", "")
-    return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source)
+    return _folded(shown, list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source))
 
 
 def _count(number: int, thing: str) -> str:
@@ -68,6 +73,8 @@ def took(shown: Mapping) -> str:
     )
     facts = _facts(shown["provenance"])
     page = f"This page took {shown['seconds']:.0f} s in the **{shown['profile']}** profile."
+    if shown.get("kept"):
+        page = f"This page took {shown['seconds']:.0f} s and trained nothing: it shows {shown['kept']}."
     return f"{page}{trained if runs else ''} {facts}.\n"
 
 
