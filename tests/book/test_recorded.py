@@ -87,6 +87,7 @@ def drawn_again(source: Path, place: Path, monkeypatch) -> tuple[stage.Executed,
     return said[0], said[1]
 
 
+@pytest.mark.slow
 def test_a_page_is_drawn_from_its_own_archive_and_trains_nothing(place, monkeypatch, capsys):
     source = place / "05_reflection.py"
     source.write_text(SMALL, encoding="utf-8")
