@@ -257,6 +257,14 @@ def measured(executed, what: str, *kind: str) -> str:
         caption = f"{name[0].upper()}{name[1:]}: a training step at equal worst-sample error, forward and backward."
         rows = performance.step_rows(name, record)
         return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
+    if what == "independent":
+        columns = ["case", "steps", "ms", "times shared (quartiles)", "evaluations by sample", "worst sample's error"]
+        caption = (
+            "A training step at equal worst-sample error, forward and backward: shared steps and every sample's own."
+        )
+        rows = performance.independent_rows(record)
+        told = list_table("tab-independent", caption, [*columns, "tolerance"], rows)
+        return told if rows else "This was not measured yet.\n"
     if what in _MEASURED:
         if what not in performance.drawable(record):
             return "This was not measured yet.\n"
