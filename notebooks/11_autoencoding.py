@@ -215,7 +215,7 @@ page.live(
 )
 
 # %% tags=["hide-input"]
-ORBITS = ("autoencoding_mnist_orbit", "autoencoding_cifar10_orbit")
+ORBITS = ("autoencoding_mnist_printed_orbit", "autoencoding_cifar10_orbit")
 page.say(pictures.introduced(*ORBITS))
 
 # %% tags=["hide-input"]

@@ -74,10 +74,11 @@ def recorded_orbit(name: str, figure: str, printed: str) -> dict[str, Any]:
         raise ValueError(f"name: there is no picture {name!r}")
     config = shown.facts["runs"][0]["config"]
     data = title(config["dataset"], config["variant"])
+    networks = ", Table A.1's networks" if config["kind"] == "printed" else ""
     return {
         "drawing": orbits(shown.images, shown.facts["times"]),
         "name": f"fig-auto-orbit-{figure}",
-        "caption": f"{printed} anew: the same for a recorded AutoN-CODE, {data}, {config['epochs']} epochs.",
+        "caption": f"{printed} anew: the same for a recorded AutoN-CODE, {data}{networks}, {config['epochs']} epochs.",
         "alt": f"{len(shown.images)} rows of images of {data}; from left to right the start that all share turns into "
         "a reconstruction of the image at the right end.",
     }
