@@ -262,7 +262,7 @@ page.table(**tables.normalisations(study))
 page.verdict(
     "N16",
     verdict.n16(study.compared),
-    verdict.n16_context(study.compared),
+    verdict.n16_context(study.compared | study.at_own_scale),
     runs=evaluation.every(study.bottlenecks),
     note=notes.n16(study),
 )
@@ -270,7 +270,9 @@ page.verdict(
 # %%
 page.verdict(
     "N21",
-    verdict.n21(study.normalisations, autoencoding.COMPONENT_WISE),
+    verdict.n21(
+        study.normalisations, autoencoding.COMPONENT_WISE, study.horizons
+    ),
     verdict.n21_context(study.normalisations, study.learnt, max(scales)),
     runs=evaluation.every(study.normalisations),
     note=notes.n21(study),

@@ -521,3 +521,31 @@ def test_a_plan_that_reads_its_tuning_has_no_runs_before_the_tuning_is_whole(mon
     assert {(one.normalisation, one.scale) for one in planned} == set(best.items())
     assert [one.seed for one in planned] == sorted(list(range(5)) * 4), "whole seeds first"
     assert all((one.kind, one.epochs) == ("printed", 50) for one in planned)
+
+
+def recorded_nats(values, **settings):
+    return [
+        recordings.RecordedRun(
+            f"{settings}-{seed}",
+            "",
+            autoencoding.Config("ncode", seed, dataset="mnist", kind="printed", epochs=15, **settings),
+            {"validation_nats": value, "test_nats": value},
+            {},
+            {"started": "2026-11-27"},
+        )
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_the_horizon_is_compared_with_the_better_of_the_others():
+    made = {
+        1.0: recorded_nats([66.0, 66.5, 66.2], horizon=1.0),
+        10.0: recorded_nats([64.0, 64.1, 64.3], horizon=10.0),
+        100.0: recorded_nats([65.0, 65.1, 65.2], horizon=100.0),
+    }
+    (one,) = verdict.n21({}, autoencoding.COMPONENT_WISE, made)
+    assert (one.part, one.nearness, one.seeds) == ("b", "reduced", 3)
+    assert one.estimate == pytest.approx(np.mean([-1.0, -1.0, -0.9]))
+    assert "T = 100 is the better other" in one.setting
+    assert verdict.n21({}, autoencoding.COMPONENT_WISE, {10.0: made[10.0]}) == []
+    assert verdict.n21({}, autoencoding.COMPONENT_WISE) == []

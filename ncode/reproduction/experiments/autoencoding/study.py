@@ -13,11 +13,15 @@ from ncode.reproduction.experiments.autoencoding.analysis import Tuned, nats
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, Config
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import Runs
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 
 LIVE = "this run"
 """What sets of this execution's runs are called."""
+
+PRINTED = "recorded, MNIST, as printed"
+"""What sets of recorded runs with Table A.1's networks are called."""
 
 
 def follow(best: Config, seeds: int) -> dict[str, list[Run]]:
@@ -55,7 +59,7 @@ class Study:
     def bottlenecks(self) -> dict[str, Runs]:
         """What N16 compares: this execution's models, and those of recordings that there are."""
         found: dict[str, Runs] = {LIVE: {"ncode": self.ncode, **self.rivals}}
-        made = {"recorded, MNIST": analysis.bottlenecks(), "recorded, MNIST, as printed": analysis.printed()}
+        made = {"recorded, MNIST": analysis.bottlenecks(), PRINTED: analysis.printed()}
         return found | {name: runs for name, runs in made.items() if runs}
 
     @property
@@ -71,7 +75,25 @@ class Study:
     def normalisations(self) -> dict[str, Runs]:
         """What N21 compares: runs by normalisation, each at its best scale."""
         live = {name: one.completed for name, one in self.tuned.items()}
-        return {LIVE: live, "recorded, MNIST": analysis.normalisations()}
+        made = {"recorded, MNIST": analysis.normalisations(), PRINTED: analysis.printed_normalisations()}
+        return {LIVE: live} | {name: runs for name, runs in made.items() if runs}
+
+    @property
+    def at_own_scale(self) -> dict[str, Runs]:
+        """N16's models with Table A.1's networks, AutoN-CODE's normalisation and scale chosen on the same networks."""
+        ours, theirs = analysis.printed_normalisations(), analysis.printed().get("autoencoder", [])
+        there = [runs for name in COMPONENT_WISE if (runs := ours.get(name))]
+        if not there:
+            return {}
+        best = min(there, key=lambda runs: comparison.metric(runs, "validation_nats").mean())
+        made = comparison.by_model([*best, *theirs])
+        chosen = f"{best[0].config.normalisation} at {numbers.setting(best[0].config.scale)}"
+        return {f"{PRINTED}, {chosen}, chosen there, {len(made['ncode'])} seeds": made}
+
+    @property
+    def horizons(self) -> dict[float, list[recordings.RecordedRun]]:
+        """What N21b compares: recorded runs at one scale by horizon."""
+        return analysis.horizons()
 
     @property
     def formations(self) -> dict[str, Runs]:
