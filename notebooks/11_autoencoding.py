@@ -262,7 +262,7 @@ page.table(**tables.normalisations(study))
 page.verdict(
     "N16",
     verdict.n16(study.compared),
-    verdict.n16_context(study.compared | study.at_own_scale),
+    verdict.n16_context(study.compared | study.at_other_scale),
     runs=evaluation.every(study.bottlenecks),
     note=notes.n16(study),
 )

@@ -509,18 +509,44 @@ def test_a_plan_that_reads_its_tuning_has_no_runs_before_the_tuning_is_whole(mon
     of_plan = autoencoding.experiment.planned()
     tried = of_plan["autoencoding_mnist_printed_normalisations_tuning"].configs()
     best = {"none": 0.5, "row": 0.2, "tanh": 0.05, "batch": 0.01}
+    order = list(best)
     made = [
-        recordings.RecordedRun("", "", one, {"validation_nats": 70.0 + (one.scale != best[one.normalisation])}, {}, {})
+        recordings.RecordedRun(
+            "",
+            "",
+            one,
+            {"validation_nats": 70.0 + order.index(one.normalisation) + 9 * (one.scale != best[one.normalisation])},
+            {},
+            {},
+        )
         for one in tried
     ]
-    plan = of_plan["autoencoding_mnist_printed_normalisations"]
+    every = of_plan["autoencoding_mnist_printed_normalisations"]
     monkeypatch.setattr(recordings, "find", lambda name: made[:-1])
-    assert plan.configs() == []
+    assert every.configs() == of_plan["autoencoding_mnist_printed"].configs() == []
     monkeypatch.setattr(recordings, "find", lambda name: made)
-    planned = plan.configs()
+    planned = every.configs()
     assert {(one.normalisation, one.scale) for one in planned} == set(best.items())
     assert [one.seed for one in planned] == sorted(list(range(5)) * 4), "whole seeds first"
     assert all((one.kind, one.epochs) == ("printed", 50) for one in planned)
+    ours = {
+        (one.normalisation, one.scale)
+        for one in of_plan["autoencoding_mnist_printed"].configs()
+        if one.model == "ncode"
+    }
+    assert ours == {("row", 0.2)}, "the best of the component-wise ones, at its best scale"
+
+
+def test_every_setting_of_the_printed_networks_is_tuned_on_them():
+    """The recorded comparison takes what its own tuning found: no scale of other networks."""
+    best = plans.tuned("mnist_printed_normalisations")
+    ours = next(one for name, one in best.items() if name in autoencoding.COMPONENT_WISE)
+    of_plan = autoencoding.experiment.planned()
+    for name in ("mnist_printed", "mnist_printed_horizon_readings"):
+        used = [one for one in of_plan[f"autoencoding_{name}"].configs() if one.model == "ncode"]
+        assert {(one.normalisation, one.scale) for one in used} == {(ours.normalisation, ours.scale)}
+    recorded = [run.config for run in recordings.load("autoencoding_mnist_printed") if run.config.model == "ncode"]
+    assert all((one.normalisation, one.scale) == (ours.normalisation, ours.scale) for one in recorded)
 
 
 def recorded_nats(values, **settings):

@@ -13,7 +13,6 @@ from ncode.reproduction.models.encoders import ARCHITECTURES
 from ncode.reproduction.profiles import Profile
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Plan
-from ncode.reproduction.runs.recordings import RecordedRun
 
 C = TypeVar("C", bound=Config)
 
@@ -30,7 +29,7 @@ def plans() -> list[Plan[Config]]:
                 tuning, table.settings, of=table.options.get("of", {}).get("ncode"), **table.options["tuning"]
             )
             made.append(Plan(f"autoencoding_{name}_tuning", tried))
-        made.append(Plan(f"autoencoding_{name}", functools.partial(comparison, table, f"autoencoding_{name}_tuning")))
+        made.append(Plan(f"autoencoding_{name}", functools.partial(comparison, table)))
     return made
 
 
@@ -65,12 +64,11 @@ def tuning(
     ]
 
 
-def comparison(table: Profile, tuned: str) -> list[Config]:
+def comparison(table: Profile) -> list[Config]:
     """The runs of one table: every model on every seed, or as its ``normalisations`` or ``readings`` ask.
 
-    Args:
-        tuned: the recording of the table's tuning, which ``normalisations = "tuning"`` reads: there are no runs before
-            it is whole.
+    A table with ``chosen_by`` reads AutoN-CODE's normalisation and scale, and that with ``normalisations = "tuning"``
+    each normalisation's scale, from the recording of a tuning: it has no runs before that is whole.
     """
     options, settings = table.options, table.settings
     if "readings" in options:
@@ -81,31 +79,39 @@ def comparison(table: Profile, tuned: str) -> list[Config]:
         # AutoN-CODE with each normalisation, at the scale that is best for it.
         chosen = options["normalisations"]
         if chosen == "tuning":
-            wanted = len(options["tuning"]["normalisations"]) * len(options["tuning"]["scales"])
-            chosen = best_scales(tuned, wanted)
+            chosen = {name: one.scale for name, one in tuned(options["chosen_by"]).items()}
         return [
             Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
             for seed in seeds
             for normalisation, scale in chosen.items()
         ]
     of = options.get("of", {})  # Settings of one model alone.
+    if "chosen_by" in options:
+        best = next((one for name, one in tuned(options["chosen_by"]).items() if name in COMPONENT_WISE), None)
+        if best is None:
+            return []
+        of = {**of, "ncode": {**of.get("ncode", {}), "normalisation": best.normalisation, "scale": best.scale}}
     made = [Config(model, seed, **{**settings, **of.get(model, {})}) for seed in seeds for model in models]
     # A recording takes hours: what is asked first comes first, and the rest in its order.
     first = options.get("first", {"models": (), "seeds": 0})
     return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))
 
 
-def best_scales(tuned: str, wanted: int) -> dict[str, float]:
-    """By normalisation the scale of the lowest validation loss in a tuning's recording; none unless it has all runs."""
-    tried = recordings.find(tuned)
-    if len(tried) < wanted:
+def tuned(table: str) -> dict[str, Config]:
+    """By normalisation, the best first, the run of AutoN-CODE with the lowest validation loss in a table's tuning.
+
+    Nothing before the tuning is recorded whole.
+    """
+    of = profiles.recorded("autoencoding")[table]
+    wanted = tuning(of.settings, of=of.options.get("of", {}).get("ncode"), **of.options["tuning"])
+    tried = sorted(recordings.find(f"autoencoding_{table}_tuning"), key=lambda run: run.metrics["validation_nats"])
+    if len(tried) < len(wanted):
         return {}
-    best: dict[str, RecordedRun] = {}
+    best: dict[str, Config] = {}
     for run in tried:
-        held = best.setdefault(run.config.normalisation, run)
-        if run.metrics["validation_nats"] < held.metrics["validation_nats"]:
-            best[run.config.normalisation] = run
-    return {name: run.config.scale for name, run in best.items()}
+        if run.config.model == "ncode":
+            best.setdefault(run.config.normalisation, run.config)
+    return best
 
 
 def evaluations(section: str, kind: type[C], models: Sequence[str], without: Sequence[str] = ()) -> list[Plan[C]]:
@@ -123,7 +129,7 @@ def evaluations(section: str, kind: type[C], models: Sequence[str], without: Seq
 
     def configs(name: str, settings: Mapping[str, Any]) -> list[C]:
         made, seeds = [], set()
-        for base in comparison(profiles.recorded("autoencoding")[name], f"autoencoding_{name}_tuning"):
+        for base in comparison(profiles.recorded("autoencoding")[name]):
             shared = {k: v for k, v in dataclasses.asdict(base).items() if k not in ("model", "seed")}
             if base.model in models:
                 made.append(kind(base.model, base.seed, **shared, **settings))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ncode.reproduction.experiments import orbits
-from ncode.reproduction.experiments.autoencoding import analysis, evaluation
+from ncode.reproduction.experiments.autoencoding import analysis
 from ncode.reproduction.experiments.autoencoding.analysis import Tuned, nats
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, Config
 from ncode.reproduction.metrics import comparison
@@ -79,32 +79,14 @@ class Study:
         return {LIVE: live} | {name: runs for name, runs in made.items() if runs}
 
     @property
-    def at_own_scale(self) -> dict[str, Runs]:
-        """N16's models with Table A.1's networks, AutoN-CODE's normalisation and scale chosen on the same networks."""
-        ours, theirs = analysis.printed_normalisations(), analysis.printed().get("autoencoder", [])
-        there = [runs for name in COMPONENT_WISE if (runs := ours.get(name))]
-        if not there:
+    def at_other_scale(self) -> dict[str, Runs]:
+        """N16's models with Table A.1's networks, AutoN-CODE at the scale that the tuning of other networks found."""
+        ours, theirs = recordings.find("autoencoding_mnist_printed_scale_readings"), analysis.printed()
+        if not (ours and theirs):
             return {}
-        best = min(there, key=lambda runs: comparison.metric(runs, "validation_nats").mean())
-        made = comparison.by_model([*best, *theirs])
-        chosen = f"{best[0].config.normalisation} at {numbers.setting(best[0].config.scale)}"
-        return {f"{PRINTED}, {chosen}, chosen there, {len(made['ncode'])} seeds": made}
-
-    @property
-    def horizons(self) -> dict[float, list[recordings.RecordedRun]]:
-        """What N21b compares: recorded runs at one scale by horizon."""
-        return analysis.horizons()
-
-    @property
-    def formations(self) -> dict[str, Runs]:
-        """What N24 compares: followed runs, live and recorded."""
-        return evaluation.sets(self.followed, orbits.experiment.planned(), orbits.MODELS)
-
-    @property
-    def on_colours(self) -> Runs:
-        """AutoN-CODE and the plain autoencoder as recorded on CIFAR-10; empty where they are not."""
-        pair = ("ncode", "autoencoder")
-        return comparison.by_model(r for r in recordings.find("autoencoding_cifar10") if r.config.model in pair)
+        made = comparison.by_model([*ours, *theirs["autoencoder"]])
+        scale = numbers.setting(ours[0].config.scale)
+        return {f"{PRINTED}, at the scale {scale} of other networks, {len(made['ncode'])} seeds": made}
 
     @property
     def learnt(self) -> dict[str, bool]:
