@@ -2,8 +2,8 @@
 
 # Refused here, before anything is made, and before a shell sees it.
 PROFILE ?= cpu
-ifneq ($(words $(PROFILE)) $(filter smoke cpu paper,$(PROFILE)),1 $(strip $(PROFILE)))
-$(error PROFILE is '$(PROFILE)' but must be one of smoke, cpu and paper)
+ifneq ($(words $(PROFILE)) $(filter smoke cpu recorded paper,$(PROFILE)),1 $(strip $(PROFILE)))
+$(error PROFILE is '$(PROFILE)' but must be one of smoke, cpu, recorded and paper)
 endif
 CORES ?= all
 BIN := .venv/bin
@@ -19,12 +19,13 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; d
 # One GPU runs one notebook at a time; without one, notebooks run side by side on all cores.
 GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo --gpus 1)
 
-.PHONY: help environment book bench test sync lint constraints clean distclean
+.PHONY: help environment book archive bench test sync lint constraints clean distclean
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*##/ -/'
-	@echo "PROFILE=smoke, cpu (the default) or paper says how large the book's experiments are."
+	@echo "PROFILE=smoke, cpu (the default) or paper says how large the book's experiments are; PROFILE=recorded draws the"
+	@echo "book from an archive of finished runs and trains nothing."
 
 environment: $(ENVIRONMENT) ## make .venv with everything that the other targets need
 
@@ -38,6 +39,9 @@ $(ENVIRONMENT): | pyproject.toml constraints.txt
 
 book: $(ENVIRONMENT) ## execute the notebooks and build the book; the last line is the path of its first page
 	@"$(BIN)/python" -m ncode.reproduction.publishing.build $(PROFILE) --cores $(CORES) $(GPU)
+
+archive: $(ENVIRONMENT) ## pack the runs that the built book's pages show: what PROFILE=recorded draws them from
+	@"$(BIN)/python" -m ncode.reproduction.publishing.archive $(PROFILE)
 
 test: $(ENVIRONMENT) ## the tests, without the slow ones
 	"$(BIN)/python" -m pytest -m "not slow and not browser" $(PYTEST)
@@ -58,7 +62,7 @@ constraints: $(ENVIRONMENT) ## write constraints.txt anew from the newest versio
 	"$(BIN)/python" -m ncode.reproduction.publishing.constraints
 
 clean: ## remove built books and executed notebooks; finished training runs stay
-	rm -rf .snakemake _build/smoke _build/cpu _build/paper
+	rm -rf .snakemake _build/smoke _build/cpu _build/paper _build/recorded
 
 distclean: clean ## remove the environment and the finished training runs, too
 	rm -rf .venv _build

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from ncode.reproduction.publishing import inputs
+from ncode.reproduction.publishing import archive, inputs
 from ncode.reproduction.publishing.sync import repository_url
 from ncode.reproduction.runs.sources import Sources
 
@@ -21,6 +21,9 @@ SOURCES = Sources(Path.cwd())
 SHOWN = sorted(str(path) for path in Path("ncode").rglob("*.*") if path.suffix != ".pyc")
 RECORDED = sorted(str(path) for path in Path("results").glob("*.*"))
 PAGES = sorted(str(path) for path in Path("book").rglob("*") if path.is_file() and path.suffix != ".pyc")
+
+# In the profile `recorded`, the archive says whose settings count; another archive executes every notebook again.
+ARCHIVE = archive.here() if PROFILE == "recorded" else None
 
 # A published book that somebody deleted is built again, although its stamp is still there.
 if not Path(BUILD, "html", "index.html").exists():
@@ -35,7 +38,7 @@ def versions(*packages):
 @cache
 def fingerprints(name, profile):
     """What one notebook depends on, by kind."""
-    return inputs.fingerprints(SOURCES, name, profile)
+    return inputs.fingerprints(SOURCES, name, ARCHIVE.profile if ARCHIVE else profile)
 
 
 def depends(kind):
@@ -64,6 +67,7 @@ rule notebook:
         settings=depends("settings"),
         claims=depends("claims"),
         execution=depends("execution"),
+        **({"archive": ARCHIVE.folder.name} if ARCHIVE else {}),
     # Binds only where Snakemake is told how many GPUs there are (the Makefile does).
     resources:
         gpu=1

@@ -121,6 +121,7 @@ def path_cost(
         captured=(*problem.captured, *captured),
         costs=1,
         kernel=None,
+        only=None,
     )
     *path, c = model.integrate(with_running, given)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]

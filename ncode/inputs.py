@@ -92,6 +92,13 @@ class Filled(NamedTuple):
     constant: Tensor | None = None
     varies: bool = False
 
+    def only(self, rows: Tensor) -> Filled:
+        """The same for some samples alone, where it does not vary."""
+        if self.constant is None:
+            return self
+        some = self.constant[rows]
+        return self._replace(at=lambda t: {"u": some}, captured=(some,), constant=some)
+
 
 def fill(field: Field, x0: Float[Tensor, "batch ..."], u: Input | None, before: Tensor | None = None) -> Filled:
     """The field's slot ``u``, filled with the input ``u`` where no controller does it.

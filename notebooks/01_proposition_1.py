@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 import math
@@ -51,7 +52,7 @@ from ncode.reproduction.experiments.proposition_1 import analysis, figures
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("01_proposition_1", profile)
+page = Page("01_proposition_1", profile, runs)
 
 # %% [markdown]
 # ## The claim

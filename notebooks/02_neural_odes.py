@@ -34,7 +34,8 @@ if importlib.util.find_spec("ncode") is None:
 # it cannot represent. This is the ground that Section 2 of {cite:t}`chalvidal2021` starts from.
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 import math
@@ -48,7 +49,7 @@ from ncode.reproduction.experiments.neural_odes import analysis, figures
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("02_neural_odes", profile)
+page = Page("02_neural_odes", profile, runs)
 
 # %% [markdown]
 # ## The claim

@@ -34,7 +34,8 @@ if importlib.util.find_spec("ncode") is None:
 # what that is, why it is well posed, and why its paths may cross (Section 3 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 import torch
@@ -57,7 +58,7 @@ from ncode.reproduction.experiments.open_and_closed_loop import (
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("03_open_and_closed_loop", profile)
+page = Page("03_open_and_closed_loop", profile, runs)
 torch.set_default_dtype(torch.float64)
 
 # %% [markdown]

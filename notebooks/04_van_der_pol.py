@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 import torch
@@ -53,7 +54,7 @@ from ncode.reproduction.experiments.van_der_pol.train import TRUE_MU, Config
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("04_van_der_pol", profile)
+page = Page("04_van_der_pol", profile, runs)
 
 # %% [markdown]
 # ## The claim

@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # (Section 4.1, Figs. 1, 5 and A.1 of {cite:t}`chalvidal2021`; the problem is ANODE's, {cite:t}`dupont2019`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown
@@ -55,7 +56,7 @@ from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 
-page = Page("06_annuli", profile)
+page = Page("06_annuli", profile, runs)
 
 # %% [markdown]
 # ## The claim
@@ -268,12 +269,14 @@ page.verdict(
 # %%
 differs = ", ".join(numbers.share(seed["differs"]) for seed in found)
 in_gap = ", ".join(numbers.share(seed["in_gap"]) for seed in found)
+asked = verdict.n10_runs()
 page.verdict(
     "N10",
-    verdict.n10(recordings.find("annuli_steering"), "paper"),
+    verdict.n10(asked, "paper"),
     analysis.bifurcates(found),
     runs=records["open"],
-    note=(
+    note=verdict.n10_asked_again(asked)
+    + (
         f"Share of rays whose ends have different portraits, by seed: {differs}. Share of the changes that lie in the "
         f"gap, by seed: {in_gap}; the gap is {numbers.share(steering.GAP_SHARE)} of the radius. Where nothing bifurcates, the "
         "fields of both classes have the same equilibria, and separate the points by where these lie. Equilibria are "

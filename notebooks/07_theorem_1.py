@@ -34,7 +34,8 @@ if importlib.util.find_spec("ncode") is None:
 # gradient has, what it costs in memory, and when it is not to be trusted.
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 import torch
@@ -47,7 +48,7 @@ from ncode.reproduction.experiments.theorem_1 import analysis, figures, tables
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("07_theorem_1", profile)
+page = Page("07_theorem_1", profile, runs)
 options = page.options
 
 # %% [markdown]

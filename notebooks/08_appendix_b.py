@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # do once corrected, which call of the library replaces them, and what each way costs.
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 import torch
@@ -49,7 +50,7 @@ from ncode.reproduction.experiments.theorem_1.price import WAYS, Problem, distan
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("08_appendix_b", profile)
+page = Page("08_appendix_b", profile, runs)
 options = page.options
 
 # %% [markdown]

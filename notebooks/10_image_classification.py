@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # budgets, and what its accuracy costs in evaluations (Section 4.2, Table 1 and Fig. A.2 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments import image_classification
@@ -51,7 +52,7 @@ from ncode.reproduction.metrics import comparison
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 
-page = Page("10_image_classification", profile)
+page = Page("10_image_classification", profile, runs)
 
 # %% [markdown]
 # ## The claim

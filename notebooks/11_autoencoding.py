@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # form along the orbit (Section 4.4, C.4, Table A.1, Figs. 7 and A.4 to A.6 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 import dataclasses
@@ -60,7 +61,7 @@ from ncode.reproduction.models.autoencoders import NORMALISATIONS
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 
-page = Page("11_autoencoding", profile)
+page = Page("11_autoencoding", profile, runs)
 
 # %% [markdown]
 # ## The claim
@@ -262,7 +263,7 @@ page.table(**tables.normalisations(study))
 page.verdict(
     "N16",
     verdict.n16(study.compared),
-    verdict.n16_context(study.compared),
+    verdict.n16_context(study.compared | study.at_other_scale),
     runs=evaluation.every(study.bottlenecks),
     note=notes.n16(study),
 )
@@ -270,7 +271,9 @@ page.verdict(
 # %%
 page.verdict(
     "N21",
-    verdict.n21(study.normalisations, autoencoding.COMPONENT_WISE),
+    verdict.n21(
+        study.normalisations, autoencoding.COMPONENT_WISE, study.horizons
+    ),
     verdict.n21_context(study.normalisations, study.learnt, max(scales)),
     runs=evaluation.every(study.normalisations),
     note=notes.n21(study),

@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # Table 2 and Figs. 8 and A.7 to A.9 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from ncode.reproduction.claims import published
@@ -51,7 +52,7 @@ from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("12_image_generation", profile)
+page = Page("12_image_generation", profile, runs)
 
 # %% [markdown]
 # ## The claim
@@ -338,7 +339,7 @@ page.verdict(
 )
 
 # %% tags=["hide-input"]
-assert profile != "cpu" or analysis.limit_is_reconstruction(found.live)
+assert page.profile != "cpu" or analysis.limit_is_reconstruction(found.live)
 page.say(
     "**How much of it is reconstruction?** With more components a distance comes nearer to that of reconstructed test",
     f"images, the marks at the right of the curves. {tables.reconstruction(found.live)}",

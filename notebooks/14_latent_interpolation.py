@@ -34,7 +34,8 @@ if importlib.util.find_spec("ncode") is None:
 # to measure whether they change smoothly, and why smooth is not enough (C.8, Fig. A.12 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments import latent_interpolation
@@ -49,7 +50,7 @@ from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
-page = Page("14_latent_interpolation", profile)
+page = Page("14_latent_interpolation", profile, runs)
 
 # %% [markdown]
 # ## The claim
@@ -193,7 +194,7 @@ page.verdict(
 
 # %%
 shortest = min(metric(runs, "excess").min() for runs in found.live.values())
-assert profile != "cpu" or shortest >= 1
+assert page.profile != "cpu" or shortest >= 1
 page.say("**Smooth is not enough.**", tables.fade(found.live))
 
 # %% [markdown]

@@ -34,7 +34,8 @@ if importlib.util.find_spec("ncode") is None:
 # they are worth on functions that are small enough to see everything (Sections 3 to 5.1 of {cite:t}`dupont2019`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments.augmentation import (
@@ -52,7 +53,7 @@ from ncode.reproduction.experiments.augmentation.studies import (
 from ncode.reproduction.experiments.image_classification import evaluations
 from ncode.reproduction.publishing.display import Page
 
-page = Page("15_augmented_neural_odes", profile)
+page = Page("15_augmented_neural_odes", profile, runs)
 
 # %% [markdown]
 # ## The claim
@@ -104,7 +105,7 @@ page = Page("15_augmented_neural_odes", profile)
 # torchdiffeq of that time.
 
 # %% tags=["hide-input"]
-page.table(**tables.parameters(profile))
+page.table(**tables.parameters(page.profile))
 
 # %% [markdown]
 # ## The run
@@ -113,7 +114,7 @@ page.table(**tables.parameters(profile))
 # any, they carry the tables and verdicts.
 
 # %%
-studies = Studies.of(profile)
+studies = Studies.of(page.profile)
 
 # %% [markdown]
 # ## What came out
@@ -160,7 +161,7 @@ page.figure(**figures.flows(studies.live["plane"]))
 
 # %% tags=["hide-input"]
 page.figure(
-    **figures.evolution(profile), folded="Features in the course of training"
+    **figures.evolution(page.profile), folded="Features in the course of training"
 )
 
 # %% tags=["hide-input"]

@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # which neither paper shows.
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments import image_classification
@@ -49,7 +50,7 @@ from ncode.reproduction.experiments.image_classification import (
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.publishing.display import Page
 
-page = Page("16_augmentation_on_images", profile)
+page = Page("16_augmentation_on_images", profile, runs)
 
 # %% [markdown]
 # ## The claim

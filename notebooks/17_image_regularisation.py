@@ -35,7 +35,8 @@ if importlib.util.find_spec("ncode") is None:
 # (an extension of Section 4.2 of {cite:t}`chalvidal2021`, which leaves regularised control for later).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU
+profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
+runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments.image_regularisation import (
@@ -45,7 +46,7 @@ from ncode.reproduction.experiments.image_regularisation import (
 )
 from ncode.reproduction.publishing.display import Page
 
-page = Page("17_image_regularisation", profile)
+page = Page("17_image_regularisation", profile, runs)
 
 # %% [markdown]
 # ## The setting
@@ -79,7 +80,7 @@ names
 # ## The run
 
 # %%
-varied, every_run = analysis.varied(profile, names)
+varied, every_run = analysis.varied(page.profile, names)
 tuned, chosen = analysis.regularised()
 
 # %% [markdown]

@@ -116,15 +116,36 @@ class NCODE(Flow):
                 values.update({} if values else self.field.unpack(theta0))
                 return (self.field(t, z[0], {**values, **filled.at(t)}),)
 
-            return Problem(steered, (x0,), captured=(theta0, *filled.captured), control=lambda z: theta0, kernel=kernel)
+            def only(rows):
+                values, some = self.field.unpack(theta0[rows]), filled.only(rows)
+                return lambda t, z: (self.field(t, z[0], {**values, **some.at(t)}),)
 
-        def coupled(t, z):
-            x, theta = z
-            return self.field(t, x, {**self.field.unpack(theta), **filled.at(t)}), _calling("g", g, t, x, theta)
+            return Problem(
+                steered,
+                (x0,),
+                captured=(theta0, *filled.captured),
+                control=lambda z: theta0,
+                kernel=kernel,
+                only=None if filled.varies else only,
+            )
+
+        def following(filled):
+            def coupled(t, z):
+                x, theta = z
+                return self.field(t, x, {**self.field.unpack(theta), **filled.at(t)}), _calling("g", g, t, x, theta)
+
+            return coupled
 
         captured = tuple(g.parameters()) if isinstance(g, nn.Module) else ()
         kernel = self._coupled_kernel(x0, theta0)
-        return Problem(coupled, (x0, theta0), (*captured, *filled.captured), control=lambda z: z[1], kernel=kernel)
+        return Problem(
+            following(filled),
+            (x0, theta0),
+            (*captured, *filled.captured),
+            control=lambda z: z[1],
+            kernel=kernel,
+            only=None if filled.varies else lambda rows: following(filled.only(rows)),
+        )
 
     def _coupled_kernel(self, x0: Tensor, theta0: Tensor) -> Kernel | None:
         if not self.solver.kernels or not isinstance(self.g, ClosedLoop) or x0.dim() != 2:

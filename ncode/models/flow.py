@@ -22,6 +22,7 @@ from ncode.solvers.dispatch import integrate, not_finite
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.rounds import Only
 from ncode.solvers.times import Times, read
 
 
@@ -43,6 +44,7 @@ class Problem(NamedTuple):
         control: θ at a z, from its parts.
         costs: how many of the last parts feed back into nothing.
         kernel: f as arithmetic with its own gradient, where it has that form.
+        only: f for some samples alone, given their indices, where it can be had.
     """
 
     f: RightHandSide
@@ -51,6 +53,7 @@ class Problem(NamedTuple):
     control: Callable[[Sequence[Tensor]], Tensor | None] = lambda z: None
     costs: int = 0
     kernel: Kernel | None = None
+    only: Only | None = None
 
 
 class Flow(nn.Module):
@@ -185,7 +188,15 @@ class Flow(nn.Module):
         captured = [*problem.captured, *self.field.parameters()]
         try:
             path, self.nfe = integrate(
-                problem.f, problem.state, t, self.solver, captured, problem.costs, names, kernel=problem.kernel
+                problem.f,
+                problem.state,
+                t,
+                self.solver,
+                captured,
+                problem.costs,
+                names,
+                kernel=problem.kernel,
+                only=problem.only,
             )
         except SolveError as error:
             self.nfe = NFE(forward=error.nfe)
@@ -203,7 +214,15 @@ class Flow(nn.Module):
         """x' = f(t, x) with the field's slot ``u`` filled."""
         filled = fill(self.field, x0, u, before)
         kernel = None if filled.varies else self._kernel(x0, u=filled.constant)
-        return Problem(lambda t, z: (self.field(t, z[0], filled.at(t)),), (x0,), filled.captured, kernel=kernel)
+
+        def f(t: Tensor, z: State) -> State:
+            return (self.field(t, z[0], filled.at(t)),)
+
+        def only(rows: Tensor) -> RightHandSide:
+            some = filled.only(rows)
+            return lambda t, z: (self.field(t, z[0], some.at(t)),)
+
+        return Problem(f, (x0,), filled.captured, kernel=kernel, only=None if filled.varies else only)
 
     def _kernel(self, x0: Tensor, theta: Tensor | None = None, u: Tensor | None = None) -> Kernel | None:
         """The field's kernel, if the solver wants it."""

@@ -1,7 +1,8 @@
 """Profiles: how large every notebook's experiments are.
 
 ``smoke`` takes seconds a notebook and shows that everything runs; ``cpu`` is what ``make book`` runs, with every
-qualitative claim visible; ``paper`` is the paper's scale, for a GPU.
+qualitative claim visible; ``paper`` is the paper's scale, for a GPU. ``recorded`` has no settings of its own: it draws
+the pages from an archive of finished runs, in the settings of the profile that these were made in.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 NAMES = ("smoke", "cpu", "paper")
+RECORDED = "recorded"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def load(section: str, profile: str) -> Profile:
         ValueError: when there is no such profile.
     """
     if profile not in NAMES:
-        raise ValueError(f"profile: {profile!r} is not one of {', '.join(NAMES)}")
+        raise ValueError(f"profile: {profile!r} is not one of {', '.join(NAMES)}, and {RECORDED} has no settings")
     tables = _read().get(section, {})
     common, own = (parted(tables.get(name, {})) for name in ("common", profile))
     return Profile(common.settings | own.settings, common.options | own.options)

@@ -30,7 +30,7 @@ class Captured:
         velocity: what f gives there.
     """
 
-    def __init__(self, f: RightHandSide, state: State, t: float, declared: Sequence[Tensor]):
+    def __init__(self, f: RightHandSide, state: State, t: float | Tensor, declared: Sequence[Tensor]):
         # By identity: a tensor declared twice would get its gradient twice.
         declared = list({id(p): p for p in declared if p.requires_grad}.values())
         try:

@@ -8,6 +8,7 @@ only while its segment is on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +24,34 @@ from ncode.solvers.step import RungeKutta, Taken, leaves, pull
 from ncode.solvers.tableaus import TABLEAUS
 
 
+@runtime_checkable
+class Again(Protocol):
+    """How the steps of a solve are taken again."""
+
+    def back(
+        self, states: Sequence[State], state: State, w: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """The gradients of z(t[0]), ``state``, and of ``w`` from those of the path, from kept ``states``."""
+        ...
+
+    def whole(self, state: State) -> State:
+        """The path, with one graph of all steps."""
+        ...
+
+
+@runtime_checkable
+class Plan(Protocol):
+    """How a solve is made, and made again."""
+
+    def forward(self, f: RightHandSide, state: State, velocity: State) -> tuple[State, list[State]]:
+        """The path, and the states that are kept; ``velocity`` is what f gives first."""
+        ...
+
+    def again(self, f: RightHandSide, nfe: NFE) -> Again:
+        """The same steps; ``nfe`` counts their evaluations."""
+        ...
+
+
 def integrate_checkpointed(
     f: RightHandSide, state: State, times: Sequence[float], solver: Solver, nfe: NFE, parameters: Sequence[Tensor] = ()
 ) -> State:
@@ -31,106 +60,127 @@ def integrate_checkpointed(
     Args:
         parameters: captured tensors at which the gradient stops (see :func:`ncode.solvers.dispatch.solve`).
     """
-    found = Captured(f, state, times[0], parameters)
-    return _Checkpointed.apply(f, times, solver, nfe, len(state), found, *state, *found.tensors)
+    return checkpointed(_Shared(times, solver, nfe), f, state, times[0], nfe, parameters)
+
+
+def checkpointed(
+    plan: Plan, f: RightHandSide, state: State, t: float | Tensor, nfe: NFE, parameters: Sequence[Tensor]
+) -> State:
+    """The path that ``plan`` makes from ``state`` at ``t``, as one node of autograd's graph."""
+    found = Captured(f, state, t, parameters)
+    return _Checkpointed.apply(plan, f, nfe, len(state), found, *state, *found.tensors)
 
 
 class _Checkpointed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, f, times, solver, nfe, parts, found, *tensors):
-        ctx.f, ctx.times, ctx.solver, ctx.nfe, ctx.parts = f, times, solver, nfe, parts
+    def forward(ctx, plan, f, nfe, parts, found, *tensors):
+        ctx.plan, ctx.f, ctx.nfe, ctx.parts = plan, f, nfe, parts
         device = tensors[0].device.type
         ctx.autocast = device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        record: Record[State] = Record()
         ctx.spent = 0
-        state = tuple(part.detach() for part in tensors[:parts])
-        path = integrate(known_at_first(f, found.velocity), state, times, solver, nfe, record.look)
-        ctx.lengths, ctx.starts = record.lengths, list(record.states)
-        end = tuple(part[-1].clone() for part in path)
-        ctx.save_for_backward(*tensors, *(part for kept in (*record.states.values(), end) for part in kept))
+        path, kept = plan.forward(f, tuple(part.detach() for part in tensors[:parts]), found.velocity)
+        ctx.kept = len(kept)
+        ctx.save_for_backward(*tensors, *(part for state in kept for part in state))
         return path
 
     @staticmethod
     def backward(ctx, *gradients):
-        n, saved = ctx.parts, ctx.saved_tensors
-        kept = len(saved) - n * (len(ctx.starts) + 1)
+        n, saved, spent = ctx.parts, ctx.saved_tensors, NFE()
+        kept = len(saved) - n * ctx.kept
         state, w = saved[:n], saved[n:kept]
-        states = [saved[i : i + n] for i in range(kept, len(saved), n)]
-        f = _Counted(ctx.f)
-        replay = _Replay(RungeKutta(TABLEAUS[ctx.solver.method], f), ctx.times, ctx.lengths)
+        again = ctx.plan.again(ctx.f, spent)
         device, enabled, dtype = ctx.autocast
         with torch.autocast(device, dtype=dtype, enabled=enabled):
             if torch.is_grad_enabled():
-                found = replay.at_once(state, w, gradients)
+                found = _at_once(again, state, w, gradients)
             else:
-                *states, end = states
-                found = replay.back(dict(zip(ctx.starts, states, strict=True)), end, w, gradients)
+                states = [saved[i : i + n] for i in range(kept, len(saved), n)]
+                found = again.back(states, state, w, gradients)
         # A second backward pass through the same solve counts instead of the first.
-        ctx.nfe.backward += f.evaluations - ctx.spent
-        ctx.spent = f.evaluations
-        return None, None, None, None, None, None, *found
+        ctx.nfe.backward += spent.forward - ctx.spent
+        ctx.spent = spent.forward
+        return None, None, None, None, None, *found
 
 
-class _Counted:
-    def __init__(self, f: RightHandSide):
-        self.f, self.evaluations = f, 0
+def _at_once(again: Again, state: State, w: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradients with a graph of their own: all steps in one, as direct gradients have them."""
+    # A start of its own: what is captured may come from the state as well, as γ(x(0)) does.
+    state = tuple(part.view_as(part) for part in state)
+    path = again.whole(state)
+    asked = [part for part in (*state, *w) if part.requires_grad]
+    pairs = [(part, g) for part, g in zip(path, gradients, strict=True) if part.requires_grad]
+    ends, weights = zip(*pairs, strict=True)
+    derived = iter(torch.autograd.grad(ends, asked, weights, create_graph=True, allow_unused=True))
+    return [next(derived) if part.requires_grad else None for part in (*state, *w)]
 
-    def __call__(self, t: Tensor, z: State) -> State:
-        self.evaluations += 1
-        return self.f(t, z)
+
+class _Shared:
+    """A solve of steps that all samples share. A :class:`Plan`."""
+
+    def __init__(self, times: Sequence[float], solver: Solver, nfe: NFE):
+        self.times, self.solver, self.nfe = times, solver, nfe
+        self.record: Record[State] = Record()
+
+    def forward(self, f: RightHandSide, state: State, velocity: State) -> tuple[State, list[State]]:
+        path = integrate(known_at_first(f, velocity), state, self.times, self.solver, self.nfe, self.record.look)
+        kept = [*self.record.states.values(), tuple(part[-1].clone() for part in path)]
+        # Attached to the node they hold the memory that it saves.
+        self.starts, self.record.states = list(self.record.states), {}
+        return path, kept
+
+    def again(self, f: RightHandSide, nfe: NFE) -> _Replay:
+        def counted(t: Tensor, z: State) -> State:
+            nfe.forward += 1
+            return f(t, z)
+
+        step = RungeKutta(TABLEAUS[self.solver.method], counted)
+        return _Replay(step, self.times, self.record.lengths, self.starts)
 
 
 class _Replay:
     """Takes the steps of a record again, with a graph."""
 
-    def __init__(self, step: RungeKutta, times: Sequence[float], lengths: Sequence[Length]):
-        self.step, self.times, self.lengths = step, times, lengths
+    def __init__(self, step: RungeKutta, times: Sequence[float], lengths: Sequence[Length], starts: list[int]):
+        self.step, self.times, self.lengths, self.starts = step, times, lengths, starts
 
     def back(
-        self, states: dict[int, State], following: State, w: Sequence[Tensor], gradients: Sequence[Tensor]
+        self, states: Sequence[State], state: State, w: Sequence[Tensor], gradients: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """The gradients of z(t[0]) and of ``w``, segment by segment, from those of the path.
+        """As of :class:`Again`, segment by segment.
 
         Args:
-            following: where the last step ended.
+            states: where the segments began, and where the last step ended.
 
         Raises:
             RuntimeError: where f has become another, or reaches a tensor that gets no gradient.
         """
-        first = states[0]
-        carried = tuple(torch.zeros_like(part) for part in first)
+        *begun, following = states
+        at = dict(zip(self.starts, begun, strict=True))
+        carried = tuple(torch.zeros_like(part) for part in state)
         grad_w, known = [torch.zeros_like(part) for part in w], edges(w)
-        for start, stop in reversed(segments(list(states), len(self.lengths))):
+        for start, stop in reversed(segments(self.starts, len(self.lengths))):
             with torch.enable_grad():
-                x = leaves(states[start])
+                x = leaves(at[start])
                 y, found, slope = self._take(start, stop, x)
                 must_be_alike(tuple(part.detach() for part in y), following)
                 keep = must_be_known(slope, x, self.lengths[start].t, known)
                 outputs, weights = list(y), list(carried)
-                for i, state in found:
-                    outputs += state
+                for i, picked in found:
+                    outputs += picked
                     weights += [part[i] for part in gradients]
                 carried = pull(tuple(outputs), tuple(weights), x, tuple(w), grad_w, keep)
-            following = states[start]
+            following = at[start]
         for i, time in enumerate(self.times):
             if time == self.times[0]:
                 carried = tuple(a + part[i] for a, part in zip(carried, gradients, strict=True))
         return *carried, *grad_w
 
-    def at_once(self, state: State, w: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor | None]:
-        """The same with a graph of their own: all steps in one, as direct gradients have them."""
-        # A start of its own: what is captured may come from the state as well, as γ(x(0)) does.
-        state = tuple(part.view_as(part) for part in state)
+    def whole(self, state: State) -> State:
         _, found, _ = self._take(0, len(self.lengths), state)
         at = dict(found)
-        path = tuple(
+        return tuple(
             torch.stack(parts) for parts in zip(*(at.get(i, state) for i in range(len(self.times))), strict=True)
         )
-        asked = [part for part in (*state, *w) if part.requires_grad]
-        pairs = [(part, g) for part, g in zip(path, gradients, strict=True) if part.requires_grad]
-        ends, weights = zip(*pairs, strict=True)
-        derived = iter(torch.autograd.grad(ends, asked, weights, create_graph=True, allow_unused=True))
-        return [next(derived) if part.requires_grad else None for part in (*state, *w)]
 
     def _take(self, start: int, stop: int, x: State) -> tuple[State, list[tuple[int, State]], State]:
         """Where the steps from ``start`` to ``stop`` end, the states at the times that lie in them, by index, and the

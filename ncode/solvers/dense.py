@@ -64,11 +64,13 @@ def solve_path(f: RightHandSide, state: State, t: Sequence[float], solver: Solve
 
     Raises:
         SolveError: when the solve fails.
-        ValueError: when the times are equal, or the solver has gradients of another kind.
+        ValueError: when the times are equal, or the solver has gradients of another kind or independent samples.
     """
     times, _ = read(t)
     if times[0] == times[-1]:
         raise ValueError("t: a path needs two different times")
+    if solver.independent:
+        raise ValueError("independent: a path is read off steps that its samples share; solve gives their own at times")
     if solver.gradients != "direct":
         raise ValueError(f"gradients: a path has direct ones, not {solver.gradients}")
     step, nfe, kept = stepper(solver, f), NFE(), []

@@ -13,10 +13,13 @@ from ncode.fields.kernels import Kernel
 from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
+from ncode.solvers.errors import SolveError
 from ncode.solvers.finite import finite, first_bad, readable
+from ncode.solvers.independent import integrate_independent
 from ncode.solvers.options import NFE, Solver
-from ncode.solvers.own_times import integrate_own_times
+from ncode.solvers.own_times import integrate_own_times, spread
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.rounds import Only
 from ncode.solvers.times import Times, begin_at, end_at, read
 
 
@@ -30,6 +33,8 @@ def integrate(
     names: Sequence[str] = (),
     nfe: NFE | None = None,
     kernel: Kernel | None = None,
+    only: Only | None = None,
+    failures: dict[int, SolveError] | None = None,
 ) -> tuple[State, NFE]:
     """Solve z' = f(t, z), z(t[0]) = ``state``, a finite one: whoever calls has looked.
 
@@ -51,6 +56,9 @@ def integrate(
         nfe: counts the evaluations; a new count where none is given.
         kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
             weights. Used where the solver allows it.
+        only: f for some samples alone, given their indices: what an independent solve evaluates once others have
+            arrived.
+        failures: of an independent solve: is given those of the samples that fail, and the others are solved.
 
     Returns:
         The parts of z at every time, time first; and the number of evaluations, whose ``backward`` is filled in
@@ -66,22 +74,24 @@ def integrate(
             "x0: is on an MPS device, which has no float64, and that is what times and step lengths are kept in: move "
             "the model and x0 to the CPU or a CUDA device, as with .to('cpu')"
         )
-    if isinstance(t, Tensor) and t.dim() == 2:
+    if isinstance(t, Tensor) and t.dim() == 2 and not solver.independent:
         nfe = NFE() if nfe is None else nfe
 
         def one(stretched: RightHandSide, start: State, how: Solver, captured: Sequence[Tensor]) -> State:
             return integrate(stretched, start, [0.0, 1.0], how, [*parameters, *captured], costs, names, nfe=nfe)[0]
 
         return integrate_own_times(f, state, t, solver, one), nfe
-    times, wanted = read(t)
     if not readable() and (solver.adaptive or solver.gradients != "direct"):
         _must_not_be_exported()
-        return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel)
+        return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel, only, failures)
+    times, wanted = spread(t, state) if solver.independent else read(t)
     _check(state)
     f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE() if nfe is None else nfe
     state = begin_at(f, wanted[0], state)
-    if kernel is not None and bound.can(solver, times):
+    if isinstance(times, Tensor):
+        path = integrate_independent(f, state, times, solver, nfe, parameters, only, failures)
+    elif kernel is not None and bound.can(solver, times):
         path = bound.integrate(kernel, state, times, solver, nfe)
     elif solver.backend == "torchdiffeq":
         path = torchdiffeq.integrate(f, state, times, solver, nfe)

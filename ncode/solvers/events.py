@@ -21,7 +21,9 @@ from torch import Tensor
 
 from ncode.solvers.dispatch import integrate
 from ncode.solvers.engine import stepper, steps
+from ncode.solvers.independent import Independent
 from ncode.solvers.options import NFE, Solver
+from ncode.solvers.own_times import spread
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import RungeKutta, Taken, clock
 from ncode.solvers.times import read
@@ -71,7 +73,8 @@ def solve_until(
     times, _ = read(t)
     nfe = NFE()
     with torch.no_grad():
-        ends, happened = _locate(f, tuple(part.detach() for part in state), times, event, solver, nfe)
+        locate = _locate_each if solver.independent else _locate
+        ends, happened = locate(f, tuple(part.detach() for part in state), times, event, solver, nfe)
     both = torch.stack([torch.full_like(ends, times[0]), ends])
     path, _ = integrate(f, state, both, solver, parameters, nfe=nfe)
     end = tuple(part[-1] for part in path)
@@ -102,6 +105,26 @@ def _locate(
         if happened.all():
             break
         before = after
+    return ends, happened
+
+
+def _locate_each(
+    f: RightHandSide, state: State, times: Sequence[float], event: Event, solver: Solver, nfe: NFE
+) -> tuple[Tensor, Tensor]:
+    """As :func:`_locate`, in steps of every sample's own."""
+    own, _ = spread(times, state)
+    before = _one_each(event(clock(own[0], state), state), state)
+    ends, happened = own[-1].clone(), torch.zeros_like(before, dtype=torch.bool)
+    rounds = Independent(own, solver, nfe).rounds(f, state)
+    for one in rounds:
+        taken = one.taken
+        after = event(clock(taken.end, taken.y), taken.y)
+        crossed = one.accepted & (before.sign() * after.sign() <= 0) & (before != 0)
+        if crossed.any():
+            root = taken.t + taken.h * _share(one.step, taken, event, before)
+            ends, happened = torch.where(crossed, root, ends), happened | crossed
+            rounds.samples.retire(crossed)
+        before = torch.where(one.accepted, after, before)
     return ends, happened
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ncode.solvers.finite import finite
 from ncode.solvers.norms import worst
 from ncode.solvers.step import Norm, Step, Taken, Tolerances, Weights
-from ncode.solvers.stepsize import Integral
+from ncode.solvers.stepsize import Integral, Proportional
 
 RECENT = 64
 """Steps back that are looked at to say which sample needs so many."""
@@ -70,7 +70,7 @@ class Adaptive:
 
     tol: Tolerances
     norm: Norm = worst
-    controller: Callable[[int], Callable[[float], float]] = Integral
+    controller: Callable[[int], Integral | Proportional] = Integral
     first: float | None = None
     least: float = 0.0
     most: float = math.inf

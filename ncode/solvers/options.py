@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from numbers import Integral, Real
+
+from torch import Tensor
 
 from ncode.solvers.norms import NORMS
 from ncode.solvers.rosenbrock import IMPLICIT
 from ncode.solvers.stepsize import CONTROLLERS
 from ncode.solvers.tableaus import TABLEAUS
 
-ADAPTIVE = (*(name for name, method in TABLEAUS.items() if method.adaptive), *IMPLICIT)
+EXPLICIT = tuple(name for name, method in TABLEAUS.items() if method.adaptive)
+ADAPTIVE = (*EXPLICIT, *IMPLICIT)
 FIXED = tuple(name for name, method in TABLEAUS.items() if not method.adaptive)
 
 
-OWN = ("first_step", "min_step", "max_step", "jumps", "controller")
+OWN = ("first_step", "min_step", "max_step", "jumps", "controller", "independent")
 """Options that only the library's own engine has."""
 
 
@@ -57,6 +60,9 @@ class Solver:
             has direct gradients only, and no step options.
         kernels: let fields that know their own vector-Jacobian product compute with it (see
             :mod:`ncode.fields.kernels`); otherwise every field goes through autograd.
+        independent: every sample takes steps of its own, as if it were alone: with its own times, lengths, error,
+            controller and failure, so that nothing of it depends on who else is in the batch. Samples that have arrived
+            are evaluated no more where the right-hand side is a model's. Gradients are direct or checkpointed.
         compiled: compile such a field's steps by ``torch.compile``, which needs a C++ compiler. The first solve of
             every shape takes seconds longer.
 
@@ -84,6 +90,7 @@ class Solver:
     backend: str = "ncode"
     kernels: bool = True
     compiled: bool = False
+    independent: bool = False
 
     def __post_init__(self):
         for name, known in {
@@ -110,12 +117,29 @@ class Solver:
             raise ValueError("steps, step_size: one says what the other would; give one of them")
         if fixed and self.adaptive:
             raise ValueError(f"{fixed[0]}: {self.method} chooses its own steps; fixed steps take {', '.join(FIXED)}")
-        for name in ("refine", "kernels", "compiled"):
+        for name in ("refine", "kernels", "compiled", "independent"):
             if getattr(self, name) not in (True, False):
                 raise ValueError(f"{name}: must be True or False, not {getattr(self, name)!r}")
         if self.method in IMPLICIT and self.gradients != "direct":
             raise ValueError(f"gradients: {self.method} has direct ones, not {self.gradients}")
         self._check_steps()
+        if self.independent:
+            self._check_independent()
+
+    def _check_independent(self) -> None:
+        for name, refused, why in (
+            ("method", not self.adaptive, "has fixed steps, which are everybody's; adaptive ones choose theirs"),
+            ("method", self.method in IMPLICIT, f"shares its steps; {', '.join(EXPLICIT)} need not"),
+            (
+                "gradients",
+                self.gradients == "adjoint",
+                "solves all samples back together; direct and checkpointed do not",
+            ),
+            ("norm", self.norm == "mean", "averages over the samples; each has its own error"),
+            ("compiled", self.compiled, "is one step of all samples; compiled=False takes each its own"),
+        ):
+            if refused:
+                raise ValueError(f"independent: {name}={getattr(self, name)!r} {why}")
 
     def _check_steps(self) -> None:
         if self.first_step is not None:
@@ -168,7 +192,11 @@ class NFE:
 
     ``backward`` is what a gradient took once it has run, where it evaluates the right-hand side: the adjoint's solve,
     the steps that are taken again for checkpointed gradients. Direct gradients evaluate nothing.
+
+    ``samples`` is, of an independent solve, how many each sample needed for itself; ``forward`` counts the calls of the
+    right-hand side, those included in which accepted steps are taken again for a gradient.
     """
 
     forward: int = 0
     backward: int = 0
+    samples: Tensor | None = field(default=None, compare=False, repr=False)

@@ -18,6 +18,7 @@ from torch import Tensor
 from ncode.solvers.options import Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import clock
+from ncode.solvers.times import Times, read
 
 SolveOne = Callable[[RightHandSide, State, Solver, Sequence[Tensor]], State]
 """A solve from τ = 0 to 1, given what its right-hand side captures besides."""
@@ -37,7 +38,12 @@ def integrate_own_times(
     Raises:
         ValueError: when ``t`` makes no sense, or the solver has jump times.
     """
-    _check(t, state, solver)
+    _check(t, state)
+    if solver.jumps:
+        raise ValueError(
+            "jumps: not with times of every sample's own, for which a jump lies at another share each; "
+            "Solver(independent=True) takes both"
+        )
     t = t.to(state[0].device, torch.float64)
     whole = float((t[-1] - t[0]).detach().abs().max())
     solver = solver.for_stretches(whole or 1.0)
@@ -72,7 +78,24 @@ def _in_shares(solver: Solver, longest: float) -> Solver:
     return replace(solver, **lengths)
 
 
-def _check(t: Tensor, state: State, solver: Solver) -> None:
+def spread(t: Times, state: State) -> tuple[Float[Tensor, "time batch"], list[Float[Tensor, " batch"] | None]]:
+    """Every sample's times in float64, from those that all share or its own; and those that want a gradient.
+
+    Raises:
+        ValueError: when ``t`` makes no sense.
+    """
+    batch = state[0].shape[0]
+    if isinstance(t, Tensor) and t.dim() == 2:
+        _check(t, state)
+        rows: list[Tensor | None] = [*t.unbind()] if t.requires_grad else [None] * len(t)
+        return t.detach().to(state[0].device, torch.float64), rows
+    values, wanted = read(t)
+    times = torch.tensor(values, dtype=torch.float64, device=state[0].device)
+    spread_out = [time if time is None else time.reshape(()).expand(batch) for time in wanted]
+    return times.unsqueeze(1).expand(-1, batch), spread_out
+
+
+def _check(t: Tensor, state: State) -> None:
     if t.shape[0] < 2 or t.shape[1] != state[0].shape[0]:
         raise ValueError(
             f"t: must have shape (time, {state[0].shape[0]}), at least two times for every sample, not {tuple(t.shape)}"
@@ -83,5 +106,3 @@ def _check(t: Tensor, state: State, solver: Solver) -> None:
     turning = ((gaps > 0).any(0) & (gaps < 0).any(0)).nonzero()
     if len(turning):
         raise ValueError(f"t: times must not turn: those of sample {int(turning[0])} increase and decrease")
-    if solver.jumps:
-        raise ValueError("jumps: not with times of every sample's own, for which a jump lies at another share each")

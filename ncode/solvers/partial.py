@@ -35,8 +35,9 @@ def solve_partial(
 ) -> Partial:
     """As :func:`ncode.solvers.dispatch.integrate`, but a sample that fails does not fail the others.
 
-    It stands still at its start, and the solve begins again without it: once more for every sample that fails. Its own
-    gradient is zero. What fails in the backward pass of an adjoint fails the whole.
+    It stands still at its start, and the solve begins again without it: once more for every sample that fails. Where
+    samples are solved independently none begins again. Its own gradient is zero. What fails in the backward pass of an
+    adjoint fails the whole.
 
     Raises:
         SolveError: when no single sample is to blame.
@@ -44,6 +45,10 @@ def solve_partial(
     active = torch.ones(state[0].shape[0], dtype=torch.bool, device=state[0].device)
     failures: dict[int, SolveError] = {}
     nfe = NFE()
+    if solver.independent:
+        path, _ = integrate(f, state, t, solver, parameters, nfe=nfe, failures=failures)
+        active[list(failures)] = False
+        return Partial(tuple(_where(active, part, torch.nan, 1) for part in path), failures, nfe)
     while True:
         spent = nfe.forward
         try:

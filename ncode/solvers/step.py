@@ -36,7 +36,7 @@ class Taken:
     """One accepted step, from x at t to y at ``end`` = t + h.
 
     Attributes:
-        t, h, end: in float64; ``h`` is negative where time runs backward.
+        t, h, end: in float64; ``h`` is negative where time runs backward. Numbers, or vectors of one a sample.
         x, y: the states at its ends.
         k1: the slope at (t, x).
         k_last: the slope at (end, y) where the method has it. Who needs it and finds ``None`` fills it in, and the
@@ -45,9 +45,9 @@ class Taken:
         length: what was proposed before the step was cut to end where one must; positive.
     """
 
-    t: float
-    h: float
-    end: float
+    t: Any
+    h: Any
+    end: Any
     x: Any
     k1: Any
     y: Any
@@ -203,6 +203,11 @@ def combine(h: float | Tensor, weights: Sequence[float | Tensor], slopes: Sequen
     for i in range(len(slopes[0])):
         length = _like(h, slopes[0][i])
         total = None
+        if isinstance(length, Tensor):
+            numbers = [w for w, _ in used if isinstance(w, float)]
+            if len(numbers) == len(used):
+                found.append(length * _weighted(numbers, [k[i] for _, k in used]))
+                continue
         for w, k in used:
             if isinstance(length, float) and isinstance(w, float):
                 total = k[i] * (length * w) if total is None else torch.add(total, k[i], alpha=length * w)
@@ -211,6 +216,13 @@ def combine(h: float | Tensor, weights: Sequence[float | Tensor], slopes: Sequen
                 total = term if total is None else total + term
         found.append(total)
     return tuple(found)
+
+
+def _weighted(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
+    total = parts[0] * weights[0]
+    for w, part in zip(weights[1:], parts[1:], strict=True):
+        total = torch.add(total, part, alpha=w)
+    return total
 
 
 def clock(t: float | Tensor, x: State) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 """A step is aimed at SAFETY of what the tolerance allows, and becomes at most SHRINK or GROW of the last."""
 
@@ -18,6 +21,11 @@ class Integral:
             return GROW
         least = 1.0 if error < 1 else SHRINK
         return min(GROW, max(SAFETY * error ** (-1 / self.order), least))
+
+    def each(self, error: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for many errors at once: the factors, and what is to be remembered of an accepted step."""
+        factor = (SAFETY * error ** (-1 / self.order)).clamp(max=GROW)
+        return torch.maximum(factor, torch.where(error < 1, 1.0, SHRINK)), memory
 
 
 class Proportional:
@@ -38,6 +46,13 @@ class Proportional:
         factor = SAFETY * error ** (-0.7 / self.order) * self.last ** (0.4 / self.order)
         self.last = max(error, 1e-4)
         return min(GROW, max(factor, SHRINK))
+
+    def each(self, error: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`Integral.each`; ``memory`` is the errors of the last accepted steps, 1 before the first."""
+        small = error.clamp(min=1e-10)
+        after = SAFETY * small ** (-0.7 / self.order) * memory ** (0.4 / self.order)
+        factor = torch.where(error > 1, SAFETY * error ** (-1 / self.order), after).clamp(SHRINK, GROW)
+        return factor, error.clamp(min=1e-4)
 
 
 CONTROLLERS = {"I": Integral, "PI": Proportional}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ncode.solvers.problem import RightHandSide, State
+from ncode.solvers.step import clock
 
 Times = Tensor | Sequence[float | Tensor]
 """A vector of times, or a list of numbers and of tensors of one."""
@@ -48,7 +49,7 @@ def begin_at(f: RightHandSide, time: Tensor | None, state: State) -> State:
 
 
 def end_at(f: RightHandSide, wanted: Sequence[Tensor | None], path: State) -> State:
-    """``path``, whose state at every time has the slope f there."""
+    """``path``, whose state at every time has the slope f there; times may be one, or one for every sample."""
     if all(time is None for time in wanted):
         return path
     states = [tuple(part[i] for part in path) for i in range(len(wanted))]
@@ -72,6 +73,12 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *gradients):
         time, *state = ctx.saved_tensors
-        velocity = ctx.f(time.to(state[0].dtype), tuple(state))
-        slope = sum((g * v).sum() for g, v in zip(gradients, velocity, strict=True))
+        own = time.dim() == 1 and len(time) == len(state[0])
+        velocity = ctx.f(clock(time, tuple(state)) if own else time.to(state[0].dtype), tuple(state))
+        slope = sum(_products(g, v, own) for g, v in zip(gradients, velocity, strict=True))
         return None, None, (ctx.sign * slope).to(time.dtype).reshape(time.shape), *gradients
+
+
+def _products(a: Tensor, b: Tensor, own: bool) -> Tensor:
+    """The sum of a part's products, every sample's where each has a time of its own."""
+    return (a * b).reshape(len(a), -1).sum(1) if own else (a * b).sum()

@@ -18,6 +18,7 @@ from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims.questions import Evidence
 from ncode.reproduction.publishing import elsewhere, execute, failures, markdown, publish, stage
 from ncode.reproduction.publishing.display import Figure, Ours, Table, Took, Verdict
+from ncode.reproduction.runs import archive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,10 +113,27 @@ class TestStaging:
         assert stage.for_the_book(new_notebook(cells=[cell])).cells == [cell]
 
     def test_a_smoke_build_says_so_and_others_name_their_profile(self):
-        smoke, cpu = (stage.configure({}, "https://host/a/b", profile)["html"] for profile in ("smoke", "cpu"))
+        smoke, cpu = (
+            stage.configure({}, "https://host/a/b", stage.Executed(profile))["html"] for profile in ("smoke", "cpu")
+        )
         assert "smoke build" in smoke["announcement"]
         assert "announcement" not in cpu
         assert "cpu" in cpu["extra_footer"]
+
+    def test_a_recorded_build_says_on_every_page_what_it_shows(self):
+        drawn = stage.Executed("recorded", took={"a": {"profile": "cpu", "kept": "runs of the **cpu** profile"}})
+        html = stage.configure({}, "https://host/a/b", drawn)["html"]
+        assert (
+            "recorded</strong> profile. Nothing was trained: it shows runs of the cpu profile." in html["extra_footer"]
+        )
+        assert "announcement" not in html
+        drawn.took["b"] = {"profile": "smoke"}
+        assert "smoke build" in stage.configure({}, "https://host/a/b", drawn)["html"]["announcement"]
+
+    def test_a_page_that_trained_nothing_says_so(self):
+        shown = {**TOOK.content(), "kept": "runs of the **cpu** profile"}
+        assert "took 12 s and trained nothing: it shows runs of the **cpu** profile." in markdown.took(shown)
+        assert "took 12 s in the **cpu** profile." in markdown.took(TOOK.content())
 
     def test_a_page_that_asks_for_something_unknown_is_an_error(self):
         with pytest.raises(ValueError, match="weather"):
@@ -239,10 +257,10 @@ def repository(tmp_path_factory):
 class TestMake:
     """`make book` on a small repository, with this environment in the place of the one that it would make."""
 
-    def make(self, root):
+    def make(self, root, profile="smoke", **variables):
         # The kernel starts in a folder of its own: the library has to be on an absolute path.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = ["make", "book", "PROFILE=smoke", f"BIN={Path(sys.executable).parent}", "ENVIRONMENT="]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+        command = ["make", "book", f"PROFILE={profile}", f"BIN={Path(sys.executable).parent}", "ENVIRONMENT="]
         return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
 
     def test_a_failing_notebook_stops_the_book_and_not_the_others(self, repository):
@@ -275,6 +293,17 @@ class TestMake:
         assert "executing notebooks/01_fine.py" in done.stdout
         assert "02_broken" not in done.stdout
         assert index.resolve() != edition
+
+    def test_a_recorded_book_is_drawn_from_its_archive_and_again_from_another(self, repository, tmp_path):
+        variables = {"NCODE_ARCHIVE": str(tmp_path / "runs.tar"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        archive.pack(tmp_path, "smoke", {"01_fine": {}}, tmp_path / "runs.tar")
+        done = self.make(repository, "recorded", **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.splitlines()[0] == f"Drawn from {tmp_path / 'runs.tar'}"
+        assert done.stdout.splitlines()[-1] == str(repository / "_build/recorded/html/index.html")
+        assert "Nothing has changed" in self.make(repository, "recorded", **variables).stdout
+        archive.pack(tmp_path, "cpu", {"01_fine": {}}, tmp_path / "runs.tar")
+        assert "executed notebooks/01_fine.py" in self.make(repository, "recorded", **variables).stdout
 
     def test_a_page_that_warns_leaves_the_old_book_in_place(self, repository):
         edition = (repository / "_build/smoke/html").resolve()

@@ -1,5 +1,6 @@
 """Notebooks where they are opened: the first cell, and the committed files in an environment like Colab's."""
 
+import copy
 import importlib.metadata
 import importlib.util
 import json
@@ -17,6 +18,8 @@ import pytest
 
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.publishing import sync
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import experiment, folders
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = sync.FIRST_CELL.format(distribution=DISTRIBUTION, url="https://github.com/somebody/fork")
@@ -75,6 +78,62 @@ class TestFirstCell:
         assert len(CELL.strip().splitlines()) <= 16
 
 
+MOUNTS = """
+from pathlib import Path
+
+def mount(path):
+    Path(path, "MyDrive").mkdir(parents=True, exist_ok=True)
+"""
+"""Colab's module for the user's drive, without the user and without the drive."""
+
+
+def colabs_drive(folder: Path) -> Path:
+    """A folder for the path of imports that has such a module."""
+    (folder / "google" / "colab").mkdir(parents=True)
+    (folder / "google" / "colab" / "__init__.py").touch()
+    (folder / "google" / "colab" / "drive.py").write_text(MOUNTS)
+    return folder
+
+
+class TestRunsThatAreKept:
+    @pytest.fixture(autouse=True)
+    def drive(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "usual"))
+        monkeypatch.setattr(folders, "DRIVE", tmp_path / "drive")
+        for name in [name for name in sys.modules if name == "google" or name.startswith("google.colab")]:
+            monkeypatch.delitem(sys.modules, name)
+        return tmp_path / "drive"
+
+    def test_lie_where_the_page_says(self, tmp_path):
+        Page("05_reflection", "smoke", str(tmp_path / "mine"))
+        assert experiment.root() == tmp_path / "mine"
+        assert (tmp_path / "mine").is_dir()
+
+    def test_lie_where_they_always_do_where_it_says_nothing(self, tmp_path):
+        Page("05_reflection", "smoke", "")
+        assert experiment.root() == tmp_path / "usual"
+
+    def test_lie_on_the_drive_which_is_mounted_for_them(self, tmp_path, drive, monkeypatch):
+        monkeypatch.syspath_prepend(colabs_drive(tmp_path / "path"))
+        Page("05_reflection", "smoke", str(drive / "MyDrive" / "ncode"))
+        assert experiment.root() == drive / "MyDrive" / "ncode"
+
+    def test_a_drive_that_is_mounted_is_left_alone(self, drive, monkeypatch):
+        monkeypatch.setattr(os.path, "ismount", lambda path: path == drive)
+        folders.keep_in(str(drive / "MyDrive"))
+        assert experiment.root() == drive / "MyDrive"
+
+    def test_elsewhere_there_is_no_such_drive(self, drive):
+        with pytest.raises(ValueError, match=r"runs: .* is on the user's drive, which only Colab has"):
+            Page("05_reflection", "smoke", str(drive / "MyDrive"))
+        assert not drive.exists()
+
+    def test_a_folder_that_cannot_be_had_is_named(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(ValueError, match=r"runs: .*file/mine' cannot keep runs"):
+            Page("05_reflection", "smoke", str(tmp_path / "file" / "mine"))
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """The package as pip builds it from the repository: all that Colab has."""
@@ -117,6 +176,11 @@ print(json.dumps({n: (m.version(n), str(m.distribution(n).locate_file(""))) for 
     return {name: tuple(found) for name, found in json.loads(done.stdout).items()}
 
 
+# What a session is told before its page: where the drive is, which in truth is Colab's own folder.
+DRIVE_IS = "import pathlib\nfrom ncode.reproduction.runs import folders\nfolders.DRIVE = pathlib.Path({!r})"
+TRAINS_NOTHING = "from ncode.reproduction.runs.experiment import Experiment\ndel Experiment._compute"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["01_proposition_1", "05_reflection", "13_latent_clustering"])
 def test_the_committed_notebook_runs_in_an_environment_like_colabs(name, wheel, colab, tmp_path, monkeypatch):
@@ -133,22 +197,35 @@ def test_the_committed_notebook_runs_in_an_environment_like_colabs(name, wheel, 
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
     monkeypatch.setenv("NCODE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(colabs_drive(tmp_path / "path")))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     empty = tmp_path / "empty"
     empty.mkdir()
-    nbformat.write(notebook, tmp_path / "opened.ipynb")
-    papermill.execute_notebook(
-        tmp_path / "opened.ipynb",
-        tmp_path / "executed.ipynb",
-        parameters={"profile": "smoke"},
-        kernel_name="colab",
-        cwd=str(empty),
-        progress_bar=False,
-    )
+    drive = tmp_path / "drive"
+
+    def session(*cells: str) -> None:
+        """Open the notebook and run it, with ``cells`` before its page, keeping runs on the drive."""
+        opened = copy.deepcopy(notebook)
+        place = notebook.cells.index(first) + 1
+        opened.cells[place:place] = [nbformat.v4.new_code_cell(cell) for cell in (DRIVE_IS.format(str(drive)), *cells)]
+        nbformat.write(opened, tmp_path / "opened.ipynb")
+        papermill.execute_notebook(
+            tmp_path / "opened.ipynb",
+            tmp_path / "executed.ipynb",
+            parameters={"profile": "smoke", "runs": str(drive / "MyDrive" / "ncode")},
+            kernel_name="colab",
+            cwd=str(empty),
+            progress_bar=False,
+        )
+
+    session()
     assert versions(colab) == before, "what Colab rests on was replaced"
     assert before["ipython"][0] == "7.34.0"
     found = subprocess.run(
         [colab, "-c", "import ncode; print(ncode.__file__)"], capture_output=True, text=True, check=True, cwd=empty
     )
     assert os.path.commonpath([found.stdout.strip(), str(colab.parents[1])]) == str(colab.parents[1])
+    assert not (tmp_path / "runs").exists()
+    if name == "05_reflection":
+        assert list((drive / "MyDrive" / "ncode" / "reflection").glob("*/record.json"))
+        session(TRAINS_NOTHING)

@@ -37,7 +37,7 @@ def test_an_unknown_profile_is_refused_at_once_in_one_line(tmp_path, profile):
     assert done.returncode
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
-    assert f"PROFILE is '{profile}' but must be one of smoke, cpu and paper" in done.stderr
+    assert f"PROFILE is '{profile}' but must be one of smoke, cpu, recorded and paper" in done.stderr
     assert len(list(tmp_path.iterdir())) == 3, "nothing was made"
 
 

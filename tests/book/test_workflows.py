@@ -4,6 +4,11 @@ from pathlib import Path
 
 import yaml
 
+from ncode.reproduction.extras import REPOSITORY
+from ncode.reproduction.publishing import archive
+from ncode.reproduction.runs import kept
+from ncode.reproduction.runs.archive import CHECKSUM
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,6 +32,17 @@ def test_every_week_the_newest_versions_are_tried_and_a_failure_opens_an_issue()
     assert any("> constraints.txt" in command for command in commands), "nothing is held back"
     assert any("make test book PROFILE=smoke" in command for command in commands)
     assert any("gh issue create" in step.get("run", "") for step in job["steps"] if step.get("if") == "failure()")
+
+
+def test_the_published_books_runs_lie_beside_it():
+    build, _ = workflow("pages.yml")["jobs"].values()
+    commands = [step.get("run", "") for step in build["steps"]]
+    packed = commands.index("make archive")
+    assert commands.index("make book") < packed
+    at, name = archive.place(kept.PUBLISHED), kept.file_name(kept.PUBLISHED)
+    html = next(step["with"]["path"] for step in build["steps"] if "upload-pages" in step.get("uses", ""))
+    assert commands.index(f"cp {at} {at}{CHECKSUM} {html}/") > packed
+    assert kept.published(REPOSITORY).endswith(f"/{name}")
 
 
 def test_lint_checks_imports_and_types():

@@ -503,3 +503,75 @@ def test_table_a1_has_a_row_for_every_data_set():
     assert {len(row) for row in table["rows"]} == {len(table["columns"])}
     by_name = {row[0]: row for row in table["rows"]}
     assert by_name["mnist"][2:5] == ["400 · linear", "25", "400 · 784"]
+
+
+def test_a_plan_that_reads_its_tuning_has_no_runs_before_the_tuning_is_whole(monkeypatch):
+    of_plan = autoencoding.experiment.planned()
+    tried = of_plan["autoencoding_mnist_printed_normalisations_tuning"].configs()
+    best = {"none": 0.5, "row": 0.2, "tanh": 0.05, "batch": 0.01}
+    order = list(best)
+    made = [
+        recordings.RecordedRun(
+            "",
+            "",
+            one,
+            {"validation_nats": 70.0 + order.index(one.normalisation) + 9 * (one.scale != best[one.normalisation])},
+            {},
+            {},
+        )
+        for one in tried
+    ]
+    every = of_plan["autoencoding_mnist_printed_normalisations"]
+    monkeypatch.setattr(recordings, "find", lambda name: made[:-1])
+    assert every.configs() == of_plan["autoencoding_mnist_printed"].configs() == []
+    monkeypatch.setattr(recordings, "find", lambda name: made)
+    planned = every.configs()
+    assert {(one.normalisation, one.scale) for one in planned} == set(best.items())
+    assert [one.seed for one in planned] == sorted(list(range(5)) * 4), "whole seeds first"
+    assert all((one.kind, one.epochs) == ("printed", 50) for one in planned)
+    ours = {
+        (one.normalisation, one.scale)
+        for one in of_plan["autoencoding_mnist_printed"].configs()
+        if one.model == "ncode"
+    }
+    assert ours == {("row", 0.2)}, "the best of the component-wise ones, at its best scale"
+
+
+def test_every_setting_of_the_printed_networks_is_tuned_on_them():
+    """The recorded comparison takes what its own tuning found: no scale of other networks."""
+    best = plans.tuned("mnist_printed_normalisations")
+    ours = next(one for name, one in best.items() if name in autoencoding.COMPONENT_WISE)
+    of_plan = autoencoding.experiment.planned()
+    for name in ("mnist_printed", "mnist_printed_horizon_readings"):
+        used = [one for one in of_plan[f"autoencoding_{name}"].configs() if one.model == "ncode"]
+        assert {(one.normalisation, one.scale) for one in used} == {(ours.normalisation, ours.scale)}
+    recorded = [run.config for run in recordings.load("autoencoding_mnist_printed") if run.config.model == "ncode"]
+    assert all((one.normalisation, one.scale) == (ours.normalisation, ours.scale) for one in recorded)
+
+
+def recorded_nats(values, **settings):
+    return [
+        recordings.RecordedRun(
+            f"{settings}-{seed}",
+            "",
+            autoencoding.Config("ncode", seed, dataset="mnist", kind="printed", epochs=15, **settings),
+            {"validation_nats": value, "test_nats": value},
+            {},
+            {"started": "2026-11-27"},
+        )
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_the_horizon_is_compared_with_the_better_of_the_others():
+    made = {
+        1.0: recorded_nats([66.0, 66.5, 66.2], horizon=1.0),
+        10.0: recorded_nats([64.0, 64.1, 64.3], horizon=10.0),
+        100.0: recorded_nats([65.0, 65.1, 65.2], horizon=100.0),
+    }
+    (one,) = verdict.n21({}, autoencoding.COMPONENT_WISE, made)
+    assert (one.part, one.nearness, one.seeds) == ("b", "reduced", 3)
+    assert one.estimate == pytest.approx(np.mean([-1.0, -1.0, -0.9]))
+    assert "T = 100 is the better other" in one.setting
+    assert verdict.n21({}, autoencoding.COMPONENT_WISE, {10.0: made[10.0]}) == []
+    assert verdict.n21({}, autoencoding.COMPONENT_WISE) == []

@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,6 +205,7 @@ PROCESS = """
 import os, sys, time
 from dataclasses import dataclass
 from pathlib import Path
+import dying
 import torch
 from torch import nn
 from ncode.reproduction.runs import experiment as runs
@@ -218,7 +218,6 @@ class Config:
 def train(config, checkpoint=None):
     with open(os.environ["CALLS"], "a") as file:
         file.write("x")
-    time.sleep(float(os.environ["TAKES"]))
     while os.environ["UNTIL"] and not os.path.exists(os.environ["UNTIL"]):
         time.sleep(0.05)
     torch.manual_seed(config.seed)
@@ -228,9 +227,11 @@ if __name__ == "__main__":
     import worker
     torch.set_num_threads(1)
     experiment = runs.Experiment("worker", worker.Config, None, worker.train)
+    dying.after(int(os.environ["DIES_AT"]))
     for seed in range(int(os.environ["SEEDS"])):
         run = experiment.run(worker.Config(seed))
         print(run.id, run.provenance["started"], run.weights, flush=True)
+    print(dying.end(), file=sys.stderr)
 """
 
 
@@ -239,13 +240,13 @@ def start(tmp_path, folder):
     """Starts processes that want runs of one experiment."""
     (tmp_path / "worker.py").write_text(PROCESS)
 
-    def started(takes: float = 0.0, seeds: int = 1, until: Path | str = "") -> subprocess.Popen:
+    def started(seeds: int = 1, until: Path | str = "", dies_at: int = 0) -> subprocess.Popen:
         environment = os.environ | {
             "CALLS": str(tmp_path / "calls"),
-            "TAKES": str(takes),
+            "DIES_AT": str(dies_at),
             "SEEDS": str(seeds),
             "UNTIL": str(until),
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, tmp_path, Path(__file__).parent))),
         }
         return subprocess.Popen(
             [sys.executable, "worker.py"],
@@ -279,26 +280,18 @@ def test_two_processes_compute_a_run_once(tmp_path, start):
 
 @pytest.mark.slow
 def test_kills_at_random_moments_lose_and_change_nothing(tmp_path, start, folder):
-    whole = start(takes=0.0, seeds=5)
-    expected = {line.split()[0]: line.split()[2] for line in whole.communicate(timeout=120)[0].splitlines()}
-    began = time.perf_counter()
-    start(takes=0.0, seeds=5).communicate(timeout=120)
-    loading = time.perf_counter() - began
+    whole = start(seeds=5).communicate(timeout=120)
+    expected, calls = {line.split()[0]: line.split()[2] for line in whole[0].splitlines()}, int(whole[1].split()[-1])
     for path in folder.glob("*/*/*"):
         path.unlink()
-    rng, kills = random.Random(0), 0
+    rng, ends = random.Random(0), []
     for _ in range(20):
-        process = start(takes=0.02, seeds=5)
-        try:
-            process.wait(timeout=rng.uniform(0.8, 1.1) * loading)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-            process.wait()
-        process.communicate()
-    out, errors = start(takes=0.0, seeds=5).communicate(timeout=120)
+        process = start(seeds=5, dies_at=rng.randint(1, calls // 3))
+        process.communicate(timeout=120)
+        ends.append(process.returncode)
+    assert ends[0] == -signal.SIGKILL and set(ends) <= {0, -signal.SIGKILL}
+    out, errors = start(seeds=5).communicate(timeout=120)
     assert {line.split()[0]: line.split()[2] for line in out.splitlines()} == expected, errors
-    assert kills > 0
     assert not list(verify.of_runs(folder))
 
 

@@ -1,9 +1,12 @@
 """The queue and its workers: order, estimates, resume in the same bits, one run one process."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +122,21 @@ def test_when_the_time_is_over_what_runs_is_stopped(results):
     assert outcome.stopped == ["reflection_small:0", "reflection_small:1"] and not outcome.finished
 
 
+def test_a_worker_that_is_asked_to_end_leaves_no_run_behind(results):
+    begun, before = [], signal.getsignal(signal.SIGTERM)
+
+    def begin(one, device):
+        begun.append(sleeper(600)(one, device))
+        if len(begun) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return begun[-1]
+
+    outcome = work.work([entry(k) for k in range(3)], 600, jobs=2, tell=lambda line: None, begin=begin)
+    assert outcome.stopped == ["reflection_small:0", "reflection_small:1"]
+    assert all(process.poll() is not None for process in begun)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_looking_through_the_queue_counts_as_work(planned, monkeypatch, capsys):
     def slow(*_, **__):
         time.sleep(0.2)
@@ -166,26 +184,27 @@ def test_a_stopped_run_ends_in_the_bits_of_one_that_was_not(monkeypatch, tmp_pat
     code = (
         "import sys, json\n"
         "from pathlib import Path\n"
+        "import dying\n"
         "from ncode.reproduction.experiments import annuli\n"
-        "config = annuli.Config('node', 0, iterations=900, points=64, batch=32, hidden=(8,))\n"
+        "config = annuli.Config('node', 0, iterations=500, points=64, batch=32, hidden=(8,))\n"
+        "dying.after(int(sys.argv[2]), of='loss')\n"
         "run = annuli.experiment.run(config, Path(sys.argv[1]))\n"
-        "print(json.dumps([run.metrics, [float(p.detach().double().sum()) for p in run.model().parameters()]]))\n"
+        "calls = dying.end()\n"
+        "weights = [float(p.detach().double().sum()) for p in run.model().parameters()]\n"
+        "print(json.dumps([run.metrics, weights, calls]))\n"
     )
 
-    def run(folder, timeout=None):
-        return subprocess.run(
-            [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=timeout, check=True,
-            env=work.environment("cpu"),
-        )  # fmt: skip
+    def run(folder, dies_at=0):
+        told = work.environment("cpu")
+        told["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [told.get("PYTHONPATH")])])
+        command = [sys.executable, "-c", code, str(folder), str(dies_at)]
+        return subprocess.run(command, capture_output=True, text=True, env=told)
 
-    whole = json.loads(run(tmp_path / "whole").stdout.splitlines()[-1])
-    for seconds in (6.0, 7.5, 9.0, 12.0):
-        try:
-            run(tmp_path / "parts", timeout=seconds)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    parts = json.loads(run(tmp_path / "parts").stdout.splitlines()[-1])
+    *whole, calls = json.loads(run(tmp_path / "whole").stdout.splitlines()[-1])
+    assert calls == 500
+    assert run(tmp_path / "parts", dies_at=300).returncode == -signal.SIGKILL
+    *parts, left = json.loads(run(tmp_path / "parts").stdout.splitlines()[-1])
+    assert left == 300, "it went on from the checkpoint at 200"
     for metrics in (whole[0], parts[0]):
         metrics.pop("seconds", None)
     assert parts == whole

@@ -22,8 +22,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ncode.reproduction import profiles
+from ncode.reproduction.publishing import archive
 from ncode.reproduction.publishing.failures import summary
 from ncode.reproduction.publishing.progress import Progress, span
+from ncode.reproduction.runs.archive import ArchiveError
 
 BUILDS = Path("_build")
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
@@ -176,13 +178,15 @@ def _changed(path: Path) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make book", description="Execute what has changed and build the book.")
-    parser.add_argument("profile", choices=profiles.NAMES)
+    parser.add_argument("profile", choices=(*profiles.NAMES, profiles.RECORDED))
     parser.add_argument("--cores", default="all")
     parser.add_argument("--gpus", type=int, default=0, help="how many notebooks may use a GPU at the same time")
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.profile == profiles.RECORDED:
+            print(f"Drawn from {archive.here().source}", flush=True)
         return build(chosen.profile, chosen.cores, chosen.gpus)
-    except BusyError as error:
+    except (BusyError, ArchiveError) as error:
         print(error, file=sys.stderr)
         return 1
 

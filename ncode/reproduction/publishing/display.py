@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import matplotlib.pyplot as plt
+from IPython.display import display
 from matplotlib.figure import Figure as Drawing
 
 from ncode.reproduction import profiles
@@ -26,7 +27,7 @@ from ncode.reproduction.plotting import style
 from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.publishing.forest import MARKS, forest
-from ncode.reproduction.runs import provenance
+from ncode.reproduction.runs import asked, folders, kept, provenance
 
 FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"
@@ -259,7 +260,13 @@ def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool 
 
 @dataclass(frozen=True)
 class Took(_Shown):
-    """What a page took: seconds, device, threads, seeds, versions, and the runs it rests on."""
+    """What a page took: seconds, device, threads, seeds, versions, and the runs it rests on.
+
+    Args:
+        asked: every run that the page asked for, as in ``annuli/6a3c2e20aa1b9c3d``, and whether it read its weights.
+        kept: of what it was drawn where it trained nothing, in Markdown (see
+            :meth:`ncode.reproduction.runs.archive.Archive.described`).
+    """
 
     notebook: str
     profile: str
@@ -268,13 +275,16 @@ class Took(_Shown):
     seeds: int
     runs: Sequence[str]
     provenance: Mapping
+    asked: Mapping[str, bool] = field(default_factory=dict)
+    kept: str = ""
     mime = TOOK
 
     def html(self) -> str:
         facts = self.provenance
         versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+        drawn = f" and trained nothing; it shows {self.kept}" if self.kept else ""
         return (
-            f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s; its "
+            f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s{drawn}; its "
             f"{len(self.runs)} training runs took {self.training_seconds:.0f} s when they were computed "
             f"({self.seeds} seeds). {facts['device']}, {facts['threads']} thread(s). {versions}. "
             f"Commit {facts['commit']}.</p>"
@@ -314,15 +324,30 @@ class Page:
 
     Args:
         notebook: the notebook's file name without suffix, such as ``"05_reflection"``.
-        profile: ``"smoke"``, ``"cpu"`` or ``"paper"``.
+        profile: ``"smoke"``, ``"cpu"`` or ``"paper"``; or ``"recorded"``, to take every run from an archive.
+        runs: the folder that keeps finished runs, instead of the usual one; on Colab it may be on the user's drive.
 
     Attributes:
+        profile: the profile whose settings count; in ``"recorded"``, that of the archive's runs.
         settings, options: the notebook's part of ``profiles.toml`` in this profile (see
             :class:`ncode.reproduction.profiles.Profile`).
+
+    Raises:
+        ArchiveError: when the archive cannot be had, or is not what was packed.
+        ValueError: for an unknown profile, or a folder that cannot be had.
     """
 
-    def __init__(self, notebook: str, profile: str):
+    def __init__(self, notebook: str, profile: str, runs: str = ""):
         self.notebook = notebook
+        asked.begin()
+        kept.leave()
+        if runs:
+            folders.keep_in(runs)
+        self._kept = ""
+        if profile == profiles.RECORDED:
+            archive = kept.use(notebook)
+            profile, self._kept = archive.profile, archive.described()
+            display(self.say(f"*Nothing is trained here. What this page shows is of {self._kept}.*"))
         self.profile = profile
         table = profiles.load(notebook.split("_", 1)[1], profile)
         self.settings, self.options = table.settings, table.options
@@ -393,4 +418,6 @@ class Page:
             seeds=len({run.config.seed for run in runs}),
             runs=[run.id for run in runs],
             provenance=provenance.here(),
+            asked=asked.runs(),
+            kept=self._kept,
         )

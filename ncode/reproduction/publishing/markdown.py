@@ -68,6 +68,8 @@ def took(shown: Mapping) -> str:
     )
     facts = _facts(shown["provenance"])
     page = f"This page took {shown['seconds']:.0f} s in the **{shown['profile']}** profile."
+    if shown.get("kept"):
+        page = f"This page took {shown['seconds']:.0f} s and trained nothing: it shows {shown['kept']}."
     return f"{page}{trained if runs else ''} {facts}.\n"
 
 

@@ -11,6 +11,7 @@ import base64
 import re
 import shutil
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -99,7 +100,7 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Executed
         page.write_text(fill(page.read_text(encoding="utf-8"), executed), encoding="utf-8")
     shutil.copy(root / "book" / "_toc.yml", to / "_toc.yml")
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    text = yaml.safe_dump(configure(settings, repository_url(root), profile), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(configure(settings, repository_url(root), executed), sort_keys=False, allow_unicode=True)
     (to / "_config.yml").write_text(text, encoding="utf-8")
     return executed
 
@@ -217,13 +218,16 @@ def fill(text: str, executed: Executed) -> str:
     return _FILL.sub(written, text)
 
 
-def configure(settings: dict, url: str, profile: str) -> dict:
+def configure(settings: dict, url: str, executed: Executed) -> dict:
     """Jupyter Book's ``settings`` with the repository's address and the profile, named on every page."""
+    took = executed.took.values()
+    kept = {re.sub(r"\*\*|`", "", shown["kept"]) for shown in took if shown.get("kept")}
+    drawn = "".join(f" Nothing was trained: it shows {of}." for of in sorted(kept))
     html = {
         **settings.get("html", {}),
-        "extra_footer": f"<p>Executed in the <strong>{profile}</strong> profile.</p>",
+        "extra_footer": f"<p>Executed in the <strong>{executed.profile}</strong> profile.{escape(drawn)}</p>",
     }
-    if profile == "smoke":
+    if "smoke" in {executed.profile, *(shown["profile"] for shown in took)}:
         html["announcement"] = (
             "This is a smoke build: every experiment is cut down to seconds, to show that the book runs. "
             "Its numbers and verdicts say nothing about the paper."

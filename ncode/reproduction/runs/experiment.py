@@ -33,7 +33,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ncode.reproduction.precision import full_float32
-from ncode.reproduction.runs import provenance, store
+from ncode.reproduction.runs import asked, kept, provenance, store
 from ncode.reproduction.runs.configs import plain, typed
 from ncode.reproduction.runs.files import leftovers
 from ncode.reproduction.runs.output import RunOutput
@@ -113,9 +113,23 @@ class Experiment(Generic[C]):
     def run(self, config: C, folder: Path | None = None) -> Run[C]:
         """The run of ``config``: loaded when it is finished, otherwise computed and kept.
 
+        Where an archive is in use (see :mod:`ncode.reproduction.runs.kept`), it is the archive's, and never computed.
+
         Args:
             folder: of all runs; :func:`root` where none is given.
+
+        Raises:
+            MissingRun: when the archive in use lacks it.
         """
+        if kept.in_use():
+            here = kept.place(self.name, plain(config), self.train.__module__)
+        else:
+            here = self._finished(config, folder)
+        asked.note(f"{self.name}/{here.name}")
+        return self._load(here)
+
+    def _finished(self, config: C, folder: Path | None) -> Path:
+        """The folder of the run of ``config``, which is computed where it is not finished."""
         id_ = self.identity(config)
         here = self._place(id_, folder)
         if not (here / RECORD).exists():
@@ -123,7 +137,7 @@ class Experiment(Generic[C]):
                 if not (here / RECORD).exists():
                     self._compute(config, id_, here)
         _tidy(here)
-        return self._load(here)
+        return here
 
     def _compute(self, config: C, id_: str, here: Path) -> None:
         """Make the run and keep it."""
@@ -132,7 +146,8 @@ class Experiment(Generic[C]):
         started = datetime.now(UTC).isoformat(timespec="seconds")
         clock = time.perf_counter()
         full_float32()
-        output = self.train(config, here / CHECKPOINT)
+        with asked.quiet():
+            output = self.train(config, here / CHECKPOINT)
         # A continued run took what its parts took, which the history knows.
         seconds = max(time.perf_counter() - clock, sum(output.history.seconds))
         facts = {
@@ -231,6 +246,9 @@ class Run(Generic[C]):
         return self._tensors("array.")[name].numpy()
 
     def _tensors(self, kind: str) -> Mapping:
+        name = f"{self.experiment.name}/{self.id}"
+        asked.note(name, weights=True)
+        kept.need_weights(name, self.folder)
         tensors = store.tensors(self.folder, self.weights)
         return {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -90,10 +91,21 @@ def code_fingerprint(module: str) -> str:
 
 def fingerprint_of(sources: Sources, module: str) -> str:
     """:func:`code_fingerprint` of the code that ``sources`` reads."""
+    return _hash(sources.code(sources.of_module(module, without=KEEPERS)))
+
+
+def _hash(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for text in sources.code(sources.of_module(module, without=KEEPERS)):
+    for text in texts:
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]
+
+
+@cache
+def portable_fingerprint(module: str) -> str:
+    """:func:`code_fingerprint` as every version of Python computes it: for runs that travel to another one."""
+    sources = _sources(module.split(".", 1)[0])
+    return _hash(sources.portable_code(sources.of_module(module, without=KEEPERS)))
 
 
 KEEPERS = "ncode.reproduction.runs"

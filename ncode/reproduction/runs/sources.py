@@ -29,6 +29,7 @@ class Sources:
         self._roots = {**(elsewhere or {}), PACKAGE: root}
         self._tree = cache(lambda path: ast.parse(path.read_text(encoding="utf-8")))
         self._code = cache(self._text)
+        self._portable = cache(lambda module: portable(self._bare(module)))
 
     def path(self, module: str) -> Path | None:
         """The file of ``module``; ``None`` where there is no such module of ours."""
@@ -71,7 +72,14 @@ class Sources:
         """What ``modules`` do, one text for each: their syntax trees without comments and docstrings."""
         return [f"{module} {self._code(module)}" for module in sorted(modules)]
 
+    def portable_code(self, modules: Iterable[str]) -> list[str]:
+        """:meth:`code` in a text that is the same under every version of Python, which ``ast.dump``'s is not."""
+        return [f"{module} {self._portable(module)}" for module in sorted(modules)]
+
     def _text(self, module: str) -> str:
+        return ast.dump(self._bare(module))
+
+    def _bare(self, module: str) -> ast.Module:
         tree = ast.parse(self.path(module).read_text(encoding="utf-8"))
         return without_docstrings(without_offers(tree) if self._is_package(module) else tree)
 
@@ -164,12 +172,24 @@ def _defines(tree: ast.Module, name: str) -> bool:
     return False
 
 
-def without_docstrings(tree: ast.Module) -> str:
-    """What ``tree`` does, as text: comments, docstrings and layout do not show. The tree loses its docstrings."""
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """``tree`` itself, which loses its docstrings: comments, docstrings and layout do not change what code does."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             text = first.value if isinstance(first, ast.Expr) else None
             if isinstance(text, ast.Constant) and isinstance(text.value, str):
                 node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+    return tree
+
+
+def portable(node: object) -> str:
+    """A syntax tree as text. Empty fields are left out: each version of Python adds some of its own."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        # The value of a constant stands even where it is None.
+        fields = [("value", node.value)] if isinstance(node, ast.Constant) else fields
+        return f"{type(node).__name__}({', '.join(f'{name}={portable(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(portable, node))}]"
+    return ascii(node)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import heapq
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +112,8 @@ def work(
 ) -> Outcome:
     """Take entries of ``queue`` in order until ``seconds`` are over, ``jobs`` at a time.
 
+    A worker that is asked to end (SIGTERM, or Ctrl-C) stops its runs as when the time is over.
+
     Args:
         tell: is given a line for whatever happens.
         begin: starts a run's process.
@@ -118,28 +123,42 @@ def work(
     waiting = left(queue)
     running: list[tuple[Entry, subprocess.Popen]] = []
     outcome = Outcome([], [], [])
-    while True:
-        for entry, process in list(running):
-            if process.poll() is not None:
-                running.remove((entry, process))
-                _reap(entry, process.returncode, outcome, tell, copies)
+    with _asked_to_end() as asked:
+        while True:
+            for entry, process in list(running):
+                if process.poll() is not None:
+                    running.remove((entry, process))
+                    _reap(entry, process.returncode, outcome, tell, copies)
+            if copies:
+                copies.look()
+            rest = 0.0 if asked else end - time.monotonic()
+            while len(running) < jobs and rest > 0 and (entry := _next(waiting, device, rest, jobs)):
+                waiting.remove(entry)
+                running.append((entry, begin(entry, device)))
+                tell(f"started {entry.name}")
+            if rest <= 0 or not running:
+                break
+            time.sleep(min(0.2, max(rest, 0.0)))
+        for entry, process in running:
+            _stop(process)
+            outcome.stopped.append(entry.name)
+            tell(f"stopped {entry.name}: it goes on from its checkpoint next time")
         if copies:
-            copies.look()
-        rest = end - time.monotonic()
-        while len(running) < jobs and rest > 0 and (entry := _next(waiting, device, rest, jobs)):
-            waiting.remove(entry)
-            running.append((entry, begin(entry, device)))
-            tell(f"started {entry.name}")
-        if rest <= 0 or not running:
-            break
-        time.sleep(min(0.2, max(rest, 0.0)))
-    for entry, process in running:
-        _stop(process)
-        outcome.stopped.append(entry.name)
-        tell(f"stopped {entry.name}: it goes on from its checkpoint next time")
-    if copies:
-        copies.look(last=True)
+            copies.look(last=True)
     return outcome
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[list[int]]:
+    """The signals that have asked this process to end, in place of its end."""
+    asked: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+    earlier = {number: signal.signal(number, lambda which, frame: asked.append(which)) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _next(waiting: Sequence[Entry], device: str, seconds: float | int, jobs: int) -> Entry | None:

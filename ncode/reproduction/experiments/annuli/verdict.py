@@ -9,6 +9,8 @@ from ncode.reproduction.claims import evidence
 from ncode.reproduction.claims.questions import Evidence
 from ncode.reproduction.experiments.annuli import steering
 from ncode.reproduction.metrics.comparison import metric
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.recordings import RecordedRun
 
 LOOPS = ("open", "closed")
 SETTING = "disk and annulus"
@@ -29,6 +31,23 @@ def n9(runs: Mapping[str, Sequence], nearness: str) -> list[Evidence]:
         b = [reached(node, level) for (_, node), level in zip(pairs, levels, strict=True)]
         found.append(evidence.ratio(part, SETTING, nearness, a, b, [*runs[loop], *runs["node"]]))
     return found
+
+
+def n10_runs() -> list[RecordedRun]:
+    """The runs that decide N10: those on fresh seeds, once there are any, since the question is older than they."""
+    return recordings.find("annuli_steering_again") or recordings.find("annuli_steering")
+
+
+def n10_asked_again(runs: Sequence) -> str:
+    """Which seeds decide N10, in a sentence, where they are not the first ones."""
+    seeds = sorted({run.config.seed for run in runs})
+    if not seeds or seeds[0] == 0:
+        return ""
+    first = len({run.config.seed for run in recordings.find("annuli_steering")})
+    return (
+        f"The first {first} seeds left the question undecided, so we asked it again on {len(seeds)} fresh seeds. These "
+        "decide, and the first ones do not count. "
+    )
 
 
 def n10(open_loops: Sequence, nearness: str) -> list[Evidence]:

@@ -99,9 +99,22 @@ def printed() -> dict[str, list[RecordedRun]]:
 
 def normalisations() -> dict[str, list[RecordedRun]]:
     """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
-    names = ("autoencoding_mnist", "autoencoding_mnist_normalisations")
+    return _of_ncode("normalisation", "autoencoding_mnist", "autoencoding_mnist_normalisations")
+
+
+def printed_normalisations() -> dict[str, list[RecordedRun]]:
+    """The same with Table A.1's networks, each at the scale that their own tuning found."""
+    return _of_ncode("normalisation", "autoencoding_mnist_printed_normalisations")
+
+
+def horizons() -> dict[float, list[RecordedRun]]:
+    """AutoN-CODE's recorded runs with Table A.1's networks by horizon T, at one scale, on the seeds that all have."""
+    return _of_ncode("horizon", "autoencoding_mnist_printed_horizon_readings")
+
+
+def _of_ncode(field: str, *names: str) -> dict:
     made = (one for name in names for one in recordings.find(name) if one.config.model == "ncode")
-    return by_model(made, "normalisation")
+    return by_model(made, field)
 
 
 LEARNT = 0.9

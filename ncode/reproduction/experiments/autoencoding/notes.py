@@ -39,7 +39,7 @@ def n21(study: Study) -> str:
     by_scale, by_kind = study.spreads()
     smallest = sum(one.scale == min(study.scales) for one in study.tuned.values())
     return (
-        "We cannot ask about the horizon [0, 10] apart from the scale. With "
+        "Horizon and scale are one number, so the horizon is asked at the scale that was chosen for T = 10. With "
         f"{study.best.normalisation} at {study.best.scale:g}, {len(study.ncode)} of {study.seeds} runs finish. We "
         "check the readings of component-wise one by one, since the paper does not say which it means. To learn is to "
         f"end with a squared error on validation images below {numbers.share(analysis.LEARNT)} of the mean training "

@@ -11,6 +11,7 @@ from ncode.reproduction import profiles
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, MODELS, TUNING_SEED, Config
 from ncode.reproduction.models.encoders import ARCHITECTURES
 from ncode.reproduction.profiles import Profile
+from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Plan
 
 C = TypeVar("C", bound=Config)
@@ -64,7 +65,11 @@ def tuning(
 
 
 def comparison(table: Profile) -> list[Config]:
-    """The runs of one table: every model on every seed, or as its ``normalisations`` or ``readings`` ask."""
+    """The runs of one table: every model on every seed, or as its ``normalisations`` or ``readings`` ask.
+
+    A table with ``chosen_by`` reads AutoN-CODE's normalisation and scale, and that with ``normalisations = "tuning"``
+    each normalisation's scale, from the recording of a tuning: it has no runs before that is whole.
+    """
     options, settings = table.options, table.settings
     if "readings" in options:
         # Of what the text leaves open, one setting at a time, on a seed that no comparison uses.
@@ -72,16 +77,41 @@ def comparison(table: Profile) -> list[Config]:
     seeds, models = range(options["seeds"]), options.get("models", MODELS)
     if "normalisations" in options:
         # AutoN-CODE with each normalisation, at the scale that is best for it.
+        chosen = options["normalisations"]
+        if chosen == "tuning":
+            chosen = {name: one.scale for name, one in tuned(options["chosen_by"]).items()}
         return [
             Config("ncode", seed, **settings, normalisation=normalisation, scale=scale)
             for seed in seeds
-            for normalisation, scale in options["normalisations"].items()
+            for normalisation, scale in chosen.items()
         ]
     of = options.get("of", {})  # Settings of one model alone.
+    if "chosen_by" in options:
+        best = next((one for name, one in tuned(options["chosen_by"]).items() if name in COMPONENT_WISE), None)
+        if best is None:
+            return []
+        of = {**of, "ncode": {**of.get("ncode", {}), "normalisation": best.normalisation, "scale": best.scale}}
     made = [Config(model, seed, **{**settings, **of.get(model, {})}) for seed in seeds for model in models]
     # A recording takes hours: what is asked first comes first, and the rest in its order.
     first = options.get("first", {"models": (), "seeds": 0})
     return sorted(made, key=lambda c: not (c.model in first["models"] and c.seed < first["seeds"]))
+
+
+def tuned(table: str) -> dict[str, Config]:
+    """By normalisation, the best first, the run of AutoN-CODE with the lowest validation loss in a table's tuning.
+
+    Nothing before the tuning is recorded whole.
+    """
+    of = profiles.recorded("autoencoding")[table]
+    wanted = tuning(of.settings, of=of.options.get("of", {}).get("ncode"), **of.options["tuning"])
+    tried = sorted(recordings.find(f"autoencoding_{table}_tuning"), key=lambda run: run.metrics["validation_nats"])
+    if len(tried) < len(wanted):
+        return {}
+    best: dict[str, Config] = {}
+    for run in tried:
+        if run.config.model == "ncode":
+            best.setdefault(run.config.normalisation, run.config)
+    return best
 
 
 def evaluations(section: str, kind: type[C], models: Sequence[str], without: Sequence[str] = ()) -> list[Plan[C]]:

@@ -8,16 +8,20 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ncode.reproduction.experiments import orbits
-from ncode.reproduction.experiments.autoencoding import analysis, evaluation
+from ncode.reproduction.experiments.autoencoding import analysis
 from ncode.reproduction.experiments.autoencoding.analysis import Tuned, nats
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, Config
 from ncode.reproduction.metrics import comparison
 from ncode.reproduction.metrics.comparison import Runs
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 
 LIVE = "this run"
 """What sets of this execution's runs are called."""
+
+PRINTED = "recorded, MNIST, as printed"
+"""What sets of recorded runs with Table A.1's networks are called."""
 
 
 def follow(best: Config, seeds: int) -> dict[str, list[Run]]:
@@ -55,7 +59,7 @@ class Study:
     def bottlenecks(self) -> dict[str, Runs]:
         """What N16 compares: this execution's models, and those of recordings that there are."""
         found: dict[str, Runs] = {LIVE: {"ncode": self.ncode, **self.rivals}}
-        made = {"recorded, MNIST": analysis.bottlenecks(), "recorded, MNIST, as printed": analysis.printed()}
+        made = {"recorded, MNIST": analysis.bottlenecks(), PRINTED: analysis.printed()}
         return found | {name: runs for name, runs in made.items() if runs}
 
     @property
@@ -71,18 +75,18 @@ class Study:
     def normalisations(self) -> dict[str, Runs]:
         """What N21 compares: runs by normalisation, each at its best scale."""
         live = {name: one.completed for name, one in self.tuned.items()}
-        return {LIVE: live, "recorded, MNIST": analysis.normalisations()}
+        made = {"recorded, MNIST": analysis.normalisations(), PRINTED: analysis.printed_normalisations()}
+        return {LIVE: live} | {name: runs for name, runs in made.items() if runs}
 
     @property
-    def formations(self) -> dict[str, Runs]:
-        """What N24 compares: followed runs, live and recorded."""
-        return evaluation.sets(self.followed, orbits.experiment.planned(), orbits.MODELS)
-
-    @property
-    def on_colours(self) -> Runs:
-        """AutoN-CODE and the plain autoencoder as recorded on CIFAR-10; empty where they are not."""
-        pair = ("ncode", "autoencoder")
-        return comparison.by_model(r for r in recordings.find("autoencoding_cifar10") if r.config.model in pair)
+    def at_other_scale(self) -> dict[str, Runs]:
+        """N16's models with Table A.1's networks, AutoN-CODE at the scale that the tuning of other networks found."""
+        ours, theirs = recordings.find("autoencoding_mnist_printed_scale_readings"), analysis.printed()
+        if not (ours and theirs):
+            return {}
+        made = comparison.by_model([*ours, *theirs["autoencoder"]])
+        scale = numbers.setting(ours[0].config.scale)
+        return {f"{PRINTED}, at the scale {scale} of other networks, {len(made['ncode'])} seeds": made}
 
     @property
     def learnt(self) -> dict[str, bool]:

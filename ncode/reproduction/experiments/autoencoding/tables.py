@@ -17,7 +17,12 @@ from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.recordings import RecordedRun
 
-TUNED = ("autoencoding_mnist", "autoencoding_mnist_normalisations", "autoencoding_cifar10")
+TUNED = (
+    "autoencoding_mnist",
+    "autoencoding_mnist_normalisations",
+    "autoencoding_mnist_printed_normalisations",
+    "autoencoding_cifar10",
+)
 """The recorded comparisons whose tuning is shown."""
 
 
@@ -73,7 +78,7 @@ def tuning_rows(name: str) -> list[list[str]]:
         ours = c.model == "ncode"
         rows.append(
             [
-                title(c.dataset, c.variant),
+                f"{title(c.dataset, c.variant)}{', as printed' if c.kind == 'printed' else ''}",
                 "AutoN-CODE" if ours else "autoencoder",
                 numbers.setting(c.learning_rate),
                 *((c.normalisation, numbers.setting(c.scale)) if ours else ("–", "–")),

@@ -21,6 +21,9 @@ RIVALS = {
 }
 """What N16's checks compare AutoN-CODE with."""
 
+HORIZON = 10.0
+"""The end of the paper's time segment [0, 10], which N21b asks about."""
+
 MOST = 0.9
 """The share of steps, and of images, that N24's checks ask for."""
 
@@ -66,12 +69,17 @@ def n16_context(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
     }
 
 
-def n21(sets: Mapping[str, Runs], component_wise: Sequence[str]) -> list[Evidence]:
-    """The component-wise normalisation with the lowest validation loss, minus none, each at its best scale.
+def n21(
+    sets: Mapping[str, Runs], component_wise: Sequence[str], horizons: Mapping[float, Sequence] | None = None
+) -> list[Evidence]:
+    """The best component-wise normalisation minus none, each at its best scale; and T = 10 minus another horizon.
+
+    Which is best, and which other horizon is better, is chosen by the validation loss.
 
     Args:
         sets: for each setting the runs by normalisation, ``none`` among them.
         component_wise: the normalisations that count as component-wise.
+        horizons: the runs at one scale by horizon.
     """
     found = []
     for words, runs in sets.items():
@@ -79,6 +87,12 @@ def n21(sets: Mapping[str, Runs], component_wise: Sequence[str]) -> list[Evidenc
         if there and runs.get("none"):
             best = min(there, key=lambda name, runs=runs: metric(runs[name], "validation_nats").mean())
             found += nats("a", {f"{words}, {best}": runs}, best, "none")
+    others = [t for t in horizons or {} if t != HORIZON]
+    if others and horizons.get(HORIZON):
+        better = min(others, key=lambda t: metric(horizons[t], "validation_nats").mean())
+        config = horizons[HORIZON][0].config
+        words = f"recorded, MNIST, as printed, {config.epochs} epochs, T = {better:g} is the better other"
+        found += nats("b", {words: {"ten": horizons[HORIZON], "other": horizons[better]}}, "ten", "other")
     return found
 
 
