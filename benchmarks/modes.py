@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks import measure
 
 MODES = ("direct", "checkpointed", "adjoint")
-STEPS = (4, 16, 64, 256)
-BATCH, SIZE, FILTERS = 16, 14, 16
+STEPS = (4, 16, 64)
+BATCH, SIZE, FILTERS = 8, 14, 16
 
 
 def step(mode: str, steps: int, seed: int) -> Callable:
