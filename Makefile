@@ -49,6 +49,7 @@ test: $(ENVIRONMENT) ## the tests, without the slow ones
 bench: $(ENVIRONMENT) ## measure solves beside other libraries', with one thread and all; into results/performance.jsonl
 	"$(BIN)/python" -m pip install --quiet --editable ".[bench]" --constraint constraints.txt
 	for threads in one all; do "$(BIN)/python" -m benchmarks.solver --threads $$threads || exit 1; done
+	"$(BIN)/python" -m benchmarks.independent
 
 sync: $(ENVIRONMENT) ## write every notebook's .ipynb, and the repository's address wherever it is needed
 	"$(BIN)/python" -m ncode.reproduction.publishing.sync

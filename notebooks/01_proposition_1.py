@@ -30,9 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Proposition 1
 #
-# You will see two flows, written down in full, that take two points to one. A neural ODE cannot do that. So neither
-# the open loop nor the closed loop is limited to homeomorphisms (Proposition 1 and Appendix A.1 of
-# {cite:t}`chalvidal2021`).
+# You will see two controlled flows that take two points to one, each written in a single line. A neural ODE cannot do
+# that. So neither the open loop nor the closed loop is limited to *homeomorphisms*, continuous maps with a continuous
+# inverse (Proposition 1 and Appendix A.1 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -309,7 +309,7 @@ page.verdict(
 #
 # ## What to remember
 #
-# - A controlled flow can take many points to one; an uncontrolled flow never takes two points to one.
+# - A controlled flow can take many points to one. An uncontrolled flow never takes two points to one.
 # - Nothing is lost: the control remembers what the state forgets.
 #
 # ## What it took

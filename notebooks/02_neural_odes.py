@@ -31,7 +31,7 @@ if importlib.util.find_spec("ncode") is None:
 # # Neural ODEs
 #
 # You will learn what a neural ODE is, what its gradient costs, how exactly it can be run backward, and which functions
-# it cannot represent. This is the ground that Section 2 of {cite:t}`chalvidal2021` starts from.
+# it cannot represent. Section 2 of {cite:t}`chalvidal2021` starts from here.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -181,8 +181,8 @@ assert crossings == 0
 # %% [markdown]
 # ## What came out
 #
-# {numref}`fig-reversibility`: without contraction the way back is about as exact as the way there. With contraction
-# it is worse than the forward error, by a factor that grows exponentially however small that error is.
+# In {numref}`fig-reversibility`, the way back is about as exact as the way there if the field does not contract. If it
+# contracts, the error on the way back is larger than the forward error, by a factor that grows exponentially.
 
 # %% tags=["hide-input"]
 page.figure(
@@ -343,13 +343,13 @@ page.table(
 #   learn.
 # - A tolerance bounds the local error of one step. In {numref}`fig-reversibility` the global error lies above it for
 #   λ = 0, below it for contracting fields, and far above it after the way back.
-# - The adjoint's memory does not grow with the number of steps, because the adjoint trusts the way back. If the field
-#   contracts, that trust is misplaced. Output times along the path, from which the library restarts, restore it.
+# - The adjoint's memory does not grow with the number of steps, because it finds the path again on the way back. If the
+#   field contracts, it finds another path. Ask for output times along the path: the library restarts from them.
 #
 # ## What to remember
 #
 # - A neural ODE is an initial value problem. A ResNet with shared weights is its Euler discretisation.
-# - The adjoint buys constant memory with a solve backward in time, and contraction makes that solve inexact.
+# - The adjoint needs constant memory, because it solves backward in time. If the field contracts, that solve is inexact.
 # - On the line, no neural ODE changes the order of points.
 #
 # ## Exercises

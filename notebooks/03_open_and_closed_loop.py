@@ -30,8 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Open and closed loop
 #
-# N-CODE lets a controller set the weights of a neural ODE for every sample, once or all along the path. You will learn
-# what that is, why it is well posed, and why its paths may cross (Section 3 of {cite:t}`chalvidal2021`).
+# In N-CODE, a controller sets the weights of a neural ODE, separately for every sample. It does so once (open loop), or
+# all along the path (closed loop). You will learn what such a module is, why it always has exactly one solution, and why
+# its paths may cross (Section 3 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -73,20 +74,21 @@ torch.set_default_dtype(torch.float64)
 # - **Open loop**: $g = 0$. Every sample keeps the weights that $\gamma$ gave it.
 # - **Closed loop**: $g$ changes the weights as the state moves.
 #
-# {numref}`fig-ncode` draws both. The paper claims:
+# {numref}`fig-ncode` draws both. The paper makes two claims:
 #
-# **N3.** The coupled system $z = (x, \theta)$ has a unique solution; restricted to $X$ it is non-autonomous; since each
-# $x(0)$ has a flow of its own, orbits may intersect. **N6.** Data control {cite:p}`massaroli2020` is an open loop.
+# **N3.** The coupled system $z = (x, \theta)$ has a unique solution. Seen in $x$ alone it is non-autonomous: the field
+# changes with time. Each $x(0)$ has a flow of its own, so *orbits* (the paths $x(t)$) may intersect.
+#
+# **N6.** Data control {cite:p}`massaroli2020`, a field that also sees $x(0)$, is an open loop.
 
 # %% tags=["hide-input"]
 page.figure(
     figures.module(),
     name="fig-ncode",
-    caption="Fig. 2 anew: the N-CODE module. White: the neural ODE, a field and an integral that feeds back. Shaded: the "
-    "controllers. Red arrows run forward in time. Blue arrows are the adjoint system, which runs backward from the loss "
+    caption="Fig. 2 anew: the N-CODE module. White: the neural ODE, a field whose integral feeds back into it. Shaded: "
+    "the controllers. Red arrows run forward in time. Blue arrows are the adjoint system: it runs backward from the loss "
     "and gives every part its gradient. In the open loop γ reads x(0) and sets θ once. In the closed loop γ sets only "
-    "where θ begins, and g moves it as it sees the state and θ itself. The paper draws one diagram, with the closed "
-    "loop dotted.",
+    "the first θ. Then g reads the state and θ, and moves θ. The paper draws both loops in one diagram.",
     alt="Two block diagrams. Left: x(0) feeds the block f and the block gamma, whose output theta feeds f; f's output is "
     "integrated and fed back by red arrows. Right: the same, with a second integral of the block g, which reads x(t) and "
     "theta(t). In both, blue arrows lead from x(T) back to f and gamma, and on the right to g.",
@@ -95,8 +97,9 @@ page.figure(
 # %% [markdown]
 # ## The setting
 #
-# The models are untrained and live on the line, so nothing here depends on training. Their controllers have a large
-# spread, so samples get very different fields. All of them steer every parameter of the same kind of field.
+# We use untrained models, so nothing here depends on training. Their state $x$ is one number, so we can see at once
+# whether paths cross. All models have the same kind of field. The controllers steer all of its parameters. Their
+# weights are large, so different samples get very different fields.
 
 # %%
 T, tight = 2.0, Solver("dopri8", rtol=1e-11, atol=1e-11)
@@ -124,25 +127,26 @@ def build(loop, dim=1, solver=tight):
 #
 # $$\lvert f(x, \theta)\rvert + \lvert g(\theta, x, t)\rvert \le a + b\,\lvert(x, \theta)\rvert .$$ (eq-growth)
 #
-# Then $z = (x, \theta)$ has exactly one solution for every $z(0)$ and all $t$, and the flow of $z$ is a homeomorphism.
-# Distinct $z$ never meet.
+# Then $z = (x, \theta)$ has exactly one solution for every $z(0)$ and all $t$. The flow of $z$ is a homeomorphism: it is
+# continuous, and so is its inverse. Two different $z$ never meet.
 # :::
 #
 # :::{prf:proof}
 # $(f, g)$ is locally Lipschitz in $z$, so solutions are locally unique (Picard and Lindelöf). By Grönwall's
 # inequality the growth bound {eq}`eq-growth` keeps $\lvert z(t)\rvert$ below
-# $(\lvert z(0)\rvert + a t)\,e^{b t}$. So no solution leaves in finite time, and each extends to all $t$. The flow
-# run backward is its inverse.
+# $(\lvert z(0)\rvert + a t)\,e^{b t}$. So no solution becomes infinite in finite time, and each extends to all $t$.
+# Run the flow backward to get its inverse.
 # :::
 #
-# The growth bound matters. A tanh network satisfies it even if every parameter is steered: $\lvert f(x,
-# \theta)\rvert$ is at most linear in the last layer's weights and biases, and a tanh $g$ is bounded. The linear field
-# $x' = \theta x$ does not satisfy it. With $\theta' = x$, $\theta(0) = 0$ and $x(0) > 0$ one has $x = x(0) +
-# \theta^2/2$. Then $\theta' = x(0) + \theta^2/2$, and $\theta(t) = \sqrt{2 x(0)}\,\tan(t\sqrt{x(0)/2})$ is infinite
-# in finite time.
+# **Tanh networks satisfy the growth bound**, even if γ steers every parameter. A tanh layer is bounded, so
+# $\lvert f(x, \theta)\rvert$ grows at most linearly with the weights and biases of the last layer. A tanh $g$ is bounded.
 #
-# Numerically, well posed means that the answer does not depend on the solver. We take two unrelated methods, one with
-# adaptive and one with fixed steps, and ask how much they differ at $T$:
+# **The linear field $x' = \theta x$ does not.** Take $\theta' = x$ with $\theta(0) = 0$ and $x(0) > 0$. Then $x = x(0) +
+# \theta^2/2$, so $\theta' = x(0) + \theta^2/2$. Its solution $\theta(t) = \sqrt{2 x(0)}\,\tan(t\sqrt{x(0)/2})$ is
+# infinite after a finite time.
+#
+# If there is only one solution, every good solver finds it. We take two unrelated methods, one with adaptive and one
+# with fixed steps. How much do they differ at $T$?
 
 # %%
 starts = torch.linspace(-1.5, 1.5, 13).unsqueeze(1)
@@ -157,8 +161,8 @@ agreement = {
 }
 
 # %% [markdown]
-# Now look at every pair of samples. Do their states change order somewhere? And how near do their $z = (x, \theta)$
-# come, as a share of their first distance?
+# Now we look at every pair of samples. Do their states $x$ change order? And how near do their $z = (x, \theta)$ come to
+# each other, compared with their distance at the start?
 
 # %%
 crossed = {loop: analysis.crossings(path) for loop, path in paths.items()}
@@ -183,17 +187,17 @@ page.figure(
 pairs = len(starts) * (len(starts) - 1) // 2
 page.table(
     "tab-crossing",
-    f"Of {pairs} pairs of samples: how many change order in x, and how near z = (x, θ) of any pair comes, as a share of "
-    "its first distance. Last, the largest difference at T between the two solvers.",
+    f"How many of the {pairs} pairs change order in x; the smallest distance of any pair in z = (x, θ), divided by its "
+    "distance at the start; and the largest difference at T between the two solvers.",
     tables.COLUMNS,
     tables.crossings(crossed, agreement),
 )
 
 # %% [markdown]
-# Why may they cross? "Non-autonomous" alone is not the reason. A field $f(t, x)$ that all samples *share* keeps their
-# order on the line just as an autonomous field does ({doc}`02_neural_odes`, {prf:ref}`prop-order`). The reason is that
-# each sample has its *own* $f(\cdot, \theta_i(t))$. To see this, give all samples one and the same moving control, that
-# of the middle sample. Nothing crosses any more:
+# **Why may paths cross?** Not because the field changes with time. If all samples *share* a field $f(t, x)$, it keeps
+# their order ({doc}`02_neural_odes`, {prf:ref}`prop-order`). Paths cross because each sample has its *own* field
+# $f(\cdot, \theta_i(t))$. To see this, we give all samples the control of the middle sample. It still moves, but nothing
+# crosses any more:
 
 # %%
 shared = build("closed")
@@ -204,12 +208,13 @@ moved = (path.theta[-1, 0] - path.theta[0, 0]).norm().item()
 assert analysis.crossings(path)[0] == 0 and moved > 0.1, moved
 
 # %% [markdown]
-# **Data control is an open loop.** In $x' = f([x : x(0)], \theta)$ the field has a second input, which a controller
-# fills once. That is $\gamma(x) = [C : x]$: a constant part $C$, the ordinary learned weights, and $x$ itself. We write
-# it in two ways and compare both with the library's `DataControlledODE`, with the same weights:
+# **Data control is an open loop.** In $x' = f([x : x(0)], \theta)$ the field has a second input, and a controller fills it
+# once, with $x(0)$. In the paper's words $\gamma(x) = [C : x]$, where $C$ are the ordinary learned weights. We write this
+# in two ways, and compare both with the library's `DataControlledODE` at the same weights:
 #
-# 1. $\gamma(x) = x$ steers the slot $u$ of a field $f([x : u])$.
-# 2. The field sees $x$ alone, and a linear $\gamma$ steers its first bias:
+# 1. A *slot* is an extra input of the field that a controller may set. $\gamma(x) = x$ sets the slot $u$ of
+#    $f([x : u])$.
+# 2. The field sees $x$ alone. A linear $\gamma$ steers the bias of its first layer:
 #    $W[x : x_0] + b = W_x x + (W_{x_0} x_0 + b)$.
 
 # %%
@@ -224,11 +229,12 @@ parity = {
 parity
 
 # %% [markdown]
-# Ends and gradients agree to rounding. The gradient with respect to $x(0)$ passes through the path *and* through the
-# controller.
+# The ends $x(T)$ agree to rounding, and so do the gradients. The gradient with respect to $x(0)$ passes through the path
+# *and* through the controller.
 #
-# **How exact is each sample?** Samples with fields of their own are not equally hard to solve. torchdiffeq accepts a
-# step if the *mean* error of the batch is within tolerance. This library asks it of the *worst* sample.
+# **How exact is each sample?** Samples have their own fields, and some fields are harder to solve than others. torchdiffeq
+# accepts a step if the *mean* error of the batch is within the tolerance. This library accepts it only if the error of
+# the *worst* sample is.
 
 # %%
 tolerance = 1e-3
@@ -247,9 +253,9 @@ for norm in ("mean", "worst"):
 page.figure(
     figures.norms(errors, tolerance),
     name="fig-norms",
-    caption="Global error at T of every sample of one batch with different fields, sorted, under the two error norms at "
-    "the same tolerance (dotted). The tolerance bounds the local error of one step. The worst sample's global error lies "
-    "above it under either norm, and further above it under the mean norm.",
+    caption="Error at T of every sample of one batch, sorted, under the two error norms at the same tolerance (dotted). "
+    "Each sample has its own field. Under either norm the worst sample's error lies above the tolerance, because the "
+    "tolerance bounds only the error of one step. Under the mean norm it lies further above.",
     alt="Two rising curves of error over sample rank on a logarithmic axis; the mean norm's lies above the worst-sample "
     "norm's, most at the right end.",
 )
@@ -258,11 +264,11 @@ page.figure(
 worst = {norm: found[-1].item() for norm, (found, _) in errors.items()}
 assert worst["worst"] < worst["mean"], worst
 page.say(
-    f"At tolerance {numbers.setting(tolerance)} the worst of {len(batch)} samples is wrong by",
-    f"{numbers.number(worst['mean'])} under the mean norm, for {errors['mean'][1]} evaluations, and by",
-    f"{numbers.number(worst['worst'])} under the worst-sample norm, for {errors['worst'][1]} evaluations.",
-    "**A tolerance bounds the local error of each step, not the global error at T.**",
-    "`model.solver_error(x0)` measures the latter.",
+    f"At tolerance {numbers.setting(tolerance)} the mean norm takes {errors['mean'][1]} evaluations, and the worst of",
+    f"{len(batch)} samples is wrong by {numbers.number(worst['mean'])}. The worst-sample norm takes",
+    f"{errors['worst'][1]} evaluations, and that sample is wrong by {numbers.number(worst['worst'])}.",
+    "**A tolerance bounds the error of each step, not the error at T.**",
+    "`model.solver_error(x0)` measures the error at T.",
 )
 
 # %% [markdown]
@@ -279,17 +285,16 @@ page.verdict("N6", verdict.n6(checks), checks, note=verdict.N6_NOTE)
 # %% [markdown]
 # ## Deviations
 #
-# - In the open loop $\theta$ does not move, so the library does not integrate it: $\theta$ is a parameter of the
-#   solve. As a part of the state, it would only make the state larger.
-# - In the closed loop the paper lets $\gamma$ give $\theta(0)$. Without $\gamma$, as here, all samples share one
-#   learned $\theta(0)$. Then $x(0)$ alone tells their $z(0)$ apart.
-# - Appendix B passes $x'$ to $g$ where Eq. 4, our {eq}`eq-ncode`, passes $x$. We follow Eq. 4.
+# - In the open loop $\theta$ does not move, so the library does not integrate it. This keeps the state small.
+# - In the closed loop the paper lets $\gamma$ set $\theta(0)$. Our model has no $\gamma$: all samples share one learned
+#   $\theta(0)$, and their $z(0)$ differ only in $x(0)$.
+# - Appendix B gives $x'$ to $g$. Eq. 4 (our {eq}`eq-ncode`) gives $x$ to $g$. We follow Eq. 4.
 #
 # ## What to remember
 #
-# - An N-CODE module is an ordinary, well-posed flow of the pair $(x, \theta)$.
-# - Seen in $x$ alone its paths may cross, because every sample has its own field.
-# - Data control is an open loop whose controller is fixed.
+# - An N-CODE module is an ordinary flow of the pair $(x, \theta)$. It has exactly one solution.
+# - Its paths may cross in $x$, because every sample has its own field.
+# - Data control is an open loop with a fixed controller.
 #
 # ## Exercises
 #
@@ -301,8 +306,8 @@ page.verdict("N6", verdict.n6(checks), checks, note=verdict.N6_NOTE)
 # :::{admonition} Solution
 # :class: dropdown ncode-solution
 #
-# $x(t) = x(0)\cos t$, so all paths meet at $t = \pi/2$. The pair turns around the origin: its distance to another
-# pair is $\lvert x(0) - \tilde x(0)\rvert$ at all times. Paths may cross in $x$. They never meet in $z$.
+# $x(t) = x(0)\cos t$, so all paths meet at $t = \pi/2$. The pair $(x, \theta)$ turns around the origin. So its distance
+# to another pair stays $\lvert x(0) - \tilde x(0)\rvert$. Paths may cross in $x$. They never meet in $z$.
 #
 # ```python
 # import math

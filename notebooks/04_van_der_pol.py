@@ -30,8 +30,8 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Van der Pol
 #
-# You will see a state of one dimension that oscillates. No neural ODE with constant weights can draw it, and a closed
-# loop with one unknown can. You will also see why fitting that unknown is harder over a long time (Fig. 3 of
+# You will see a single number that oscillates over time. No neural ODE with constant weights can follow it, but a closed
+# loop with one unknown can. You will also see why it is harder to fit that unknown over a long time (Fig. 3 of
 # {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
@@ -84,8 +84,8 @@ page = Page("04_van_der_pol", profile, runs)
 # uniqueness $x$ is that constant. Otherwise $x' = f(x(t))$ never vanishes. It is continuous, so it keeps its sign.
 # :::
 #
-# So the best that a neural ODE can reach on an oscillation is the best *monotone* curve from the same start. Isotonic
-# regression computes that curve. It is a floor that needs no training.
+# So on an oscillation, a neural ODE can at best find the best *monotone* curve from the same start. Isotonic regression
+# computes that curve. Its error is a floor for every neural ODE, and we know it without training.
 #
 # ## The setting
 #
@@ -162,7 +162,7 @@ page.figure(
 )
 
 # %% [markdown]
-# {numref}`tab-monotone` holds every trained neural ODE against the floor of its own observations.
+# {numref}`tab-monotone` compares every trained neural ODE with the floor of its own observations.
 
 # %% tags=["hide-input"]
 page.table(
@@ -174,9 +174,9 @@ page.table(
 )
 
 # %% [markdown]
-# {numref}`fig-landscape`: on a short horizon the loss has one minimum. The period depends on $\mu$. So on a long horizon
-# the valley around the true $\mu$ is narrow, and there are others beside it. Most plain fits end elsewhere: in a side
-# valley, at a negative $\mu$ to the left of what is drawn, or still on a slope when the iterations end.
+# Why do plain fits fail ({numref}`fig-landscape`)? On a short horizon the loss has one minimum. But the period depends on
+# $\mu$. So on a long horizon the valley around the true $\mu$ is narrow, and there are others beside it. Most plain fits
+# end in a side valley, at a negative $\mu$ to the left of the drawing, or still on a slope.
 
 # %% tags=["hide-input"]
 page.live(
@@ -252,14 +252,14 @@ page.verdict(
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - Ours: $x(0) = 2$, $\mu = 2$, $\theta(0) = 0$ known, uniform observations of
-#   $x$ with noise.
-# - "Cannot be approximated" holds for a *one-dimensional autonomous* field. A field that also depends on time can
-#   follow any smooth curve, $x' = \dot y(t)$, and so can an augmented one. The figure shows the smallest step that
-#   suffices.
-# - The growing horizon and the loss landscape are ours.
+# - We take $x(0) = 2$, $\mu = 2$, a known $\theta(0) = 0$, and noisy observations of $x$ at equal intervals.
+# - "Cannot be approximated" is true of a *one-dimensional autonomous* field. A field that also depends on time can
+#   follow any smooth curve $y$, with $x' = \dot y(t)$. So can an augmented one.
+# - We added the growing horizon and the picture of the loss.
+#
+# </details>
 #
 # ## What to remember
 #

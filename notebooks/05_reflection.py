@@ -126,9 +126,9 @@ page.figure(
 )
 
 # %% [markdown]
-# *By different means*: in the open loop every sample has its own field from the start and keeps it. In the closed
-# loop all samples start with the same field. Then $g$ reads the state, and the fields move apart. NODE has one field
-# for all samples at all times.
+# The two loops do it *by different means*. In the open loop every sample has its own field from the start and keeps it.
+# In the closed loop all samples start with the same field. Then $g$ reads the state, and the fields move apart. NODE has
+# one field for all samples at all times.
 
 # %% tags=["hide-input"]
 page.live(
@@ -224,14 +224,15 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - Ours: points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam,
-#   and one learning rate for all five models.
+# - We take points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam, and one learning rate for all models.
 # - We read *by different means* as follows: the open loop separates the samples' fields at once, the closed loop
 #   during the flow.
 # - The models have equal fields, not equal numbers of parameters. A controller that steers all of a field's
 #   parameters has more of its own. The table prints them.
+#
+# </details>
 #
 # ## What to remember
 #

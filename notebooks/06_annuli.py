@@ -30,9 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Concentric annuli
 #
-# A disk lies inside an annulus, and a model has to tell them apart. You will see why a neural ODE must stretch the
-# plane thin to do so, how a controlled one goes around, and whether crossing the class boundary is a bifurcation
-# (Section 4.1, Figs. 1, 5 and A.1 of {cite:t}`chalvidal2021`; the problem is ANODE's, {cite:t}`dupont2019`).
+# A disk lies inside an annulus, a ring, and a model has to tell them apart. You will see why a neural ODE must stretch
+# the plane thin to do so, how a controlled one avoids that, and whether crossing the border between the classes is a
+# bifurcation (Section 4.1, Figs. 1, 5 and A.1 of {cite:t}`chalvidal2021`; the problem comes from {cite:t}`dupont2019`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -65,12 +65,12 @@ page = Page("06_annuli", profile, runs)
 #
 # **N10.** Crossing the class boundary is a bifurcation of the controlled field.
 #
-# A flow of the plane is a homeomorphism, so it cannot take the disk out of the annulus. No *linear* readout of $x(T)$
-# can then have the whole disk on one side and the whole annulus on the other. That is a statement about the two
+# A flow of the plane is a homeomorphism, so it cannot take the disk out of the annulus. Then no *linear* readout of
+# $x(T)$ can have the whole disk on one side and the whole annulus on the other. That is a statement about the two
 # regions, not about a sample. On finitely many points a neural ODE can still reach any accuracy: it stretches one
-# side of the annulus so thin that few points show it, and presses the disk against it. Accuracy on some points is
-# therefore the wrong thing to compare. We also look at the cross-entropy, and at the error on a dense grid, which few
-# such stretches escape.
+# side of the annulus so thin that few points lie there, and presses the disk against it. So accuracy on some points
+# does not tell the models apart. We also look at the cross-entropy, and at the error on a dense grid, which finds most
+# of these thin places.
 
 # %% [markdown]
 # ## The setting
@@ -82,7 +82,7 @@ page = Page("06_annuli", profile, runs)
 # ({numref}`tab-annuli`).
 #
 # The control experiment is **γ alone**: a controller like the open loop's, with two outputs, a linear readout, and no
-# flow at all. If that separates the classes, separating them does not show that the flow is needed.
+# flow. If γ alone separates the classes, then success does not show that the flow is needed.
 
 # %%
 settings, seeds = page.settings, page.options["seeds"]
@@ -102,8 +102,8 @@ every_run = [record for runs in records.values() for record in runs]
 # between. In the open loop every point has a field of its own, and paths may cross.
 
 # %% [markdown]
-# Choose a sample yourself. The arrows are the field that *this one* sample is given, the thick line is its path. The
-# small dots are other samples of both classes, each carried by the field that it is given.
+# Choose a sample yourself. The arrows are the field that *this* sample gets, and the thick line is its path. The small
+# dots are other samples of both classes. Each moves in its own field.
 
 # %% tags=["hide-input"]
 page.live(
@@ -192,13 +192,13 @@ page.figure(
 # ### Is crossing the boundary a bifurcation?
 #
 # Walk along a ray from the centre of the disk to the outer edge of the annulus. At every step the open loop gives
-# another field $f(\cdot, \gamma(x(0)))$. We find its equilibria and their kinds. If the number of equilibria of some
-# kind changes, that is a bifurcation. A change of place is not: if the one source of a field moves to the other side
-# of a point, the point goes elsewhere without any bifurcation. (An equilibrium that crosses the edge of the box in
-# which we look counts as a change, because we cannot see beyond it.)
+# another field $f(\cdot, \gamma(x(0)))$. We find its *equilibria*, the points where the field is zero, and their kinds:
+# source, sink or saddle. A *bifurcation* is a change in the number of equilibria of some kind. If an equilibrium only
+# moves, that is no bifurcation, even if it sends a point to the other side. (We look inside a box. An equilibrium that
+# crosses its edge counts as a change.)
 #
-# So the claim can fail in two ways. There may be no change on the way from class to class, or as many changes inside
-# the classes as in the gap between them.
+# So the claim can fail in two ways. There may be no bifurcation on the way from class to class. Or there may be as many
+# inside the classes as in the gap between them.
 
 # %%
 rays = [analysis.portraits(record) for record in records["open"]]
@@ -217,8 +217,8 @@ page.figure(
 )
 
 # %% [markdown]
-# **Does it depend on what is steered?** The recorded runs of {numref}`tab-annuli-steering`, if there are any, vary
-# what the controllers may set: the field's biases, its weights, its first or last layer, or everything.
+# **Does it depend on what is steered?** In the recorded runs of {numref}`tab-annuli-steering` the controllers set the
+# field's biases, its weights, its first or last layer, or everything.
 
 # %% tags=["hide-input"]
 recorded = tables.steered(recordings.find("annuli_steering"))
@@ -307,28 +307,29 @@ Markdown(
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - The learning rate is the same for all
 #   models. Of three rates we took the one that served the *baseline* NODE best, on seeds that are not used here.
 #   Clipping and cosine schedule are shared, too.
-# - The controllers steer the biases only, in both loops. This choice is not blind. We first steered every parameter,
-#   and changed that after we had seen the results: in the closed loop, whose control moves, single test points were
-#   then wrong on some of the seeds used here, at the tolerance that all models share, and the solver error was as
-#   large. The open loop had no such points. We checked the new choice on other seeds (100 to 104) before we ran it on
-#   these.
+# - The controllers steer only the biases, in both loops. We made this choice after we had seen results. We first steered
+#   every parameter. In the closed loop, single test points were then wrong on some of the seeds used here, and the
+#   solver error was as large. The open loop had no such points. We checked the new choice on other seeds (100 to 104)
+#   before we ran it on these.
 # - We read *simpler paths* as a smaller detour: mean path length over mean distance between the ends.
 # - ANODE's readout sees its added dimension, as in its own paper. All others read two dimensions.
 # - We read *bifurcation* as a change in the number of equilibria of some kind in a fixed box. The paper does not say
 #   how it established its bifurcation. The verdict on N10 is for controllers that steer the biases;
 #   {numref}`tab-annuli-steering` says what other choices give.
 #
+# </details>
+#
 # ## What to remember
 #
 # - A flow of the plane keeps the disk inside the annulus. A neural ODE can hide that from a sample, not from a dense
 #   grid.
-# - A controller gives every point a field of its own, and the linking no longer binds.
-# - γ alone, without a flow, is the control experiment that any such success has to be compared with.
+# - A controller gives every point a field of its own, so the disk can leave the annulus.
+# - Compare any such success with γ alone, without a flow.
 #
 # ## What it took
 

@@ -30,8 +30,8 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Theorem 1
 #
-# The gradient of a cost along the path needs only a second solve, backward in time. You will learn which terms that
-# gradient has, what it costs in memory, and when it is not to be trusted.
+# We want the gradient of a cost that a path collects on its way. It needs only a second solve, backward in time. You
+# will learn which terms that gradient has, how much memory it takes, and when you should not trust it.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -103,9 +103,9 @@ options = page.options
 # $$\ell = w_1 \lVert x\rVert^2 \cos t + w_2 \lVert\theta\rVert^2 / m + \lVert f\rVert^2, \qquad
 #   \varphi = \textstyle\sum_i \sin x_i .$$ (eq-adjoint-cost)
 #
-# The reference is a gradient of another kind by another method: backpropagation through dopri8 at tolerance
-# $10^{-13}$. We compare three ways by dopri5 with it. The *direct* way backpropagates through the solver's steps. The
-# *plain* adjoint solves $z$ backward from $T$ in one go. The library's adjoint restarts from *checkpoints*.
+# The reference is a gradient by an unrelated method: backpropagation through dopri8 at tolerance $10^{-13}$. We compare
+# it with three ways that use dopri5. The *direct* way backpropagates through the solver's steps. The *plain* adjoint
+# solves $z$ backward from $T$ in one go. The library's adjoint restarts from *checkpoints*.
 
 # %%
 setting = theorem_1.Setting.build(seed=0)
@@ -171,7 +171,7 @@ assert analysis.errors(records, "plain@{}", tolerances)[:, tight].max() < 1e-9
 # %% [markdown]
 # ### Either sign flipped is wrong
 #
-# A test that cannot fail shows nothing. So we write {eq}`eq-adjoint` out, turn each of its two signs round, and compare
+# A test that cannot fail shows nothing. So we write {eq}`eq-adjoint` out by hand, flip each of its two signs, and compare
 # with the library's gradient.
 
 # %%
@@ -186,7 +186,7 @@ page.table(
 # %% [markdown]
 # ### Memory does not grow with the path
 #
-# We count bytes rather than sample them: those of the tensors that autograd keeps for the backward pass.
+# We count the bytes of the tensors that autograd keeps for the backward pass.
 
 # %%
 kept = analysis.memory(options["horizons"])
@@ -253,8 +253,8 @@ assert max(found.error for found in default.values()) < 1e-3
 assert max(default[rate, 16].error for rate in analysis.RATES) < 1e-5
 
 # %% [markdown]
-# No gradient that is wrong by more than a per cent comes without a warning. The default's gradients are right whatever
-# the number of checkpoints. Fixed-step methods cannot refine; they warn.
+# Every gradient that is wrong by more than one per cent comes with a warning. The default's gradients are right with any
+# number of checkpoints. Methods with fixed steps cannot refine, so they only warn.
 #
 # ### A regularised flow
 #
@@ -286,8 +286,8 @@ page.table(
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 #
-# The paper proves the theorem and gives no numbers. We hold its formula, with the two terms that the proof leaves out,
-# against gradients obtained otherwise.
+# The paper proves the theorem and gives no numbers. We take its formula, add the two terms that the proof leaves out, and
+# compare with gradients that do not use it.
 
 # %%
 checks = analysis.holds(records, tolerances, flips, kept)
@@ -323,17 +323,18 @@ page.verdict(
 # ## Deviations
 #
 # - *Two terms added.* We add the direct term for a cost with parameters, and the boundary term for $\gamma$, $x(0)$ and
-#   $\theta(0)$. A terminal cost, and costs at discrete times, which are jumps of $a$, come with them.
+#   $\theta(0)$. We also allow a cost at the end, and costs at single times, where $a$ jumps.
 # - *Checkpoints.* The paper's algorithm solves $z$ backward from $T$. Ours restarts from at most `Solver.checkpoints`
-#   states, kept evenly over the forward solve's steps. It compares what it finds back with them.
-# - *Quadratures.* $\int a\,\partial h/\partial\mu\,dt$ feeds back into nothing. So the error control does not watch it
-#   and the solver does not carry it: we sum it from the stages of the accepted steps.
+#   states, spread evenly over the forward solve's steps. It compares the states that it finds on the way back with them.
+# - *Quadratures.* Nothing depends on $\int a\,\partial h/\partial\mu\,dt$ but the gradient. So the solver does not carry
+#   it, and the error control does not watch it. We add it up from the stages of the accepted steps.
 #
 # ## What to remember
 #
 # - One call gives the gradient of any cost along the path, for $f$, $g$, $\gamma$ and the cost's own parameters.
 # - The adjoint's memory does not grow with the path.
-# - Contraction makes a plain adjoint wrong without bound. Checkpoints cure it, and a warning says where they do not.
+# - If the flow contracts, a plain adjoint can be arbitrarily wrong. Checkpoints cure this. Where they don't, a warning
+#   says so.
 #
 # ## Exercises
 #

@@ -31,8 +31,8 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Appendix B
 #
-# Appendix B prints N-CODE in a few lines of PyTorch. You will learn what keeps them from running as printed, what they
-# do once corrected, which call of the library replaces them, and what each way costs.
+# Appendix B prints N-CODE in a few lines of PyTorch. You will learn why they do not run as printed, what they compute
+# once corrected, which call of the library replaces them, and what each way costs.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -198,9 +198,9 @@ Markdown(
 # %% [markdown]
 # ### What leaving θ out of the state does
 #
-# In the open loop $\theta$ is constant, so carrying it in the state is a waste. But suppose that we leave it out, and
-# the system merely captures $\theta = \gamma(x(0))$. Then torchdiffeq's adjoint gives $\gamma$ **no gradient**, without
-# a word. The library finds what a system captures.
+# In the open loop $\theta$ is constant, so it need not be part of the state. Suppose that we leave it out, and the system
+# *captures* it: its code just uses $\theta = \gamma(x(0))$. Then torchdiffeq's adjoint gives $\gamma$ **no gradient**, and
+# no warning. The library finds what a system captures.
 
 
 # %%
@@ -270,9 +270,9 @@ page.figure(
 )
 
 # %% [markdown]
-# We hold the library's way to three marks: twice the time of a direct gradient, a relative error of $10^{-4}$ at
-# tolerance $10^{-3}$, and one of $10^{-9}$ at tolerance $10^{-12}$. Seconds depend on what else a machine does, so the
-# assertion on time leaves room.
+# We set the library's way three limits: twice the time of a direct gradient, a relative error of $10^{-4}$ at tolerance
+# $10^{-3}$, and one of $10^{-9}$ at tolerance $10^{-12}$. Times depend on what else a machine does, so the assertion on
+# time leaves room.
 
 # %%
 tight = price.errors(double, 1e-12, exact, ["adjoint"])["adjoint"]
@@ -287,12 +287,11 @@ Markdown(
 )
 
 # %% [markdown]
-# ### Where the price is not met
+# ### Where the library misses these limits
 #
-# With ReLU instead of tanh the field has kinks. There $\partial f/\partial x$ jumps, and the adjoint equation jumps with
-# it. An error control that takes those jumps seriously makes small steps. torchdiffeq's adjoint does not notice them,
-# because a mean loss makes $a$ smaller than the absolute tolerance. At a loose tolerance no way is exact, not even the
-# direct one.
+# With ReLU instead of tanh the field has kinks. There $\partial f/\partial x$ jumps, and so does the right-hand side of the
+# adjoint equation. Our error control sees the jumps and takes small steps. torchdiffeq's adjoint does not see them: with a
+# mean loss, $a$ is smaller than the absolute tolerance. At a loose tolerance no way is exact, not even the direct one.
 
 # %%
 kinked = Problem.build(
@@ -334,9 +333,9 @@ page.table(
 #
 # ## What to remember
 #
-# - The listing works once two slips are repaired. One of them runs silently as another model.
-# - A captured $\theta$ gets no gradient from torchdiffeq's adjoint, and nothing says so.
-# - If $\theta$ does not move, it should not be state: that is where the time goes.
+# - The listing works once two slips are repaired. With the second slip it runs without a warning, but as another model.
+# - A captured $\theta$ gets no gradient from torchdiffeq's adjoint, and no warning says so.
+# - If $\theta$ does not move, keep it out of the state. In the state it takes most of the time.
 #
 # ## What it took
 

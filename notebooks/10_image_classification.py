@@ -30,9 +30,10 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Image classification
 #
-# Every image gets a convolutional vector field of its own, and we read its class off the end $x(T)$ of the flow. You
-# will learn how a controller sets a field's kernels, how the open loop compares with ANODE and data control at equal
-# budgets, and what its accuracy costs in evaluations (Section 4.2, Table 1 and Fig. A.2 of {cite:t}`chalvidal2021`).
+# Every image gets a convolutional vector field of its own. A linear layer reads the image's class from the end $x(T)$
+# of the flow. You will learn how a controller sets the kernels of a field, how the open loop compares with ANODE and
+# data control at equal budgets, and what its accuracy costs (Section 4.2, Table 1 and Fig. A.2 of
+# {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -62,7 +63,7 @@ page = Page("10_image_classification", profile, runs)
 # **N12.** On CIFAR-10 N-CODE reaches higher accuracy in fewer epochs and a lower loss, at a higher total NFE. (NFE is
 # the number of function evaluations: how often a solver calls the field.)
 #
-# **N13.** A field with both static and controlled kernels (3×3 only) can be learnt, and it, too, is above the baselines.
+# **N13.** A field in which γ controls only the 3×3 kernels can be learnt as well. It, too, beats the baselines.
 
 # %% [markdown]
 # ## The setting
@@ -96,9 +97,9 @@ page = Page("10_image_classification", profile, runs)
 page.say(analysis.first_losses_in_words())
 
 # %% [markdown]
-# This execution averages images down to the size given here. `sets` are the data, `rates` the learning rates tried.
+# This execution averages images down to a smaller size. `sets` are the data, `rates` the learning rates that it tries.
 
-# %%
+# %% tags=["hide-output"]
 settings, options = page.settings, page.options
 options | settings
 
@@ -111,7 +112,7 @@ at_hand, missing = sets.at_hand(options["sets"])
 page.say(sets.runs_on(at_hand, missing))
 
 # %% [markdown]
-# **One configuration serves all models.** Its learning rate is the one at which the *baseline* ANODE has the lowest
+# **All models share one configuration.** Its learning rate is the one at which the *baseline* ANODE has the lowest
 # validation loss. We choose it with the full budget, on a seed that no comparison uses.
 
 # %%
@@ -124,15 +125,15 @@ live = {
 }
 
 # %% [markdown]
-# **Recorded runs** are longer than a page may take. Each stops after a fixed number of epochs, which is the same for all
-# models. None is trained to convergence. Where the learning rate falls, it falls to zero along half a cosine. A
-# recording counts as soon as every model that its plan names first has a seed.
+# **Recorded runs** are longer than a page may take. All models train for the same number of epochs. None is trained to
+# convergence. Where the learning rate falls, it falls to zero along half a cosine. A recording counts once each of its
+# main models has a seed.
 
 # %% tags=["hide-input"]
 recorded = sets.whole_recordings()
 compared = sets.beside(recorded | sets.at_own_rates(), live)
 weighed = comparison.several(compared)
-page.say(sets.budgets(compared))
+page.say(sets.budgets(compared), folded="The runs that are compared")
 
 # %% [markdown]
 # ## What came out
@@ -154,31 +155,28 @@ page.ours(**tables.ours(recorded))
 # %% [markdown]
 # ### Training
 #
-# We draw Fig. A.2's six panels, with validation images where the paper draws test images: we look at the test set once,
-# at the end. All solves in training take the same number of evaluations where steps are fixed. We therefore show the
-# evaluations that dopri5 needs at a tolerance of $10^{-3}$ for the same flow.
+# We draw the six panels of Fig. A.2. The paper draws test images there. We draw validation images, because we look at
+# the test set only once, at the end. A solver with fixed steps always takes the same number of evaluations. So we show
+# how many the adaptive solver dopri5 needs for the same flow at a tolerance of $10^{-3}$.
 
 # %% tags=["hide-input"]
 cifar = sets.fullest(recorded, "cifar10")
 page.figure(
     **figures.course(cifar, "fig-images-cifar10", "recorded")
-) if cifar else page.say("CIFAR-10: not recorded yet.")
-
-# %% [markdown]
-# The next figure is of Table 1's own setting, if that is recorded: the paper's field, solver and size of images.
+) if cifar else None
 
 # %% tags=["hide-input"]
 printed = sets.nearest(sets.as_printed(recorded), "cifar10")
 page.figure(
     **figures.course(printed, "fig-images-printed", "recorded")
-) if printed else page.say("Table 1's setting: not recorded yet.")
+) if printed else None
 
 # %% tags=["hide-input"]
 mnist = sets.fullest(recorded, "mnist")
 page.figure(
     **figures.course(mnist, "fig-images-mnist", "recorded"),
     folded="The same on MNIST, recorded",
-) if mnist else page.say("MNIST: not recorded yet.")
+) if mnist else None
 
 # %% tags=["hide-input"]
 last = list(live.values())[-1]
@@ -190,15 +188,13 @@ page.figure(
 # %% [markdown]
 # ### Larger images
 #
-# **Does the size of the images decide?** Where a data set was recorded at several sizes, settings differ in nothing but
-# the size. All sizes have the learning rate that was chosen at 14×14, which may suit other sizes less. They ran on
-# different machines ({doc}`/book/reproducing`).
+# **Does the size of the images decide?** These recordings of MNIST differ only in the size of the images. We chose the
+# learning rate at 14×14, so it may suit the other sizes less. They ran on different machines
+# ({doc}`/book/reproducing`).
 
 # %% tags=["hide-input"]
 sizes, reached = sets.by_size(recorded, "mnist")
-page.figure(**figures.by_size(sizes, reached)) if len(sizes) > 1 else page.say(
-    "Not recorded yet at more than one size."
-)
+page.figure(**figures.by_size(sizes, reached)) if len(sizes) > 1 else None
 
 # %% tags=["hide-input"]
 page.say(analysis.harder_in_words(sets.harder(sizes, reached)))
@@ -206,8 +202,8 @@ page.say(analysis.harder_in_words(sets.harder(sizes, reached)))
 # %% [markdown]
 # ### An image's own kernels
 #
-# We take the open loop's 3×3 kernels of ten images and subtract their mean over the validation images.
-# {numref}`fig-images-kernels` lays out the first input and output channels.
+# How much do the kernels differ from image to image? {numref}`fig-images-kernels` shows the open loop's 3×3 kernels of
+# ten images, minus their mean over the validation images, for the first input and output channels.
 
 # %% tags=["hide-input"]
 page.figure(**figures.kernels(next(iter(live.values()))["open"][0]))
@@ -215,20 +211,26 @@ page.figure(**figures.kernels(next(iter(live.values()))["open"][0]))
 # %% [markdown]
 # ### Overfitting
 #
-# γ reads the raw image through one matrix. It shares nothing between places of the image, as a convolution does, and it
-# sets every kernel. If it overfits, the validation loss stays behind while the training loss falls. In the first part
-# of training both fall fast, and the training loss is the higher one, because it is a mean since the look before.
-# {doc}`17_image_regularisation` asks how far γ can be made to generalise.
+# γ reads the raw image through one matrix. Unlike a convolution, it learns every place of the image separately, and it
+# sets every kernel. It may therefore overfit: then the training loss falls further than the validation loss. (Early in
+# training the training loss is the higher one, because it is a mean over the steps since the last look.)
+# {doc}`17_image_regularisation` asks how to make γ generalise.
 
 # %% tags=["hide-input"]
 main = {k: v for k, v in {"mnist": mnist, "cifar10": cifar}.items() if v}
-page.figure(**figures.gaps(sets.beside(main, live)))
+page.figure(
+    **figures.gaps(sets.beside(main, live)),
+    folded="The validation loss minus the training loss",
+)
 
 # %% [markdown]
 # ### Losses, evaluations and learning rates
+#
+# Three tables open on demand: what the models cost, what ANODE's learning rate was chosen by, and what each model
+# reaches at other rates.
 
 # %% tags=["hide-input"]
-page.table(**tables.flows(compared))
+page.table(**tables.flows(compared), folded="Losses, evaluations and parameters")
 
 # %% tags=["hide-input"]
 page.say(
@@ -238,12 +240,14 @@ page.say(
 )
 
 # %% tags=["hide-input"]
+tried = recordings.find("image_classification_rates")
 page.table(
-    **tables.tried_rates(trials, recordings.find("image_classification_rates"))
+    **tables.tried_rates(trials, tried),
+    folded="ANODE's learning rate: what was tried",
 )
 
 # %% tags=["hide-input"]
-page.table(**tables.own_rates())
+page.table(**tables.own_rates(), folded="Every model at the same learning rates")
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict
@@ -288,37 +292,39 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
 # - All models share one configuration, chosen for the baseline ANODE. A learning rate that suits ANODE need not suit
-#   the others: an equal configuration is not equal tuning. Recordings at other sizes than 14×14 and 16×16 take these
-#   sizes' rate over.
-# - This page first trained the digits at a constant learning rate, at which the open loop did clearly worse than ANODE.
-#   We saw that, and only then took the falling rate of the recordings. The first runs were not recorded. That the order
-#   of the models may depend on the schedule is a warning, not a result.
-# - On CIFAR-10 two rates serve ANODE about equally well ({numref}`tab-images-rates`). We began the comparison at 3e-3,
-#   the best of two. A third, 1e-2, then had a slightly lower loss, and we began one there, too. The open loop turned
-#   out to depend on the rate much more than ANODE does ({numref}`tab-images-accuracy`). So both are recorded and count
-#   for the verdicts. Where it says "own rates", each model has its own; on MNIST none was given one.
-# - The recording in Table 1's setting has for each model the rate that trials at 16×16 chose, and some of the models.
+#   the others: an equal configuration is not equal tuning. We chose the rates at 14×14 and 16×16 and kept them at the
+#   other sizes.
+# - This page first trained the digits at a constant learning rate. The open loop did clearly worse than ANODE. We saw
+#   that, and only then took the falling rate of the recordings. The first runs were not recorded. So the order of the
+#   models may depend on the schedule. That is a warning, not a result.
+# - On CIFAR-10 two rates suit ANODE about equally well ({numref}`tab-images-rates`). We began the comparison at
+#   $3\cdot10^{-3}$, the best of two. Then a third, $10^{-2}$, had a slightly lower loss, so we made a comparison at that
+#   rate, too. The open loop depends on the rate much more than ANODE does ({numref}`tab-images-accuracy`). Both
+#   comparisons are recorded, and both count for the verdicts. "Own rates" means that each model has its own best rate.
+#   No MNIST run has that.
+# - The recording in Table 1's setting has only some of the models. Each has the rate that trials at 16×16 chose.
 # - Recorded CIFAR-10 runs are made from a JPEG copy.
-# - Biases are not steered. A steered block has about ten times ANODE's parameters, those of γ's heads. So the
-#   comparison with ANODE is at an equal block, not at equal parameters.
-# - Validation images take the test images' place in the curves.
+# - γ does not steer the biases. Its heads have about ten times as many parameters as ANODE's block. So we compare with
+#   ANODE at an equal block, not at equal parameters.
+# - The curves show validation images, not test images.
 # - We read "total NFE" as the evaluations of an adaptive solve of the trained flow.
 #
-# What full size would take:
+# </details>
+#
 
 # %% tags=["hide-input"]
-page.say(hours.plan_in_words())
+page.say(hours.plan_in_words(), folded="What full size would take")
 
 # %% [markdown]
 # ## What to remember
 #
-# - A controller can set the kernels of a convolutional field, image by image. Its initialisation matters: with default
-#   heads the first loss explodes.
+# - A controller can set the kernels of a convolutional field for each image. Its initialisation matters: with PyTorch's
+#   default heads the first loss explodes.
 # - The order of the models depends on data, size and learning rate. Look at the intervals before you name a winner.
-# - γ alone, without a flow, and ANODE at its own best rate are the two comparisons that any gain has to survive.
+# - Any gain has to survive two comparisons: with γ alone, without a flow, and with ANODE at its own best rate.
 #
 # ## What it took
 

@@ -30,9 +30,10 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Autoencoding
 #
-# AutoN-CODE encodes an image as the vector field that carries one shared start to what is decoded. You will learn what
-# such a code is, whether its flow is worth more than a linear layer, what its normalisation is for, and whether images
-# form along the orbit (Section 4.4, C.4, Table A.1, Figs. 7 and A.4 to A.6 of {cite:t}`chalvidal2021`).
+# AutoN-CODE encodes an image as a vector field. All images share one starting point. Each field carries it to another
+# end, and the decoder turns the end into an image. You will learn what such a code is, whether its flow is worth more
+# than a linear layer, what its normalisation is for, and whether images form along the way (Section 4.4, C.4, Table A.1,
+# Figs. 7 and A.4 to A.6 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -66,36 +67,38 @@ page = Page("11_autoencoding", profile, runs)
 # %% [markdown]
 # ## The claim
 #
-# **N16.** A linear latent ODE with as few as two non-zero entries a row, with as many parameters as a VAE, is more
-# expressive than a discrete linear layer.
+# **N16.** A linear latent ODE is more expressive than a discrete linear layer, even with only two non-zero entries in
+# each row and as many parameters as a variational autoencoder (VAE).
 #
-# **N21.** Component-wise normalisation of the control is crucial; the horizon $[0, 10]$ gives good results.
+# **N21.** Component-wise normalisation of the control is crucial. The horizon $[0, 10]$ gives good results.
 #
-# **N24.** Reconstructions form along the controlled orbit.
+# **N24.** Images form along the controlled *orbit*, the path $x(t)$.
 
 # %% [markdown]
 # ## The setting
 #
 # An autoencoder's code is a point. AutoN-CODE's code is a *control*: the encoder gives every image a matrix θ of its
-# own, and the decoder is handed the end of the flow that θ drives,
+# own. θ drives a flow, and the decoder reads the end of the flow:
 #
 # $$x' = \theta x, \qquad x(0) = x_0 \sim \mathcal N(0, I), \qquad x(T) = e^{T\theta}x_0, \qquad T = 10.$$ (eq-auto-flow)
 #
-# $x_0$ is drawn once, and all images share it. θ has two entries in every row, at fixed places. They are normalised
-# before the flow. Everything else is an ordinary autoencoder.
+# We draw $x_0$ once, and all images share it. θ has two non-zero entries in every row, at fixed places. We normalise
+# them before the flow. Everything else is an ordinary autoencoder.
 
 # %% tags=["hide-input"]
 page.figure(**figures.diagram())
 
 # %% tags=["hide-input"]
-page.table(**tables.architectures())
+page.table(
+    **tables.architectures(), folded="Table A.1, as we read it: the networks"
+)
 
 # %% [markdown]
-# **The flow is solved exactly**, by {func}`~ncode.solvers.linear.sparse_linear_flow`. There is no tolerance and no step
+# **We solve the flow exactly**, with {func}`~ncode.solvers.linear.sparse_linear_flow`. There is no tolerance and no step
 # size, and one call gives $x(t)$ at any number of times.
 #
-# **Horizon and scale are one number.** $e^{T\theta}$ depends on $T\theta$ alone. A model with horizon 10 and entries of
-# scale $s$ is the model with horizon 1 and scale $10s$, for every normalisation that ends in a factor $s$:
+# **Horizon and scale are one number.** $e^{T\theta}$ depends on $T\theta$ alone. So horizon 10 with entries of scale $s$
+# gives the same model as horizon 1 with scale $10s$, for every normalisation that ends in a factor $s$:
 
 # %%
 base = autoencoding.Config("ncode", 0, width=0.1, scale=0.2, horizon=10.0)
@@ -107,11 +110,10 @@ with torch.no_grad():
 torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-5)
 
 # %% [markdown]
-# So "the horizon $[0, 10]$ works" can only mean: together with the scale that the normalisation sets. We study the
-# scale.
+# So the horizon $[0, 10]$ can only work together with the scale that the normalisation sets. We study the scale.
 #
-# The paper does not say which normalisation it means. Every reading below multiplies by a scale, which we choose for it
-# on validation images of a seed that no comparison uses:
+# The paper does not say which normalisation it means. We try five. Each multiplies by a scale. We choose its scale on
+# validation images, with a seed that no comparison uses:
 #
 # - **row** divides the entries of a row by their Euclidean norm;
 # - **tanh** bounds every entry;
@@ -119,7 +121,7 @@ torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-5)
 # - **sample** divides all entries of an image by their root mean square;
 # - **none** only multiplies by the scale.
 
-# %%
+# %% tags=["hide-output"]
 settings, missing = evaluation.at_hand(page.settings)
 seeds, scales = page.options["seeds"], page.options["scales"]
 page.options | settings
@@ -131,8 +133,8 @@ page.options | settings
 page.say(evaluation.runs_on(settings, missing))
 
 # %% [markdown]
-# Every normalisation is trained at the scale that suits it best. The component-wise normalisation with the lowest
-# validation loss stands for AutoN-CODE, and its rivals are trained alike.
+# We train every normalisation at the scale that suits it best. The component-wise one with the lowest validation loss
+# stands for AutoN-CODE. We train its rivals in the same way.
 
 # %%
 base = autoencoding.Config("ncode", 0, **settings)
@@ -153,41 +155,46 @@ rivals = {
 study = Study(best, scales, seeds, tuned, rivals, follow(best, seeds))
 
 # %% [markdown]
-# **Recorded runs** are of all of MNIST and of CIFAR-10 (JPEG copy), and longer than a page may take. A recording that
-# was cut short has fewer seeds, the same for all models that are compared.
+# **Recorded runs** are longer than a page may take. They use all of MNIST and a JPEG copy of CIFAR-10. A recording that
+# was cut short has fewer seeds, the same ones for all models.
 
 # %% tags=["hide-input"]
-page.say(evaluation.recorded_in_words(autoencoding.experiment.planned()))
+plans = autoencoding.experiment.planned()
+page.say(
+    evaluation.recorded_in_words(plans),
+    folded="The recorded runs of this page",
+)
 
 # %% [markdown]
 # ## What came out
 #
 # ### A linear bottleneck with as many parameters
 #
-# "A linear bottleneck at equal parameters" can be read in two ways. The first puts a learned **linear map** in the
-# flow's place: the same encoder, the same code of two numbers for each of the latent's, the same decoder. The second
-# gives a plain **autoencoder**, whose bottleneck is linear, the code size that makes its parameters as many. All are
-# trained alike, at the learning rate that suits the plain autoencoder on MNIST. On the digits of this execution none was
-# tried.
+# "A linear bottleneck with as many parameters" has two readings. The first replaces the flow by a learned **linear map**
+# and keeps everything else: the encoder, its two numbers for each latent coordinate, and the decoder. The second is a
+# plain **autoencoder**, with the code size that gives it as many parameters. All train in the same way, at the learning
+# rate that suits the plain autoencoder on MNIST. We tried no other rate on this execution's digits.
 #
-# AutoN-CODE's normalisation and scale were chosen, and a map of the bare code has neither. So there is a control
-# experiment: a **linear map of θ**, of the same normalised and scaled entries that drive the flow. Only what AutoN-CODE
-# gains over it is the flow's.
+# We chose AutoN-CODE's normalisation and scale. A map of the bare code has neither. So there is a control experiment: a
+# **linear map of θ** gets the same normalised and scaled entries that drive the flow. Only a gain over this map is due
+# to the flow.
 
 # %% tags=["hide-input"]
 page.table(**tables.bottlenecks(study))
 
 # %% [markdown]
-# {numref}`tab-auto-recorded` adds the other rivals, as recorded. One learning rate serves all models: the plain
-# autoencoder's best. We choose it by validation loss on a seed of its own, and then at that rate AutoN-CODE's
-# normalisation and scale. Nothing is chosen for AutoN-CODE's rivals. So AutoN-CODE is tuned more than they in its
-# normalisation and scale, and it has its rival's rate, not its own. On CIFAR-10 that is the lowest of those tried.
+# {numref}`tab-auto-recorded` adds the other rivals. We chose the learning rate first, then AutoN-CODE's normalisation and
+# scale, by validation loss on a seed that is used for nothing else. All models share the rate that is best for the
+# plain autoencoder. On CIFAR-10 it is the lowest of those tried. So the tuning is not equal: AutoN-CODE has a
+# normalisation and a scale of its own, and a rate that was chosen for its rival.
 
 # %% tags=["hide-input"]
 page.table(**tables.recorded())
 
 # %% tags=["hide-input"]
-page.table(**tables.tuning())
+page.table(
+    **tables.tuning(), folded="Rates, normalisations and scales: what was tried"
+)
 
 # %% [markdown]
 # ### Reconstructions along the orbit
@@ -200,8 +207,8 @@ ours = study.ncode[0]
 page.live(
     "fig-auto-live",
     "orbit",
-    caption="The orbit, live: the trained decoder of the first seed runs in this page, its weights rounded. Move t along "
-    "the path; drag in the third square to mix three codes.",
+    caption="The orbit, live: the trained decoder of the first seed runs in this page, with rounded weights. Move t to "
+    "see what the decoder makes of x(t). Drag in the third square to mix three codes.",
     alt="A digit decoded along the latent path, the digit itself, and a mixture of three codes.",
     data=live.data(ours.model(), live.samples(ours)),
     still=figures.orbits(*analysis.orbit_picture(ours)),
@@ -215,38 +222,38 @@ page.say(pictures.introduced(*ORBITS))
 page.figure(
     **figures.recorded_orbit(ORBITS[0], "mnist", "Fig. A.4"),
     folded="Orbits of MNIST's digits, recorded",
-) if recordings.find_picture(ORBITS[0]) else page.say("Not recorded yet.")
+) if recordings.find_picture(ORBITS[0]) else None
 
 # %% tags=["hide-input"]
 page.figure(
     **figures.recorded_orbit(ORBITS[1], "cifar10", "Fig. A.5"),
     folded="Orbits of CIFAR-10's images, recorded",
-) if recordings.find_picture(ORBITS[1]) else page.say("Not recorded yet.")
+) if recordings.find_picture(ORBITS[1]) else None
 
 # %% [markdown]
-# Fig. A.6 is of CelebA, which was not trained on here.
+# Fig. A.6 shows CelebA, on which we did not train.
 #
-# Two questions can refute that images form along the orbit. Does $x(t)$ come closer to the image all along, or does it
-# arrive in the last moment? And what does a path show that no flow drew? We take the straight line from the mean latent
-# to an image's own, in the plain autoencoder.
+# The claim says that images form *along* the orbit. Two findings could refute it. The image might appear only in the last
+# moment. Or a path without any flow might show the same. For the second we take the plain autoencoder, and in it the
+# straight line from the mean latent point to the image's own.
 
 # %% tags=["hide-input"]
 page.figure(**figures.formation(study))
 
 # %% tags=["hide-input"]
 formations = study.formations
-page.table(**tables.formation(formations))
+page.table(**tables.formation(formations), folded="How images form, in numbers")
 
 # %% [markdown]
 # ### Normalisation and scale
 #
-# In {numref}`fig-auto-scale` a lower curve is better. A point is missing where a training failed: 20 steps in a row had
-# no finite loss, or images' $x(T)$ left the floating-point range. Read against the upper axis, the same figure is the
-# horizon analysis.
+# In {numref}`fig-auto-scale` a lower curve is better. The lower axis is the scale; the upper axis is the same as a
+# horizon. A point is missing where training failed: 20 steps in a row had no finite loss, or an image's $x(T)$ became
+# too large for a floating-point number.
 #
-# The left end has a meaning of its own. As $s \to 0$, $x(T) = x_0 + T\theta x_0 + O(s^2)$: the flow becomes a *linear*
-# map of its control onto $m$ dimensions, and AutoN-CODE an autoencoder with a linear bottleneck. Where the best scale is
-# the smallest, the flow adds nothing.
+# At the left end the flow does nothing special. As $s \to 0$, $x(T) = x_0 + T\theta x_0 + O(s^2)$: the flow becomes a
+# *linear* map of its control, and AutoN-CODE an autoencoder with a linear bottleneck. If the smallest scale is the best
+# one, the flow adds nothing.
 
 # %% tags=["hide-input"]
 page.figure(**figures.scales(study))
@@ -299,18 +306,16 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# CelebA's plan is tested on synthetic images of its shape; its recordings need the authors' archive, and a GPU.
-#
-# What the `paper` profile would take:
+# No run uses CelebA. It needs the authors' archive and a GPU. Our plan for it is tested on random images of its shape.
 
 # %% tags=["hide-input"]
-page.say(hours.plan_in_words())
+page.say(hours.plan_in_words(), folded="What the paper profile would take")
 
 # %% [markdown]
 # ## What to remember
 #
-# - AutoN-CODE's code is a matrix that drives a linear flow from one shared start. Its horizon and its scale are one
-#   number.
+# - AutoN-CODE's code is a matrix. It drives a linear flow from one shared start. Only the product of horizon and scale
+#   matters.
 # - At a small scale the flow is nearly a linear map. The fair rival is a linear map of the same normalised entries.
 # - Images form along a straight line in a plain autoencoder, too. The orbit has to beat that.
 #

@@ -30,9 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Image generation
 #
-# Fit a density to an autoencoder's embeddings, sample from it, and decode the samples: that generates images. You will
-# learn how good AutoN-CODE's images are beside its rivals', and how to tell a good sample from a copy (Section 4.5, C.6,
-# Table 2 and Figs. 8 and A.7 to A.9 of {cite:t}`chalvidal2021`).
+# An autoencoder can generate images: fit a density to its codes, draw samples, and decode them. You will learn how good
+# AutoN-CODE's images are compared with its rivals', and how to tell a good sample from a copy (Section 4.5, C.6, Table 2
+# and Figs. 8 and A.7 to A.9 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -66,37 +66,36 @@ page = Page("12_image_generation", profile, runs)
 #
 # **N19.** An autoencoder of twice the code size is the worst at few components.
 #
-# **N20.** Kernel density estimation: AutoN-CODE's FID is the lowest for small variances. For large ones the quality is
-# highly deteriorated.
+# **N20.** With kernel density estimation, AutoN-CODE's FID is the lowest for small variances. For large variances the
+# quality is much worse.
 
 # %% [markdown]
 # ## The setting
 #
-# An autoencoder gives every image an *embedding*: its code, or AutoN-CODE's $x(T)$. A density is fitted to the
-# embeddings, and the decoder turns samples of it into images. The paper fits its mixtures to **test** embeddings
-# and scores the samples against the *same* test images (C.6). With 10,000 test images, 1,000 components have ten points
-# each, and 10,000 have one: sampling then is reconstruction. So we ask in addition:
+# An autoencoder gives every image an *embedding*: its code, or AutoN-CODE's $x(T)$. We fit a density to the embeddings,
+# and the decoder turns samples of it into images. The density is a *mixture* of Gaussians, its *components*. The paper
+# fits it to **test** embeddings and scores the samples against the *same* test images (C.6). With 10,000 test images and
+# 10,000 components, every component sits on one image, and sampling is reconstruction. So we ask three more questions:
 #
 # - **What does a fit to as many training embeddings score?**
-# - **How many samples are copies?** We look for a sample's nearest neighbour among the images that the density was
-#   fitted to, and among as many that it has not seen. Both are taken as the decoder gives them. A density that copies
-#   nothing has half of its samples nearer to either side, in the mean over a fit to test and a fit to training embeddings.
-# - **What do real images score?** As many real images give the *floor*. The test images' own reconstructions give what
-#   the decoder alone costs, and no density can be expected to beat that. Only a fit to test embeddings can score below
-#   the floor, because it has seen the images that it is scored against.
+# - **How many samples are copies?** Is a sample's nearest neighbour an image that the density was fitted to, or one of as
+#   many images that it has not seen? (We compare decoded images.) If a density copies nothing, each happens for half of
+#   the samples, on average over a fit to test and a fit to training embeddings.
+# - **What do real images score?** As many real images give the *floor*. The reconstructions of the test images show what
+#   the decoder alone costs. No density should beat that. Only a fit to test embeddings can score below the floor,
+#   because it has seen the images that it is scored against.
 #
-# The score is the Fréchet distance of features, with their means $\mu$ and covariances $\Sigma$,
+# The score is the Fréchet distance of features with means $\mu$ and covariances $\Sigma$,
 #
 # $$\|\mu_1 - \mu_2\|^2 + \operatorname{tr}\bigl(\Sigma_1 + \Sigma_2 - 2(\Sigma_1\Sigma_2)^{1/2}\bigr),$$ (eq-frechet)
 #
-# in the first 128 principal components of the test features at most. It is an **FID only with InceptionV3's features**,
-# all 2048 of them {cite:p}`heusel2017`. The `paper` profile asks for these, where their weights can be had. Here a
-# classifier of digits judges digits, and EfficientNet-Lite0 judges colour images. So none of our numbers is an FID, and
-# none can be compared with Table 2's. The order of the models can.
+# in at most the first 128 principal components of the test features. It is an **FID only with all 2048 features of
+# InceptionV3** {cite:p}`heusel2017`. The `paper` profile uses these if it can get the weights. Here a classifier of digits
+# judges digits, and EfficientNet-Lite0 judges colour images. So none of our numbers is an FID, and you cannot compare
+# them with Table 2's. You can compare the order of the models.
 #
-# Embeddings are divided by their standard deviation, so a kernel's variance is in units of theirs. We choose nothing by
-# the score that judges it: a mixture is fitted once, from the seed's start. The autoencoders are those of
-# {doc}`11_autoencoding`.
+# We divide embeddings by their standard deviation, so the variance of a kernel is in units of theirs. No score chooses
+# anything: each seed fits its mixture once. The autoencoders are those of {doc}`11_autoencoding`.
 
 # %% [markdown]
 # ## The run
@@ -122,8 +121,8 @@ page.say(
 #
 # ### Samples
 #
-# {numref}`fig-generation-halves` shows reconstructions and samples. {numref}`fig-generation-samples-cifar10` shows what
-# more components do.
+# {numref}`fig-generation-halves` shows reconstructions and samples. {numref}`fig-generation-samples-cifar10` shows how
+# samples change with more components.
 
 # %% tags=["hide-input"]
 shown = {model: found.first[model] for model in analysis.SAMPLED}
@@ -142,8 +141,8 @@ page.figure(
     figures.samples(pictures.find("image_generation_cifar10_seed_0_samples")),
     name="fig-generation-samples-cifar10",
     caption="Fig. A.7, right, anew, recorded, CIFAR-10 (JPEG copy): samples from mixtures with more and more components, "
-    "fitted to test embeddings. In the last row of components there is one for every test image, and samples are "
-    "reconstructions. They come from a training run of their own.",
+    "fitted to test embeddings. In the last row every test image has its own component, so samples are reconstructions. "
+    "These pictures come from a separate training run.",
     alt="A grid of small generated colour images, a column for each model: blurred shapes, which with more components "
     "are more like the images.",
 )
@@ -181,12 +180,12 @@ page.say(
 page.figure(
     figures.components(found.recording("mnist")),
     name="fig-generation-recorded",
-    caption="Fig. A.7, left, anew, recorded, all of MNIST, with what the paper's figure leaves out. Above: Fréchet "
-    "distance against the number of components, fitted to test embeddings as in the paper, and to training embeddings. "
-    "The grey line is the floor of real images; marks at the right are the test images' reconstructions. Below: share of "
-    "samples nearer to a fitted image than to an unseen one, mean over both fits (a half: no copying), and mean "
-    "log-likelihood of unseen embeddings, cut off far below a model's best. Median and range over seeds. AutoN-CODE's "
-    "line is wide, so that lines on top of it are seen.",
+    caption="Fig. A.7, left, anew, recorded, all of MNIST. Above: Fréchet distance against the number of components, "
+    "fitted to test embeddings as in the paper, and to training embeddings. The grey line is the floor of real images. "
+    "Marks at the right are the reconstructed test images. Below, what the paper's figure leaves out: the share of "
+    "samples nearer to a fitted image than to an unseen one (a half means no copying), and the mean log-likelihood of "
+    "unseen embeddings, cut off far below a model's best. Median and range over seeds. AutoN-CODE's line is wide, so "
+    "that you see lines on top of it.",
     alt="Four panels of curves over the number of components, one line for each model.",
 )
 
@@ -210,9 +209,9 @@ page.figure(
 
 # %% tags=["hide-input"]
 page.say(
-    "**What would the data choose?** In this execution *unseen* embeddings are likeliest under mixtures with",
-    f"{tables.likeliest(found.live)} components. With more components the distance may go on falling, but the mixture",
-    "describes the embeddings worse. The figure shows how many samples are copies then.",
+    "**How many components would the data choose?** In this execution *unseen* embeddings are likeliest under mixtures with",
+    f"{tables.likeliest(found.live)} components. More components may lower the distance further, but they describe unseen",
+    "embeddings worse. The figures above show how many samples are then copies.",
 )
 
 # %% tags=["hide-input"]
@@ -238,15 +237,15 @@ page.figure(
 # %% [markdown]
 # ### Kernels
 #
-# Instead of a mixture one can put a Gaussian kernel at every test embedding.
+# Instead of a mixture, one can put a Gaussian at every test embedding: a *kernel*. Its variance is then the only choice.
 
 # %% tags=["hide-input"]
 page.figure(
     figures.kernels(found.recorded or found.named),
     name="fig-generation-kernels",
-    caption="Fig. A.9, left, anew, from the recorded runs where there are any: Fréchet distance, and at the right the share "
-    "of samples nearer to a fitted image, against the kernels' variance in units of the embeddings' variance. AutoN-CODE's "
-    "line is wide. The paper's distances are FIDs.",
+    caption="Fig. A.9, left, anew, from recorded runs where there are any. Left: Fréchet distance (the paper's are FIDs). "
+    "Right: share of samples nearer to a fitted image. Both against the kernels' variance, in units of the embeddings' "
+    "variance. AutoN-CODE's line is wide.",
     alt="Two panels of curves over the kernel's variance for each data set, one line for each model.",
 )
 
@@ -258,6 +257,7 @@ page.figure(
     caption="Fig. A.9, right, anew, this execution: AutoN-CODE's samples from kernels of the smallest and the largest "
     f"variance, and below each sample the nearest image that has a kernel. The largest is σ = {widest:g}.",
     alt="Pairs of rows of digits: samples and their nearest neighbours, for two variances.",
+    folded="Samples from narrow and wide kernels",
 )
 
 # %% [markdown]
@@ -266,9 +266,9 @@ page.figure(
 # %% tags=["hide-input"]
 page.table(
     "tab-generation",
-    "Table 2 anew: the paper's FIDs beside our Fréchet distances, which are none. Ours are of a digit classifier's features, "
-    "on CIFAR-10 of EfficientNet-Lite's. A row has as many points a component as the paper's. The VAE samples from its "
-    "prior, which is fitted to nothing. Mean ± standard deviation over seeds.",
+    "Table 2 anew: the paper's FIDs beside our Fréchet distances, which are not FIDs. We use the features of a digit "
+    "classifier, and on CIFAR-10 those of EfficientNet-Lite. Each row has as many points a component as the paper's. "
+    "The VAE samples from its prior, which is not fitted. Mean ± standard deviation over seeds.",
     tables.headings(found.named),
     tables.distances(found.named),
 )
@@ -277,7 +277,7 @@ page.table(
 page.ours(
     "generation",
     {},
-    "none, since no distance measured here is in InceptionV3's features. The page has the models' order on other data.",
+    "none, because no distance here uses InceptionV3's features. The page has the models' order on other data.",
 )
 
 # %% tags=["hide-input"]
@@ -287,19 +287,21 @@ page.table(
     f"FID of comparable models elsewhere, beside the paper's. Source: {elsewhere.source}.",
     ["model", *elsewhere.columns],
     tables.elsewhere(),
+    folded="FIDs of comparable models in another paper",
 )
 
 # %% tags=["hide-input"]
 page.table(
     "tab-generation-parts",
-    "What a distance is made of: as many real images, the test images' reconstructions, and samples from the mixture with "
-    "ten points a component.",
+    "The distance of as many real images, of the reconstructed test images, and of samples from the mixture with ten "
+    "points a component; last, the share of copies.",
     tables.PARTS,
     tables.parts(found.named),
+    folded="What a distance is made of",
 )
 
 # %% [markdown]
-# The verdicts rest on every set of runs with several seeds.
+# The verdicts use every set of runs with several seeds.
 
 # %%
 sets, runs = found.compared, found.evidence
@@ -341,7 +343,7 @@ page.verdict(
 # %% tags=["hide-input"]
 assert page.profile != "cpu" or analysis.limit_is_reconstruction(found.live)
 page.say(
-    "**How much of it is reconstruction?** With more components a distance comes nearer to that of reconstructed test",
+    "**How much of this is reconstruction?** With more components the distance approaches that of the reconstructed test",
     f"images, the marks at the right of the curves. {tables.reconstruction(found.live)}",
 )
 
@@ -355,22 +357,24 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - AutoN-CODE's normalisation and scale were chosen on validation images. The other autoencoders' settings were not
-#   tuned.
+# - We chose AutoN-CODE's normalisation and scale on validation images. We did not tune the other autoencoders.
 # - `ncode.reproduction.metrics.features` has InceptionV3 (the extra `fid`, 95 MB of weights) and EfficientNet-Lite0 (the
 #   extra `features`).
-# - A mixture with as many components as points is taken in its limit, a narrow Gaussian at each point. The iterations
-#   converge to it, as a test checks.
+# - A mixture with as many components as points is a narrow Gaussian at each point. We take this limit directly. A test
+#   checks that the iterations converge to it.
+#
+# </details>
 
 # %% [markdown]
 # ## What to remember
 #
-# - A mixture fitted to test embeddings and scored on the same test images rewards copying.
+# - A score rewards copying if the mixture is fitted to the same test images that it is scored on.
 # - Two measures tell copying from quality: the likelihood of unseen embeddings, and the share of samples nearer to a
 #   fitted image.
-# - A distance is an FID only with InceptionV3's features. Orders can be compared; our numbers and the paper's cannot.
+# - A distance is an FID only with InceptionV3's features. Compare the order of our models with the paper's, not the
+#   numbers.
 #
 # ## What it took
 

@@ -30,8 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Latent clustering
 #
-# Images are clustered by their embeddings, without labels. You will learn how well each model's embeddings cluster, what
-# t-SNE adds, and how much the start of a mixture decides (C.7, Figs. A.10 and A.11 of {cite:t}`chalvidal2021`).
+# We sort images into groups by their *embeddings*, the numbers that an autoencoder makes of them, without looking at
+# labels. You will learn whose embeddings give the best groups, what t-SNE adds, and how much depends on where a mixture
+# starts (C.7, Figs. A.10 and A.11 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -53,27 +54,26 @@ page = Page("13_latent_clustering", profile, runs)
 # %% [markdown]
 # ## The claim
 #
-# **N22.** Clustering accuracy: AutoN-CODE with a mixture beats the other autoencoders. With t-SNE it reaches 97.3 % on
-# MNIST.
+# **N22.** AutoN-CODE's embeddings with a Gaussian mixture cluster better than those of the other autoencoders. With t-SNE
+# the accuracy reaches 97.3 % on MNIST.
 
 # %% [markdown]
 # ## The setting
 #
-# Images are clustered into ten groups by what an autoencoder makes of them. Each group is then assigned to one class, in
-# the best way. The *accuracy* is the share of images in the right class. No label takes part in anything else: of
-# several starts the one with the largest likelihood counts (for k-means, the smallest squared distances).
+# We cluster the test images into ten groups. Then we assign each group to one class, in the best way. The *accuracy* is
+# the share of images in the right class. Labels are used for nothing else. Of several starts we take the one with the
+# largest likelihood, or for k-means the one with the smallest squared distances.
 #
-# Every row of Fig. A.10 that can be run here runs here, on the test images. We cluster each *representation* by each
-# *method*, with two exceptions. Pixels get no mixture, because it cannot fit so many dimensions. Only pixels get spectral
-# clustering.
+# We cluster each *representation* of the images by each *method* of Fig. A.10 that can run here:
 #
-# - **Representations**: the pixels; as many **principal components** as a code has numbers, which is a linear autoencoder
-#   in effect; and the embeddings of the autoencoders of {doc}`11_autoencoding`.
-# - **Methods**: k-means; spectral clustering; a Gaussian mixture with full covariances; and a mixture on **t-SNE**
-#   {cite:p}`vandermaaten2008`, a map to two dimensions that keeps near points near.
+# - **Representations**: the pixels; as many **principal components** as a code has numbers, which is in effect a linear
+#   autoencoder; and the embeddings of the autoencoders of {doc}`11_autoencoding`.
+# - **Methods**: k-means; spectral clustering (only for pixels); a Gaussian mixture with full covariances (not for pixels,
+#   which have too many dimensions); and a mixture on **t-SNE** {cite:p}`vandermaaten2008`, a map to two dimensions that
+#   keeps near points near.
 #
-# The paper uses t-SNE for AutoN-CODE alone. It is a strong method of its own. If t-SNE of raw pixels does as well, the
-# 97.3 % are not AutoN-CODE's merit.
+# The paper uses t-SNE only for AutoN-CODE. But t-SNE is strong by itself. If t-SNE of raw pixels does as well, the 97.3 %
+# are not due to AutoN-CODE.
 
 # %% [markdown]
 # ## The run
@@ -87,7 +87,7 @@ found.setup.settings
 # %% tags=["hide-input"]
 page.say(
     found.setup.missing,
-    f"Clustered are: {tables.counted(found.named)}.",
+    f"We cluster these runs: {tables.counted(found.named)}.",
     found.not_recorded,
 )
 
@@ -99,7 +99,7 @@ page.figure(
     figures.accuracies(found.recording("mnist")),
     name="fig-clustering-accuracy-mnist",
     caption="Clustering accuracy of every representation by every method, recorded, MNIST. Bars are means, dots are seeds. "
-    "The dashed line is what one group for all images would score.",
+    "Dashed: the accuracy if all images were in one group.",
     alt="A group of bars for each method, one bar a representation.",
 )
 
@@ -125,9 +125,9 @@ page.figure(
 page.figure(
     figures.tsne(found.live),
     name="fig-clustering-tsne",
-    caption="Fig. A.11 anew, this execution, first seed: t-SNE of AutoN-CODE's embeddings, coloured by the components of a "
-    "mixture that is fitted to it; beside it two controls, the plain autoencoder and the pixels. Neither t-SNE nor the "
-    "mixture sees a label; the title gives the accuracy. The paper draws all of MNIST's test set.",
+    caption="Fig. A.11 anew, this execution, first seed: t-SNE of AutoN-CODE's embeddings. Colours are the components of a "
+    "mixture. Two controls stand beside it: the plain autoencoder and the pixels. Neither t-SNE nor the mixture sees a "
+    "label. The titles give the accuracy. The paper draws all of MNIST's test set.",
     alt="Three scatter plots of coloured clusters, with a legend of ten mixture components.",
 )
 
@@ -137,8 +137,8 @@ page.figure(
 # %% tags=["hide-input"]
 page.table(
     "tab-clustering",
-    "Fig. A.10 anew, with controls that it leaves out below. Clustering accuracy in %, mean ± standard deviation over seeds. "
-    "GAN, DeepCluster, DAC and IIC are quoted in the paper and not run here.",
+    "Fig. A.10 anew: clustering accuracy in %, mean ± standard deviation over seeds. The last rows are controls that the "
+    "paper leaves out. The paper quotes GAN, DeepCluster, DAC and IIC. We did not run them.",
     tables.headings(found.named),
     tables.accuracies(found.named),
 )
@@ -149,17 +149,19 @@ page.ours("clustering", *tables.nearest(found))
 # %% [markdown]
 # ### What the start decides
 #
-# The mixture is started several times. The paper does not say which of its "different initializations" it prints. The
-# likeliest is the only choice that sees no label. *Best by labels* takes the start with the largest accuracy. It is no
-# measure of clustering: it tells what somebody would print who chose by the accuracies.
+# We start the mixture several times. The paper does not say which of its "different initializations" it prints. The
+# likeliest start is the only choice that needs no label. The column *best by labels* takes the start with the largest
+# accuracy. That does not measure clustering. It shows how much one gains by choosing with the labels.
 
 # %% tags=["hide-input"]
 page.table(
     "tab-clustering-starts",
-    "Clustering accuracy in % by what is taken of a mixture's starts, mean ± standard deviation over seeds; spread over "
-    "the starts of one embedding, and the correlation of likelihood and accuracy over them.",
+    "Clustering accuracy in % of the likeliest start, on average over the starts, and of the best by labels: mean ± "
+    "standard deviation over seeds. Then the spread over the starts of one embedding, and the correlation of likelihood "
+    "and accuracy over them.",
     analysis.COLUMNS,
     analysis.start_rows(found.named),
+    folded="What the start decides, in numbers",
 )
 
 # %%
@@ -183,17 +185,18 @@ page.say("**Is it AutoN-CODE's merit, or t-SNE's?**", tables.margins(found))
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - AutoN-CODE's normalisation and scale were chosen on validation images. The other autoencoders' settings were not
-#   tuned.
-# - Spectral clustering is on the graph of ten nearest neighbours.
+# - We chose AutoN-CODE's normalisation and scale on validation images. We did not tune the other autoencoders.
+# - Spectral clustering uses the graph of ten nearest neighbours.
+#
+# </details>
 
 # %% [markdown]
 # ## What to remember
 #
-# - t-SNE of raw pixels is the control that any clustering by t-SNE has to be compared with.
-# - The start of a mixture moves its accuracy by points. Only likelihood may choose it, because it sees no label.
+# - Compare any clustering by t-SNE with t-SNE of the raw pixels.
+# - The start of a mixture moves its accuracy by several points. Choose it by likelihood, which sees no label.
 #
 # ## What it took
 

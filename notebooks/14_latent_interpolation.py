@@ -30,8 +30,8 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Latent interpolation
 #
-# Move in a straight line from one image's embedding to another's, and watch the decoded images change. You will learn how
-# to measure whether they change smoothly, and why smooth is not enough (C.8, Fig. A.12 of {cite:t}`chalvidal2021`).
+# We move in a straight line from one image's code to another's, and decode the points on the way. You will learn how to
+# measure whether the images change smoothly, and why smooth is not enough (C.8, Fig. A.12 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -55,29 +55,29 @@ page = Page("14_latent_interpolation", profile, runs)
 # %% [markdown]
 # ## The claim
 #
-# **N23.** Latent interpolation: between random samples, against a plain autoencoder, and between three anchors. The paper
-# shows it and claims nothing. The figure invites the reader to see that AutoN-CODE's is smoother.
+# **N23.** The paper shows interpolations between random samples, beside those of a plain autoencoder, and between three
+# images. It claims nothing in words. The figure suggests that AutoN-CODE's images change more smoothly.
 
 # %% [markdown]
 # ## The setting
 #
-# The paper shows pictures. Pictures of a few pairs can be chosen, and smoothness alone is cheap: a **cross-fade** of the
-# pixels, $(1-t)\,x_a + t\,x_b$, is as smooth as can be and shows no digit half-way. So we measure two things, over pairs
-# of test images of different classes, the same for every model:
+# The paper shows pictures of a few pairs, which anyone could have picked. And smoothness alone is easy: a **cross-fade**
+# of the pixels, $(1-t)\,x_a + t\,x_b$, is perfectly smooth, but half-way it shows no digit. So we measure two things. All
+# models get the same pairs of test images, from different classes.
 #
 # - **smooth**: the perceptual path length {cite:p}`karras2019`,
 #
 #   $$\mathbb{E}\,\bigl\|\tfrac{d}{dt}\,\varphi(\text{image}(t))\bigr\|^2 .$$ (eq-smoothness)
 #
-#   The features $\varphi$ are those of the network that also judges generated images: a classifier of digits, or
-#   EfficientNet-Lite0 for colour images. We divide by $\mathbb{E}\,\|\varphi(\text{image}(1)) -
-#   \varphi(\text{image}(0))\|^2$, which is what a straight path of constant speed has. The ratio is 1 at least. Detours
-#   and jumps raise it.
+#   The features $\varphi$ come from the network that also judges generated images: a classifier of digits, or
+#   EfficientNet-Lite0 for colour images. A straight path of constant speed has the length
+#   $\mathbb{E}\,\|\varphi(\text{image}(1)) - \varphi(\text{image}(0))\|^2$. We divide by it, so the ratio is at least 1.
+#   Detours and jumps raise it.
 # - **real**: the Fréchet distance between the images half-way and the test images. Lower is nearer to real images.
 #
-# Lines are drawn between AutoN-CODE's $x(T)$, as in the paper; between its **controls** $\theta$, from which the
-# flow then gives $x(T)$; between the codes of the plain autoencoder and of the VAE (the variational autoencoder); and
-# between the pixels. The autoencoders are those of {doc}`11_autoencoding`.
+# We draw five kinds of lines: between AutoN-CODE's $x(T)$, as in the paper; between its **controls** $\theta$, from which
+# the flow then gives $x(T)$; between the codes of the plain autoencoder; between those of the VAE (the variational
+# autoencoder); and between the pixels. The autoencoders are those of {doc}`11_autoencoding`.
 
 # %% [markdown]
 # ## The run
@@ -100,7 +100,7 @@ page.say(
 # %% [markdown]
 # ## What came out
 #
-# The pairs below are the first of those that are measured; none was chosen.
+# We did not choose the pairs below. They are the first of those that we measure.
 
 # %% tags=["hide-input"]
 page.figure(
@@ -116,8 +116,9 @@ page.figure(
 page.figure(
     figures.squares(analysis.squares(found.first)),
     name="fig-interpolation-square",
-    caption="Fig. A.12, its lower panel, anew, this execution: the plane through three anchors, A up left, B up right and C "
-    "down left, for AutoN-CODE (left) and the plain autoencoder (right). The lower right corner is B + C - A.",
+    caption="Fig. A.12, its lower panel, anew, this execution: the plane through the codes of three images, A (top left), "
+    "B (top right) and C (bottom left), for AutoN-CODE (left) and the plain autoencoder (right). The fourth corner is "
+    "B + C - A.",
     alt="Two squares of digits that change from corner to corner.",
 )
 
@@ -149,8 +150,8 @@ page.figure(
 page.figure(
     figures.squares(pictures.find("latent_interpolation_cifar10_squares")),
     name="fig-interpolation-square-cifar10",
-    caption="Squares, recorded, CIFAR-10 (JPEG copy). They have four anchors, one in each corner: they were recorded before "
-    "the paper's text was at hand.",
+    caption="Squares, recorded, CIFAR-10 (JPEG copy). They have an image in each of the four corners, unlike the paper's: "
+    "we recorded them before we had its text.",
     alt="Two squares of small colour images that change from corner to corner.",
     folded="Squares between images of CIFAR-10, recorded",
 )
@@ -159,9 +160,9 @@ page.figure(
 page.figure(
     figures.smoothness(found.live),
     name="fig-interpolation-smoothness",
-    caption="Left: speed of the features along the lines, mean over pairs, in units of a straight path's; median and range "
-    "over seeds. Right: path length over a straight path's, against the Fréchet distance of images half-way. Smooth is "
-    "left, real is below. A dot a seed; the grey line is the floor of real images.",
+    caption="Left: speed of the features along the lines, mean over pairs, divided by a straight path's; median and range "
+    "over seeds. Right: path length over a straight path's, and the Fréchet distance of the images half-way, one dot a "
+    "seed. Smooth is left, real is low. The grey line is the floor of real images.",
     alt="Left, a curve for each model over t. Right, dots for each model in a plane of two measures.",
 )
 
@@ -173,9 +174,9 @@ page.figure(
 # %% tags=["hide-input"]
 page.table(
     "tab-interpolation",
-    "Smooth and real: mean ± standard deviation over seeds. Speed: median over lines; steps: of a twentieth of a line; "
-    "squares: median over squares. Perceptual path length is in squared units of the features. It "
-    "compares models only together with the distance between the ends, hence the first column.",
+    "Smooth and real: mean ± standard deviation over seeds. The first column divides the perceptual path length by that of "
+    "a straight path, because models differ in the distance between the ends. Speeds and squares are medians. A step is "
+    "a twentieth of a line.",
     tables.COLUMNS,
     tables.smoothness(found.named),
 )
@@ -207,18 +208,20 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - The perceptual path length of {cite:t}`karras2019` uses the features of a VGG network and spherical interpolation. Here
-#   the features are the judge's, and lines are straight, as the paper's.
-# - The line between controls is ours.
+# - The perceptual path length of {cite:t}`karras2019` uses the features of a VGG network and spherical interpolation. We
+#   use the features of our own judge, and straight lines as the paper does.
+# - The paper has no lines between controls. We added them.
+#
+# </details>
 
 # %% [markdown]
 # ## What to remember
 #
-# - A cross-fade of pixels is as smooth as can be, and shows nothing real half-way.
+# - A cross-fade of pixels is perfectly smooth, and shows nothing real half-way.
 # - Judge an interpolation by two numbers: how straight its path is in the features, and how real its middle is.
-# - A few pairs of pictures can be chosen. Measure all pairs, the same for every model.
+# - Anyone can pick a few nice pairs. Measure many, the same for every model.
 #
 # ## What it took
 

@@ -72,23 +72,23 @@ page = Page("15_augmented_neural_odes", profile, runs)
 #
 # :::{prf:proposition} What surrounds a point goes on surrounding it
 # :label: prop-surrounded
-# Let $\Phi$ be the flow of $x' = f(t, x)$ on $\mathbb R^d$, $f$ Lipschitz in $x$; let $S$ be a sphere around $c$. At
-# all times $\Phi(S)$ surrounds $\Phi(c)$ once, and every half-space that holds $\Phi(c)$ holds a point of $\Phi(S)$.
+# Let $\Phi$ be the flow of $x' = f(t, x)$ on $\mathbb R^d$, where $f$ is Lipschitz in $x$. Let $S$ be a sphere around $c$.
+# At all times $\Phi(S)$ surrounds $\Phi(c)$ once, and every half-space that holds $\Phi(c)$ holds a point of $\Phi(S)$.
 # :::
 #
 # :::{admonition} Proof
 # :class: dropdown
 #
-# Paths do not meet, so $\Phi(\cdot, t)$ restricted to $S$ never hits $\Phi(c, t)$, for any $t$ from $0$ to $T$: a
-# homotopy in the complement of the point, under which the degree around it is constant; at $t = 0$ it is one. If a
-# half-space holding $\Phi(c)$ had no point of $\Phi(S)$, then $\Phi(S)$ could be moved straight away from $\Phi(c)$
-# to infinity without touching it, and its degree would be zero.
+# Paths do not meet, so $\Phi(S, t)$ never hits $\Phi(c, t)$, for any $t$ from $0$ to $T$. This is a homotopy in the
+# complement of the point, so the degree around the point is constant. At $t = 0$ it is one. Now suppose a half-space
+# holds $\Phi(c)$ but no point of $\Phi(S)$. Then one could move $\Phi(S)$ straight away from $\Phi(c)$ to infinity
+# without touching it, and its degree would be zero.
 # :::
 #
-# For $d = 1$ the sphere is a pair of points, and the proposition says that order is kept. A linear readout is a
-# half-space: **some point of the outer sphere gets an output at least as low as the centre's.** That is A2, in a form
-# that a program can check: it can find the point. With added dimensions $\Phi$ is a flow of $\mathbb R^{d+p}$. There $S$
-# surrounds nothing, and the proposition says nothing.
+# For $d = 1$ the sphere is a pair of points, and the proposition says that the flow keeps their order. The points to which
+# a linear readout gives at most the centre's output are a half-space. So **some point of the outer sphere gets an
+# output at least as low as the centre's.** That is A2 in a form that a program can check: it can find the point. With
+# added dimensions $\Phi$ is a flow of $\mathbb R^{d+p}$. There $S$ surrounds nothing, and the proposition says nothing.
 
 # %% [markdown]
 # ## The setting
@@ -99,19 +99,22 @@ page = Page("15_augmented_neural_odes", profile, runs)
 # - **nested spheres** in 1, 2 and 3 dimensions: $|x| \le 0.5$ is mapped to $-1$ and $1 \le |x| \le 1.5$ to $+1$, by a
 #   linear readout of $x(T)$.
 #
-# The field is a ReLU network of two hidden layers that sees the time. It has 32 units a layer at $p = 5$ (for $g$: 16
-# at $p = 1$). For smaller $p$ **it gets as many more units as make the number of parameters nearly the same**. The loss
-# is Huber's. The solver is dopri5 at a tolerance of $10^{-3}$, with the batch's mean error as its norm, as in the
-# torchdiffeq of that time.
+# The field is a ReLU network with two hidden layers, and it sees the time. At $p = 5$ each layer has 32 units (for $g$:
+# 16 at $p = 1$). **At smaller $p$ it gets more units, so that the number of parameters stays nearly the same.** The loss
+# is Huber's. The solver is dopri5 at a tolerance of $10^{-3}$. It controls the batch's mean error, as torchdiffeq did at
+# that time.
 
 # %% tags=["hide-input"]
-page.table(**tables.parameters(page.profile))
+page.table(
+    **tables.parameters(page.profile),
+    folded="Width and parameters for every p",
+)
 
 # %% [markdown]
 # ## The run
 #
-# This execution trains a few seeds for a few epochs. **Recorded runs** are longer and have more seeds. Where there are
-# any, they carry the tables and verdicts.
+# This execution trains a few seeds for a few epochs. **Recorded runs** are longer and have more seeds. Tables and
+# verdicts use them wherever there are any.
 
 # %%
 studies = Studies.of(page.profile)
@@ -121,24 +124,27 @@ studies = Studies.of(page.profile)
 #
 # ### Topology, before any training
 #
-# We take random fields with large weights. Do their flows keep the order of points on the line? Does the image of the
-# circle and of the sphere surround the centre's image once? On the line we follow 101 points. In the plane we halve
-# pieces of the circle until its image turns by less than 45 degrees over each. In space we sum the solid angles of the
-# image's triangles. The control experiment is **one step of Euler's method with the same fields**. It is no flow, and
-# nothing forbids it to break what flows keep.
+# We take random fields with large weights. Do their flows keep the order of points on the line? Does the image of a
+# circle, or of a sphere, still surround the image of its centre once? The control experiment is **one step of Euler's
+# method with the same fields**. That is not a flow, so it may break what flows keep.
+#
+# On the line we follow 101 points. In the plane we halve pieces of the circle until the image of each turns by less than
+# 45 degrees. In space we add up the solid angles of the image's triangles.
 
 # %%
 kept = analysis.topologies(page.options["fields"])
 page.table(**tables.topology(kept))
 
 # %% tags=["hide-input"]
-page.figure(**figures.topology(kept))
+page.figure(
+    **figures.topology(kept), folded="A circle, under a flow and one step"
+)
 
 # %% [markdown]
 # ### On the line
 #
-# NODE squeezes all points together ({numref}`fig-anode-flip`): for a decreasing function, the best that an increasing
-# one can do is a constant. ANODE lifts the points into a second dimension and swaps them.
+# The function decreases, and NODE's flow can only increase. The best it can do is a constant, so it squeezes all points
+# together ({numref}`fig-anode-flip`). ANODE lifts the points into a second dimension and swaps them.
 
 # %% tags=["hide-input"]
 page.figure(**figures.flip(studies.live["flip"]))
@@ -149,15 +155,11 @@ page.table(**tables.flip(studies))
 # %% [markdown]
 # ### Nested spheres, p = 0, 1, 2, 5
 #
-# Without augmentation the disk is pressed into the ring ({numref}`fig-anode-flows`). The ring is stretched thin where
-# they meet, so few sampled points see it. With one more dimension the disk is lifted out.
+# Without augmentation the flow presses the disk into the ring ({numref}`fig-anode-flows`). Where they meet, it stretches
+# the ring so thin that few sampled points lie there. With one more dimension it lifts the disk out.
 
 # %% tags=["hide-input"]
 page.figure(**figures.flows(studies.live["plane"]))
-
-# %% [markdown]
-# **How the features evolve.** Batches are a function of seed and iteration, so a run of fewer epochs is the beginning
-# of a longer one.
 
 # %% tags=["hide-input"]
 page.figure(
@@ -168,29 +170,27 @@ page.figure(
 page.figure(**figures.training(studies))
 
 # %% [markdown]
-# **Generalisation, as a map.** {numref}`fig-anode-map` shows what each model answers at every point of the plane.
-# NODE's answers are wrong along the corridor where it stretches the ring.
+# **Generalisation.** {numref}`fig-anode-map` shows what each model answers at every point of the plane. NODE's answers
+# are wrong along the corridor where it stretches the ring. But NODE's training loss is larger, too, so a larger error
+# says little about generalisation. {numref}`tab-anode-equal-loss` therefore compares models at *equal training loss*: at
+# the first look at which each run has reached it.
 
 # %% tags=["hide-input"]
-page.figure(**figures.maps(studies.live["plane"]))
-
-# %% [markdown]
-# NODE's training loss is larger, so a larger error says little about generalisation. {numref}`tab-anode-equal-loss`
-# compares at *equal training loss*, at the first look at which each run has reached it.
+page.figure(**figures.maps(studies.live["plane"]), folded="The answers as a map")
 
 # %% tags=["hide-input"]
-page.table(**tables.equal_loss(studies))
+page.table(**tables.equal_loss(studies), folded="Models at equal training loss")
 
 # %% [markdown]
 # ### Does the proposition survive training, and the solver?
 #
-# For every trained model we look for the lowest output on the sphere of radius 1.25, in the middle of the outer
-# shell, and compare it with the centre's. The proposition says: without augmentation it is never higher, however
-# small the error on sampled points is. The solver of the training is no exact flow. So we ask twice: of an accurate
-# solve, and of the training's own.
+# For every trained model we search the sphere of radius 1.25, in the middle of the outer shell, for its lowest output.
+# We compare it with the output at the centre. The proposition says that without augmentation it is never higher,
+# however small the error on sampled points is. The solver that trained the model is not an exact flow. So we ask
+# twice: with an accurate solve, and with that solver.
 #
-# Winding numbers ask the same in another way. They have a limit. In the plane we halve pieces of the circle where its
-# image turns. In space our sphere is a fixed mesh of 10,242 points, too coarse for a trained flow. There we only search.
+# Winding numbers ask the same in another way, on the line and in the plane. In space our sphere is a mesh of 10,242
+# points, which is too coarse for a trained flow. There we only search.
 
 # %% tags=["hide-input"]
 page.table(**tables.spheres(studies))
@@ -198,10 +198,10 @@ page.table(**tables.spheres(studies))
 # %% [markdown]
 # ### Evaluations, and how far points travel
 #
-# **Tolerance and norm decide how many evaluations there are.** The paper's solver holds the batch's *mean* error
-# within the tolerance. Where a corridor sends a few points through a steep field, the mean hides them. The column for
-# the worst sample's norm, which is this library's default, says what it takes to solve every point to the same
-# tolerance.
+# **Tolerance and error norm decide how many evaluations a solve takes.** The paper's solver keeps the batch's *mean*
+# error within the tolerance. If a corridor sends a few points through a steep field, the mean hides their errors. This
+# library's default keeps the error of the *worst sample* within the tolerance. {numref}`tab-anode-nfe` has both numbers.
+# The *detour* of a path is its length over the distance of its ends.
 
 # %% tags=["hide-input"]
 page.table(**tables.evaluations(studies))
@@ -209,22 +209,22 @@ page.table(**tables.evaluations(studies))
 # %% [markdown]
 # ### Stability
 #
-# The paper's code counts how trainings end: a solve has *exceeded* the permitted evaluations, its step size has
-# *underflown*, or training was a *success*, which only means that it ran to the end. We count the same on the functions
-# above, at the paper's learning rate, and on two that are meant to provoke failures: **four nested shells** and
-# **random labels** of 64 points. These have a hundred times that rate, and a run ends at its first failure. The limit is
-# 6000 evaluations, about the paper's 1000 steps; where we provoke, 1000.
+# The paper's code counts three ways in which a training ends. A solve *exceeds* the permitted evaluations, its step size
+# *underflows*, or the training is a *success*, which only means that it runs to the end. We count the same on the
+# functions above, at the paper's learning rate. Then we try to provoke failures, with two functions at a hundred times
+# that rate: **four nested shells** and **random labels** of 64 points. The limit is 6000 evaluations, about the paper's
+# 1000 steps. Where we provoke failures it is 1000, and a run ends at its first failure.
 
 # %% tags=["hide-input"]
 page.figure(**figures.stability(studies))
 
 # %% tags=["hide-input"]
-page.table(**tables.stability(studies))
+page.table(**tables.stability(studies), folded="How trainings end, in numbers")
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 #
-# The paper shows these experiments as pictures and prints no number. A check that compares asks 95 % intervals.
+# The paper shows these experiments as pictures and prints no numbers.
 
 # %%
 page.verdict(
@@ -254,8 +254,7 @@ page.verdict(
 )
 
 # %% [markdown]
-# **On images.** {doc}`16_augmentation_on_images` counts the evaluations of an adaptive solve for NODE and ANODE on
-# images. What it recorded is context of the verdict on A4.
+# {doc}`16_augmentation_on_images` counts the evaluations of NODE and ANODE on images. Its numbers are context for A4.
 
 # %%
 images = evaluations.recorded()
@@ -286,24 +285,26 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - The number of parameters is held nearly fixed over $p$.
-# - The repeated experiments of the paper's configuration file have 500 and 1500 points for 30 epochs. On the line its
-#   learning rate is $5\cdot10^{-4}$, as here.
+# - All $p$ have nearly the same number of parameters.
+# - The paper's configuration file repeats these experiments with 500 and 1500 points for 30 epochs. On the line its
+#   learning rate is $5\cdot10^{-4}$, as ours.
 # - The paper draws radii as $a + (b - a)\,u^{1/d}$, which is uniform over the ball but not over the shell. We do the
 #   same.
-# - A failed solve in the two provocations ends a run, as in the paper's code; elsewhere it would cost a training
-#   step. The limit of 1000 evaluations there is a sixth of the paper's, so that a failing run does not take hours.
-# - We compare generalisation on fresh points of the same distribution, and as a map; the paper shows the map alone.
-# - The recorded runs keep no weights, so paths, features and maps are this execution's.
+# - Where we provoke failures, a failed solve ends the run, as in the paper's code. Elsewhere it would only cost a training
+#   step. The limit of 1000 evaluations is a sixth of the paper's, so that a failing run does not take hours.
+# - We compare generalisation on fresh points of the same distribution, and as a map. The paper shows only the map.
+# - The recorded runs keep no weights, so paths, features and maps come from this execution.
+#
+# </details>
 #
 # ## What to remember
 #
-# - A flow keeps what surrounds what. No training changes that; a coarse solver can break it.
-# - "Cannot represent" is not "cannot approximate": a neural ODE hides the wrong points in a thin corridor.
-# - A few added dimensions of zeros are enough to lift the disk out of the ring.
-# - Count evaluations at the worst sample's error: the batch's mean hides the points that need them.
+# - A flow keeps what surrounds what. No training changes that. A coarse solver can break it.
+# - "Cannot represent" is not "cannot approximate". A neural ODE hides the wrong points in a thin corridor.
+# - One added dimension of zeros is enough to lift the disk out of the ring.
+# - Count evaluations at an equal error of the worst sample. The batch's mean error hides the points that need them.
 #
 # ## What it took
 

@@ -30,9 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Augmentation on images
 #
-# ANODE appends channels of zeros to an image before the flow. You will learn what these channels buy on images, at
-# comparable numbers of parameters (Section 5.2 of {cite:t}`dupont2019`), and where N-CODE stands in the same plots,
-# which neither paper shows.
+# ANODE (the augmented neural ODE) appends channels of zeros to an image before the flow. You will learn what these
+# channels gain at comparable numbers of parameters (Section 5.2 of {cite:t}`dupont2019`). You will also see N-CODE in the
+# same plots, which neither paper shows.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -55,25 +55,25 @@ page = Page("16_augmentation_on_images", profile, runs)
 # %% [markdown]
 # ## The claim
 #
-# **A5.** Lower training loss, and better generalisation, on MNIST, CIFAR-10, SVHN and 64×64 ImageNet at comparable
-# parameter counts.
+# **A5.** ANODE has a lower training loss than NODE, and generalises better, on MNIST, CIFAR-10, SVHN and 64×64 ImageNet, at
+# comparable numbers of parameters.
 #
-# **A4**, for images: ANODE needs fewer function evaluations (NFE), and NODE's grow during training. Its verdict is on
-# {doc}`15_augmented_neural_odes`, which asks both of the recorded runs below as well.
+# **A4**, for images: ANODE needs fewer function evaluations (NFE), and NODE's NFE grows during training. The verdict on A4
+# is on {doc}`15_augmented_neural_odes`.
 #
 # ## The setting
 #
 # The models are those of {doc}`10_image_classification`: one convolutional block as the field, a linear readout of
 # $x(T)$, nothing before the flow. ANODE appends $p$ channels of zeros.
 #
-# **What are comparable parameter counts?** ANODE's readout sees $p$ more channels, so it is larger. In small models the
-# readout is most of the model. ANODE's authors count it. There are two ways to compare, and we take both:
+# **What are comparable numbers of parameters?** ANODE's readout sees $p$ more channels, so it is larger. In small models
+# most parameters are in the readout. We compare in two ways:
 #
-# - **NODE**: as many filters as give its *field* ANODE's number of parameters;
-# - **NODE, wide**: as many as give the *whole model* ANODE's number of parameters. This is the paper's way.
+# - **NODE** has the filters that give its *field* as many parameters as ANODE's field.
+# - **NODE, wide** has the filters that give the *whole model* as many parameters as ANODE. The paper compares in this way.
 
 # %% tags=["hide-input"]
-page.table(**augmentation.parameters())
+page.table(**augmentation.parameters(), folded="Parameters of every model")
 
 # %% [markdown]
 # ## The run
@@ -85,8 +85,8 @@ at_hand, missing = sets.at_hand(options["sets"])
 page.say(sets.runs_on(at_hand, missing))
 
 # %% [markdown]
-# Of several learning rates all models get the one at which ANODE has the lowest validation loss, on a seed that no
-# comparison uses.
+# All models get the learning rate at which ANODE has the lowest validation loss. We choose it on a seed that no comparison
+# uses.
 
 # %%
 models = (*image_classification.MODELS, image_classification.WIDE)
@@ -97,14 +97,14 @@ live = {
 }
 
 # %% [markdown]
-# **Recorded runs** are longer. They are the runs of {doc}`10_image_classification`, and the wide NODE beside them where
-# it has been recorded.
+# **Recorded runs** are longer. They are the runs of {doc}`10_image_classification`, with the wide NODE where it has been
+# recorded.
 
 # %% tags=["hide-input"]
 recorded = sets.whole_recordings(wide=True)
 compared = sets.beside(recorded, live)
 weighed = comparison.several(compared)
-page.say(sets.budgets(compared))
+page.say(sets.budgets(compared), folded="The runs that are compared")
 
 # %% [markdown]
 # ## What came out
@@ -117,21 +117,21 @@ page.table(**augmentation.differences(compared))
 # %% [markdown]
 # ### Over training
 #
-# All solves in training take the same number of evaluations where steps are fixed. We therefore show what dopri5 needs
-# for the same flow, at a tolerance of $10^{-3}$, on a few validation images.
+# A solver with fixed steps always takes the same number of evaluations. So we show how many the adaptive solver dopri5
+# needs for the same flow at a tolerance of $10^{-3}$, on a few validation images.
 
 # %% tags=["hide-input"]
 cifar = sets.fullest(recorded, "cifar10")
 page.figure(
     **figures.augmentation(cifar, "fig-augmentation-cifar10", "recorded")
-) if cifar else page.say("CIFAR-10: not recorded yet.")
+) if cifar else None
 
 # %% tags=["hide-input"]
 mnist = sets.fullest(recorded, "mnist")
 page.figure(
     **figures.augmentation(mnist, "fig-augmentation-mnist", "recorded"),
     folded="The same on MNIST, recorded",
-) if mnist else page.say("MNIST: not recorded yet.")
+) if mnist else None
 
 # %% tags=["hide-input"]
 first = next(iter(live.values()))
@@ -141,16 +141,17 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
-page.table(**augmentation.results(compared))
+page.table(
+    **augmentation.results(compared), folded="Every model in every set of runs"
+)
 
 # %% [markdown]
 # ## Paper versus ours, with a verdict
 #
 # The paper shows its image results as curves. We ask four questions of every data set with more than one seed. Is
 # ANODE's training loss lower? Is its test loss lower? Is its accuracy higher? And is its *gap* between test and
-# training loss smaller? (A model that fits better can have a lower test loss and a larger gap.) The claim is about
-# comparable numbers of parameters, so we ask against the wide NODE. The narrow one has a field of ANODE's size and a
-# fraction of its readout, and stands in the tables alone.
+# training loss smaller? (A model that fits better can have both a lower test loss and a larger gap.) We compare with the
+# wide NODE, because the claim is about comparable numbers of parameters. The narrow NODE is only in the tables.
 
 # %%
 page.verdict(
@@ -158,17 +159,17 @@ page.verdict(
     verdict.a5(augmentation.asked(weighed), image_classification.WIDE),
     augmentation.context(weighed),
     runs=augmentation.behind(weighed),
-    note="Small images, few filters and few epochs: weak evidence. The learning rate is the one that is best for ANODE, "
-    "which favours the claim. On SVHN and on the folder of 64×64 pictures no model was trained here. A test of the "
-    "library reads files in their layouts and trains on them, which is no evidence.",
+    note="This evidence is weak: the images are small, and there are few filters and epochs. The learning rate is the one "
+    "that is best for ANODE, which favours the claim. We trained no model on SVHN or on 64×64 ImageNet.",
 )
 
 # %% tags=["hide-input"]
 page.say(augmentation.instabilities(compared))
 
 # %% [markdown]
-# With fixed steps a solve can neither underflow nor take too many evaluations. Only adaptive training, as in the
-# `paper` profile, can fail as the paper describes. {doc}`15_augmented_neural_odes` provokes it on small functions.
+# With fixed steps, the step size of a solve cannot underflow, and a solve cannot take too many evaluations. Only adaptive
+# training, as in the `paper` profile, can fail as the paper describes. {doc}`15_augmented_neural_odes` provokes such
+# failures on small functions.
 
 # %% [markdown]
 # ## Deviations
@@ -180,17 +181,18 @@ page.deviations()
 page.readings()
 
 # %% [markdown]
-# Besides:
+# <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - We measure the number of evaluations beside the training. It cannot feed back into it, because rk4's steps are
-#   fixed.
-# - Validation images take the test images' place in the curves. We look at the test set once, at the end. The authors
-#   draw no validation set.
+# - We train with rk4, whose steps are fixed, and count the evaluations of dopri5 apart from the training.
+# - The curves show validation images, not test images. We look at the test set once, at the end. The authors have no
+#   validation set.
+#
+# </details>
 #
 # ## What to remember
 #
 # - "At comparable parameters" has two readings, because added channels enlarge the readout, too. Say which one you mean.
-# - A lower training loss is not better generalisation. Look at the test loss and at the gap.
+# - A lower training loss is not better generalisation. Look at the test loss, and at its gap to the training loss.
 # - Fixed steps hide what a flow costs. Count the evaluations of an adaptive solve.
 #
 # ## What it took

@@ -31,8 +31,8 @@ if importlib.util.find_spec("ncode") is None:
 # # Regularised control of images
 #
 # The open loop of {doc}`10_image_classification` can overfit, and its flow takes many evaluations. You will learn
-# whether a regularised controller γ generalises better, and whether a regularised flow needs fewer evaluations
-# (an extension of Section 4.2 of {cite:t}`chalvidal2021`, which leaves regularised control for later).
+# whether a regularised controller γ generalises better, and whether a regularised flow needs fewer evaluations. The
+# paper does not study this (Section 4.2 of {cite:t}`chalvidal2021` leaves regularised control for later).
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
@@ -53,24 +53,24 @@ page = Page("17_image_regularisation", profile, runs)
 #
 # The models are those of {doc}`10_image_classification`. We vary the open loop in one thing at a time:
 #
-# - the **reading** of γ: linear, or with ReLU where we have tanh;
-# - **weight decay** of γ's matrices (decoupled, {cite:t}`loshchilov2019`; what the heads share is free);
+# - the **reading** of γ: linear, or with ReLU instead of tanh;
+# - **weight decay** of γ's matrices (decoupled, {cite:t}`loshchilov2019`), but not of the kernels that all images share;
 # - **dropout** of γ's hidden units;
 # - the **deviation** of θ: we add $\lambda\,\bigl\langle\overline{((\theta_i - \bar\theta_i)/s_i)^2}\bigr\rangle$ to the
 #   loss, where $\bar\theta$ is the batch's mean and $s_i$ an ordinary kernel's size;
 # - a smaller **spread** of θ over images at initialisation;
 # - the **learning rate**;
 # - a **running cost** of the flow: the kinetic energy $\lambda\int_0^T |x'|^2\,dt$ or the squared Jacobian
-#   $\lambda\int_0^T |\partial f/\partial x|^2\,dt$. The Jacobian is estimated along one random direction a solve. Both
-#   are per dimension and the batch's mean {cite:p}`finlay2020`.
+#   $\lambda\int_0^T |\partial f/\partial x|^2\,dt$, as a mean over dimensions and the batch {cite:p}`finlay2020`. We
+#   estimate the Jacobian along one random direction for each solve.
 #
-# **Recorded runs.** Each variation is trained once, on a seed of its own, with few training images. ANODE is tuned by
-# learning rate and weight decay. We then train the variation with the lowest validation loss on the other seeds, beside
-# the fixed configuration. The open loop is tuned *more* than ANODE here. Where it wins, that may be why; where it does
-# not, more tuning is no excuse.
+# **Recorded runs.** We train each variation once, with few training images, on a seed that is used for nothing else. For
+# ANODE we vary the learning rate and the weight decay. Then we train the variation with the lowest validation loss on
+# the other seeds, beside the unchanged configuration. So the open loop is tuned *more* than ANODE. If it wins, that may
+# be the reason. If it does not, tuning was not what it lacked.
 #
-# **This execution** chooses nothing. Some variations of the open loop stand beside ANODE as it is. An interval above
-# zero there is a hint, not a comparison of equals.
+# **This execution** chooses nothing. It sets some variations of the open loop beside an untuned ANODE. An interval above
+# zero is then a hint, not a fair comparison.
 
 # %%
 names = page.options["variations"]
@@ -90,7 +90,7 @@ tuned, chosen = analysis.regularised()
 page.say(analysis.generalises_in_words(chosen))
 
 # %% tags=["hide-input"]
-page.figure(**figures.tuning(tuned)) if tuned else page.say("Not recorded yet.")
+page.figure(**figures.tuning(tuned)) if tuned else None
 
 # %% tags=["hide-input"]
 page.table(**tables.gamma(chosen | varied))
@@ -98,8 +98,8 @@ page.table(**tables.gamma(chosen | varied))
 # %% [markdown]
 # ## Does a regularised flow need fewer evaluations?
 #
-# Of the recorded weights λ we take the one with the fewest evaluations whose validation accuracy is at most one point
-# below that without λ.
+# Among the recorded weights λ, we look only at those whose validation accuracy is at most one point below that without a
+# running cost. Of these we take the one with the fewest evaluations.
 
 # %% tags=["hide-input"]
 page.say(analysis.saves_in_words(chosen | varied))
@@ -110,11 +110,11 @@ page.table(**tables.calmed(chosen | varied))
 # %% [markdown]
 # ## What to remember
 #
-# - One change at a time, chosen on validation images, on a seed that no comparison uses: only then is a difference on
-#   test images worth an interval.
-# - γ reads raw pixels through one matrix. With few images its training accuracy runs ahead of its test accuracy;
-#   {numref}`tab-images-gamma` says by how much each remedy closes the gap.
-# - A running cost is the price tag of a flow: {numref}`tab-images-calm` says what evaluations it saves, and what
+# - Change one thing at a time. Choose it on validation images, on a seed that no comparison uses. Only then does an
+#   interval on test images mean something.
+# - γ reads raw pixels through one matrix. With few images its training accuracy runs ahead of its test accuracy.
+#   {numref}`tab-images-gamma` says how much each remedy closes the gap.
+# - A running cost can make a flow cheaper. {numref}`tab-images-calm` says how many evaluations it saves, and how much
 #   accuracy it costs.
 #
 # ## What it took

@@ -62,7 +62,10 @@ class Solver:
             :mod:`ncode.fields.kernels`); otherwise every field goes through autograd.
         independent: every sample takes steps of its own, as if it were alone: with its own times, lengths, error,
             controller and failure, so that nothing of it depends on who else is in the batch. Samples that have arrived
-            are evaluated no more where the right-hand side is a model's. Gradients are direct or checkpointed.
+            are evaluated no more where the right-hand side is a model's. At equal worst-sample error it pays where few
+            samples need most of the steps. Where horizons differ much it saves evaluations; where all samples need
+            about as many steps, shared ones are faster (the book's page on performance). Gradients are direct or
+            checkpointed.
         compiled: compile such a field's steps by ``torch.compile``, which needs a C++ compiler. The first solve of
             every shape takes seconds longer.
 

@@ -19,8 +19,8 @@ from ncode.reproduction.publishing.display import (
     Page,
     Table,
     Verdict,
-    grouped,
 )
+from ncode.reproduction.publishing.verdicts import grouped
 
 
 def test_a_verdict_needs_a_claim_and_evidence_that_it_asks_for():
@@ -96,7 +96,26 @@ def test_a_figure_may_be_folded_under_a_title():
     drawing, _ = plt.subplots(figsize=(3, 2))
     shown = Page("05_reflection", "smoke").figure(drawing, name="fig-x", caption="A.", alt="B.", folded="On CIFAR-10")
     text = markdown.numbered_figure(shown.content())
-    assert text.startswith(":::::{admonition} On CIFAR-10\n:class: dropdown") and ":name: fig-x" in text
+    assert text.startswith('<details class="ncode-aside"><summary>On CIFAR-10</summary>\n\n')
+    assert ":name: fig-x" in text and text.endswith("\n\n</details>")
+
+
+def test_a_table_and_a_paragraph_may_be_folded_as_well():
+    shown = Page("05_reflection", "smoke").table("tab-x", "Caption.", ["a"], [["1"]], folded="In numbers")
+    text = markdown.table(shown.content())
+    assert "<summary>In numbers</summary>" in text and ":name: tab-x" in text
+    said = Page("05_reflection", "smoke").say("- one", folded="Runs")._repr_markdown_()
+    assert said == '<details class="ncode-aside"><summary>Runs</summary>\n\n- one\n\n</details>'
+
+
+def test_the_name_of_an_axis_that_is_longer_than_its_panel_takes_two_lines():
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(4, 1.4))
+    left.set_ylabel("validation loss minus training loss")
+    right.set_ylabel("loss of $x$")
+    right.set_xlabel("epoch")
+    Page("05_reflection", "smoke").figure(drawing, name="fig-x", caption="A.", alt="B.")
+    assert left.get_ylabel() == "validation loss\nminus training loss"
+    assert (right.get_ylabel(), right.get_xlabel()) == ("loss of $x$", "epoch")
 
 
 def test_a_page_says_sentences_and_leaves_out_empty_ones():
@@ -104,13 +123,19 @@ def test_a_page_says_sentences_and_leaves_out_empty_ones():
 
 
 @pytest.mark.parametrize(
-    ("rows", "cell", "folds"), [(12, "1", False), (13, "1", True), (4, "word " * 60, False), (5, "word " * 60, True)]
+    ("rows", "cell", "folds"), [(8, "1", False), (9, "1", True), (4, "word " * 60, False), (5, "word " * 60, True)]
 )
 def test_a_long_table_folds(rows, cell, folds):
     text = tables.list_table("tab-x", "Caption.", ["a"], [[cell]] * rows)
     assert text.count("* - ") == rows + 1, "folded rows are there"
     assert (f"All {rows} rows" in text) == folds
-    assert ("ncode-more-long" in text) == (folds and rows < 12)
+    assert ("ncode-more-long" in text) == (folds and rows < 8)
+
+
+def test_rows_that_begin_alike_say_so_once_and_the_csv_in_each():
+    text = tables.list_table("tab-x", "Caption.", ["data", "model"], [["MNIST", "a"], ["MNIST", "b"], ["digits", "a"]])
+    assert "* - MNIST\n  - a\n* - \n  - b\n* - digits\n  - a\n" in text
+    assert "MNIST,a\nMNIST,b\ndigits,a\n" in text
 
 
 def test_every_claim_has_a_home():

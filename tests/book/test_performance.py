@@ -10,6 +10,7 @@ from ncode.reproduction.publishing import markdown, performance
 def line(suite: str, way: str, fields: str = "near", **config) -> str:
     metrics = {"seconds": 0.002, "ratio": 2.5, "ratio_low": 2.0, "ratio_high": 3.0, "error": 1e-4, "tolerance": 1e-3}
     metrics |= {"nfe": 70, "megabytes": 12.0}
+    metrics["evaluations"] = 20_000.0
     facts = {"device": "a processor", "threads": 1, "versions": {"torch": "2"}, "commit": "abc", "load": 3.2}
     config = {"suite": suite, "way": way, "kind": "open loop", "fields": fields, "threads": 1, "seed": 0, **config}
     return json.dumps({"id": way + suite, "experiment": "b", "config": config, "metrics": metrics, "provenance": facts})
@@ -25,6 +26,13 @@ def test_a_table_says_what_was_not_measured(tmp_path):
     rows = performance.step_rows("open loop", record(tmp_path, line("step", "ncode"), line("step", "peer", "far")))
     assert rows[0] == ["ncode", "1", "2.00", "2.50 (2.00 to 3.00)", "1.0e-04", "1.0e-03", "–", "–", "–", "–"]
     assert rows[1][2:6] == ["–"] * 4 and rows[1][6] == "2.00"
+
+
+def test_own_steps_stand_beside_shared_ones(tmp_path):
+    own = line("independent", "independent", "stiff")
+    (row,) = performance.independent_rows(record(tmp_path, line("step", "ncode"), own))
+    assert row[:4] == ["one stiff sample", "independent", "2.0", "2.50 (2.00 to 3.00)"]
+    assert row[4:] == ["20000", "1.0e-04", "1.0e-03"]
 
 
 def test_figures_are_drawn_of_what_is_there(tmp_path):
@@ -62,7 +70,13 @@ def test_numbers_say_where_they_come_from(tmp_path):
 
 def test_the_page_can_be_filled(monkeypatch):
     """Of the record that lies in the repository, and of none."""
-    for what in (("steps", "open", "loop"), ("performance-precision",), ("performance-scaling",), ("provenance",)):
+    for what in (
+        ("steps", "open", "loop"),
+        ("performance-precision",),
+        ("performance-scaling",),
+        ("independent",),
+        ("provenance",),
+    ):
         assert isinstance(markdown.FILLS["measured"](None, *what), str)
     monkeypatch.setattr(performance, "load", lambda path=None: [])
     assert "not measured" in markdown.FILLS["measured"](None, "performance-scaling")

@@ -12,7 +12,7 @@ from ncode.reproduction.claims import evidence
 from ncode.reproduction.claims.questions import Answer, Evidence, Question, decide
 from ncode.reproduction.publishing import front, stage, verdicts
 from ncode.reproduction.publishing.display import VERDICT, Verdict
-from ncode.reproduction.publishing.forest import forest
+from ncode.reproduction.publishing.forest import drawn, forest
 from ncode.reproduction.publishing.numbers import interval, number
 
 
@@ -53,6 +53,18 @@ def test_the_forests_numbers_are_the_evidences():
     assert "the paper: 12.1" in plot
 
 
+def test_what_speaks_against_a_claim_is_in_sight_first():
+    question = Question("a", "above", "points", above=0.0)
+    cases = [
+        accuracy(low, low + 1, "a", of=name)
+        for low, name in ((5.0, "held"), (1.0, "barely"), (-0.5, "open"), (-3.0, "failed"))
+    ]
+    later = accuracy(-9.0, -8.0, "a", setting="digits", nearness="toy")
+    assert [one.of or one.setting for one in drawn(Answer(question, [later, *cases]))] == [
+        *("failed", "open", "barely", "held", "digits")
+    ]
+
+
 def test_a_question_without_an_interval_has_no_forest():
     assert forest(Answer(Question("a", "an identity"), [Evidence("a", "s", "paper", exact=True)])) == ""
 
@@ -61,7 +73,7 @@ def test_the_admonition_says_question_answer_and_setting():
     text = verdicts.admonition(Verdict("N11", [accuracy()], {"control: x": True}, "cpu").content(), "link")
     assert "{admonition} N11: does not hold, reduced" in text
     assert "**c: does not hold.** Asked: test accuracy on CIFAR-10" in text
-    assert "**a: not tested.**" in text
+    assert "**a, b, d: not tested.** Asked: test accuracy on MNIST" in text
     assert "Context, which decides nothing" in text
     assert text.index("{raw} html") < text.index("Context")
 
@@ -78,6 +90,15 @@ def test_the_table_has_every_claim_once():
     assert '<tr data-verdict="does not hold" data-paper="N-CODE"><th scope="row"><a href="#claim-n11">' in table
     assert table.count("<tr data-verdict") == 30
     assert verdicts.picture(executed).count("<a class=") == 30
+
+
+def test_a_claim_without_numbers_counts_its_exact_checks():
+    parts = [Evidence(part, "a proof", "paper", exact=held) for part, held in (("a", True), ("b", True), ("c", False))]
+    assert verdicts.ours(Verdict("N3", parts)) == "2 of 3 exact checks"
+    assert verdicts.ours(Verdict("N1", parts[:1])) == "1 of 1 exact check"
+    assert verdicts.ours(Verdict("N1")) == "not run"
+    never = Evidence("c", "s", "paper", 3, float("inf"), (float("nan"), float("nan")))
+    assert verdicts.ours(Verdict("N11", [never])) == "c: ∞"
 
 
 def test_evidence_pairs_seeds():
@@ -98,7 +119,10 @@ def test_a_test_set_of_ten_thousand_adds_about_a_point():
 
 def test_two_lines_at_the_top():
     text = verdicts.in_short([Verdict("N11", [accuracy()], {}, "cpu").content()])
-    assert "**N11** open loop most accurate, then data control, then ANODE: **does not hold** (reduced)" in text
+    claim = "- {ref}`N11 <verdict-n11>` open loop most accurate, then data control, then ANODE"
+    assert f"{claim}: **does not hold** (reduced)\n" in text
+    assert "  - *does not hold*: test accuracy on CIFAR-10 at 32×32: open loop minus data control" in text
+    assert "  - not tested: 3 of 4 questions\n" in text
     assert decide(verdicts.claims.get("N11").questions, []).word == "not tested"
 
 

@@ -245,14 +245,32 @@ def test_table_1s_setting_with_three_models_answers_its_part_of_the_claims(monke
     named = comparison.several(sets.beside(sets.whole_recordings(), {}))
     assert list(named) == ["recorded, CIFAR-10 (JPEG copy) 32×32, dopri5, 4 epochs, own rates"]
     answers = {(one.part, one.nearness): one.estimate for one in verdict.n11(named)}
-    assert answers == {("c", "paper"): pytest.approx(1.98), ("d", "paper"): pytest.approx(1.01)}
+    assert answers == {("c", "reduced"): pytest.approx(1.98), ("d", "reduced"): pytest.approx(1.01)}
     assert [one.part for one in verdict.n12(named)] == ["a", "b", "c"]
     assert verdict.n13(named) == [] and verdict.n13_context(named) == {}
     assert list(verdict.n11_context(named).values()) == [True, True]
     assert len(verdict.n12_context(named)) == 3
     found[PAPER_FIELD] += paper_field(["mix"])
     (one,) = verdict.n13(comparison.several(sets.beside(sets.whole_recordings(), {})))
-    assert (one.part, one.nearness) == ("a", "paper")
+    assert (one.part, one.nearness) == ("a", "reduced")
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, "paper"),
+        ({"variant": "JPEG copy"}, "reduced"),
+        ({"epochs": 4}, "reduced"),
+        ({"tf32": True}, "reduced"),
+        ({"filters": 32}, "reduced"),
+        ({"method": "rk4"}, "reduced"),
+        ({"size": 16}, "reduced"),
+        ({"dataset": "digits"}, "toy"),
+    ],
+)
+def test_only_the_papers_data_block_and_training_are_the_papers_setting(changed, expected):
+    printed = {"dataset": "cifar10", "size": 32, "filters": 50, "method": "dopri5", "epochs": 30}
+    assert verdict.nearness(Config("open", 0, **{**printed, **changed})) == expected
 
 
 def test_tables_and_figures_take_sets_with_some_of_the_models():

@@ -172,6 +172,20 @@ def test_a_failed_run_is_named_and_the_rest_goes_on(planned):
     assert any(line.startswith("failed reflection_small:0: see ") for line in lines)
 
 
+def test_a_run_that_cannot_be_recorded_ends_no_worker(planned, monkeypatch):
+    def begin(one, device):
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    def full(entry):
+        raise ValueError("run: too many runs")
+
+    monkeypatch.setattr(work, "keep", full)
+    lines = []
+    outcome = work.work(planned.entries()[:2], 60, tell=lines.append, begin=begin)
+    assert outcome.finished == ["reflection_small:0", "reflection_small:1"]
+    assert sum(line.endswith("not recorded: run: too many runs") for line in lines) == 2
+
+
 def test_a_worker_sees_no_gpu_unless_it_asked_for_one():
     assert work.environment("cpu")["CUDA_VISIBLE_DEVICES"] == ""
     assert work.environment("cuda").get("CUDA_VISIBLE_DEVICES") != ""

@@ -57,6 +57,25 @@ def test_too_large_a_recording_is_refused(folder, monkeypatch):
     assert not (folder / "large.json").exists()
 
 
+def test_one_run_more_thins_the_histories_that_lie_there(folder, monkeypatch):
+    """Each mean is of the iterations that it stands for, gaps left out, so the whole keeps its mean."""
+    runs = [NOISY.run(Plain(k)) for k in range(4)]
+    for run in runs[:3]:
+        recordings.add("noisy", run, lambda config: config.seed)
+    monkeypatch.setattr(recordings, "LIMIT", (folder / "noisy.json").stat().st_size)
+    recordings.add("noisy", runs[3], lambda config: config.seed)
+    found = recordings.load("noisy")
+    assert [one.id for one in found] == [run.id for run in runs]
+    for one in found:
+        assert len(one.history["loss"]) == len(one.history["error"]) == len(one.history["iteration"]) == 50
+        assert one.history["iteration"][:2] == [20, 40] and one.history["iteration"][-1] == 1000
+        assert np.mean(one.history["loss"]) == pytest.approx(499.5, rel=1e-3)
+        assert set(one.history["error"]) == {0.5}
+    monkeypatch.setattr(recordings, "LIMIT", 100)
+    with pytest.raises(ValueError, match="too many runs"):
+        recordings.add("noisy", runs[0], lambda config: config.seed)
+
+
 def test_a_missing_recording_is_named_with_those_there_are(folder):
     recordings.save("one", [])
     with pytest.raises(FileNotFoundError, match=r"'two'.*one"):

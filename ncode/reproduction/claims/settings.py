@@ -177,12 +177,6 @@ def left_open(page: str) -> list[str]:
     return [reading for one in load().values() if one.page == page for reading in one.open]
 
 
-def open_in_words(page: str) -> str:
-    """:func:`left_open` as a list in Markdown."""
-    found = "\n".join(f"- {reading}" for reading in left_open(page))
-    return f"What the paper leaves out or contradicts, and the reading taken:\n\n{found}"
-
-
 def written(value: Value) -> str:
     """A setting's value in a table."""
     if value is None:

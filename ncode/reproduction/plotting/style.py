@@ -185,6 +185,25 @@ def plain_log(axis: Axis) -> None:
     axis.set_minor_formatter("{x:g}")
 
 
+def wrap_labels(figure: Figure) -> None:
+    """Set the name of an axis in two lines where one is longer than its panel and would run into the next."""
+    named = [(axes, axis) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    long = [(axes, axis) for axes, axis in named if " " in axis.label.get_text() and "$" not in axis.label.get_text()]
+    if not long:
+        return
+    figure.draw_without_rendering()
+    for axes, axis in long:
+        side = "width" if axis.label.get_rotation() in (0.0, 180.0) else "height"
+        if getattr(axis.label.get_window_extent(), side) > getattr(axes.get_window_extent(), side):
+            axis.label.set_text(_in_two(axis.label.get_text()))
+
+
+def _in_two(text: str) -> str:
+    """``text`` with a line break at the space nearest to its middle."""
+    middle = min((k for k, c in enumerate(text) if c == " "), key=lambda k: abs(k - len(text) / 2))
+    return f"{text[:middle]}\n{text[middle + 1 :]}"
+
+
 def legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
     """One legend above all panels, from one panel's entries."""
     handles, labels = axes.get_legend_handles_labels()

@@ -12,7 +12,7 @@ import html
 import io
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import matplotlib.pyplot as plt
@@ -86,6 +86,7 @@ class Figure(_Shown):
     @classmethod
     def of(cls, drawing: Drawing, name: str, caption: str, alt: str, folded: str = "") -> Figure:
         """The figure that ``drawing`` becomes; the drawing is closed."""
+        style.wrap_labels(drawing)
         picture = io.BytesIO()
         drawing.savefig(picture, format="png", dpi=200, bbox_inches="tight")
         vectors = svg(drawing)
@@ -123,6 +124,11 @@ class Text:
         return self.markdown
 
 
+def aside(title: str, markdown: str) -> str:
+    """``markdown`` behind a switch called ``title``, wherever Markdown is shown."""
+    return f'<details class="ncode-aside"><summary>{title}</summary>\n\n{markdown}\n\n</details>'
+
+
 @dataclass(frozen=True)
 class Table(_Shown):
     """A numbered table. Cells are text: Markdown and ``$TeX$`` are rendered in the book.
@@ -132,6 +138,7 @@ class Table(_Shown):
         caption: one or two sentences: what to see.
         columns: the headings.
         rows: one list of cells a row, as long as ``columns``.
+        folded: a title, under which the book shows the table on demand; by default it is in sight.
 
     Raises:
         ValueError: when there is no row, or one whose length differs from the headings'.
@@ -141,6 +148,7 @@ class Table(_Shown):
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    folded: str = ""
     mime = TABLE
 
     def __post_init__(self):
@@ -242,20 +250,6 @@ def _pairs(one: Mapping) -> dict:
     read = {name: tuple(map(float, one[name])) for name in ("interval", "total") if one.get(name)}
     read |= {"runs": tuple(one["runs"])}
     return read | ({} if one["estimate"] is None else {"estimate": float(one["estimate"])})
-
-
-def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool | None]]]]:
-    """Checks under what several of them begin with, up to a colon; a check that shares it with none stands alone.
-
-    A group stands where its first check does; of a check alone the first part is empty.
-    """
-    groups: dict[str, list[tuple[str, bool | None]]] = {}
-    for name, held in checks:
-        groups.setdefault(name.partition(": ")[0], []).append((name, held))
-    return [
-        (head, [(name.removeprefix(f"{head}: "), held) for name, held in of]) if len(of) > 1 else ("", of)
-        for head, of in groups.items()
-    ]
 
 
 @dataclass(frozen=True)
@@ -365,17 +359,25 @@ class Page:
             return Text(f"{folded or caption.partition(':')[0].rstrip('.')}: not recorded yet.")
         return Figure.of(drawing, name, caption, alt, folded)
 
-    def say(self, *sentences: str) -> Text:
-        """A paragraph whose numbers come from runs; empty sentences are left out."""
-        return Text(" ".join(filter(None, (sentence.strip() for sentence in sentences))))
+    def say(self, *sentences: str, folded: str = "") -> Text:
+        """A paragraph whose numbers come from runs; empty sentences are left out.
+
+        Args:
+            folded: a title, under which a page shows the paragraph on demand; by default it is in sight.
+        """
+        text = " ".join(filter(None, (sentence.strip() for sentence in sentences)))
+        return Text(aside(folded, text) if folded else text)
 
     def readings(self) -> Text:
         """What the papers leave open of this page's experiments, and the readings taken (``settings.toml``)."""
-        return Text(settings.open_in_words(self.notebook))
+        found = "\n".join(f"- {reading}" for reading in settings.left_open(self.notebook))
+        return self.say(found, folded="What the paper leaves out or contradicts, and how we read it")
 
-    def table(self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    def table(
+        self, name: str, caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], folded: str = ""
+    ) -> Table:
         """A numbered table (see :class:`Table`)."""
-        return Table(name, caption, list(columns), rows)
+        return Table(name, caption, list(columns), rows, folded)
 
     def live(self, name: str, kind: str, *, caption: str, alt: str, data: Mapping, still: Drawing) -> LiveFigure:
         """A live figure (see :class:`~ncode.reproduction.interactive.figure.LiveFigure`)."""

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from ncode.reproduction.claims.questions import NEARNESS, SETTINGS, Answer, Evidence
+from ncode.reproduction.claims.questions import NEARNESS, Answer, Evidence
 from ncode.reproduction.publishing.numbers import interval, number
 
 MARKS = {True: "✓", False: "✗", None: "?"}
@@ -33,7 +33,7 @@ def more_rows(count: int, long: bool = False) -> str:
 
 def forest(answer: Answer) -> str:
     """The forest plot of one question; empty where no evidence of it has an interval."""
-    rows = [one for one in ranked(answer.evidence) if one.interval is not None and _finite(one)]
+    rows = drawn(answer)
     if not rows:
         return ""
     question = answer.question
@@ -42,14 +42,38 @@ def forest(answer: Answer) -> str:
     # Toys with two seeds have intervals in whose scale nothing else could be seen.
     near = [one for one in rows if one.nearness != NEARNESS[0]] or rows
     scale = _scale([*levels, *([] if published is None else [published]), *(v for one in near for v in _span(one))])
-    body = "".join(_row(answer, one, levels, published, scale) for one in rows)
+    labels = _labels(rows)
+    body = "".join(_row(answer, one, label, levels, published, scale) for one, label in zip(rows, labels, strict=True))
     key = f" ◆ the paper: {html.escape(question.published)}." if published is not None else ""
+    lines = " and ".join(number(level) for level in levels)
     return (
-        f'<table class="ncode-forest"><caption>{html.escape(question.measure)}; 95 % intervals. '
-        f"The line is {' and '.join(number(level) for level in levels)}.{key}</caption>"
+        f'<table class="ncode-forest"><caption>{html.escape(question.measure)}, with 95 % intervals; '
+        f"{'the lines are' if len(levels) > 1 else 'the line is'} {lines}.{key}</caption>"
         '<thead><tr><th scope="col">setting</th><th scope="col">interval</th><th scope="col">numbers</th></tr></thead>'
-        f"<tbody>{body}</tbody></table>{more_rows(len(rows)) if len(rows) > IN_SIGHT else ''}"
+        f"<tbody>{body}</tbody></table>"
     )
+
+
+def drawn(answer: Answer) -> list[Evidence]:
+    """The evidence that a plot can show, in its order.
+
+    What decides stands first: what speaks against, then what is undecided, then what holds, the closest call first.
+    """
+    order = {False: 0, None: 1, True: 2}
+
+    def place(one: Evidence) -> tuple[int, float]:
+        if one not in answer.deciding:
+            return len(order), 0.0
+        held = one.answer(answer.question)
+        return order[held], _room(answer, one) if held else 0.0
+
+    return sorted((one for one in ranked(answer.evidence) if one.interval is not None and _finite(one)), key=place)
+
+
+def _room(answer: Answer, one: Evidence) -> float:
+    """How far the interval stays from the question's levels."""
+    levels = [level for level in (answer.question.above, answer.question.below) if level is not None]
+    return min(abs(end - level) for end in (one.total or one.interval) for level in levels)
 
 
 def ranked(evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -82,8 +106,24 @@ def _scale(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
+def _labels(rows: Sequence[Evidence]) -> list[str]:
+    """A row's name: what all rows share, the sentence above the plot has said."""
+    seeds = [f"{one.nearness}, {one.seeds} seed{'' if one.seeds == 1 else 's'}" for one in rows]
+    one_setting, alike = (len(set(of)) == 1 and len(rows) > 1 for of in ([one.setting for one in rows], seeds))
+    names = [one.of if one_setting and one.of else named(one) for one in rows]
+    return [
+        html.escape(name) + ("" if alike else f" <small>· {where}</small>")
+        for name, where in zip(names, seeds, strict=True)
+    ]
+
+
 def _row(
-    answer: Answer, one: Evidence, levels: Sequence[float], published: float | None, scale: tuple[float, float]
+    answer: Answer,
+    one: Evidence,
+    label: str,
+    levels: Sequence[float],
+    published: float | None,
+    scale: tuple[float, float],
 ) -> str:
     low, high = scale
 
@@ -91,22 +131,20 @@ def _row(
         return f"{100 * min(max((value - low) / (high - low), 0.0), 1.0):.2f}"
 
     held = one.answer(answer.question)
-    drawn = "".join(f'<line class="level" x1="{at(v)}" x2="{at(v)}" y1="0" y2="10"/>' for v in levels)
+    marks = "".join(f'<line class="level" x1="{at(v)}" x2="{at(v)}" y1="0" y2="10"/>' for v in levels)
     if one.total:
-        drawn += f'<line class="total" x1="{at(one.total[0])}" x2="{at(one.total[1])}" y1="5" y2="5"/>'
-    drawn += f'<line class="bar" x1="{at(one.interval[0])}" x2="{at(one.interval[1])}" y1="5" y2="5"/>'
+        marks += f'<line class="total" x1="{at(one.total[0])}" x2="{at(one.total[1])}" y1="5" y2="5"/>'
+    marks += f'<line class="bar" x1="{at(one.interval[0])}" x2="{at(one.interval[1])}" y1="5" y2="5"/>'
     middle = sum(one.interval) / 2 if one.estimate is None else one.estimate
-    drawn += f'<line class="point" x1="{at(middle)}" x2="{at(middle)}" y1="2" y2="8"/>'
+    marks += f'<line class="point" x1="{at(middle)}" x2="{at(middle)}" y1="2" y2="8"/>'
     if published is not None:
         x = float(at(published))
-        drawn += f'<path class="paper" d="M{x - 1.2:.2f} 5L{x:.2f} 1L{x + 1.2:.2f} 5L{x:.2f} 9Z"/>'
+        marks += f'<path class="paper" d="M{x - 1.2:.2f} 5L{x:.2f} 1L{x + 1.2:.2f} 5L{x:.2f} 9Z"/>'
     weight = " ncode-decides" if one in answer.deciding else ""
-    seeds = f"{one.seeds} seed{'' if one.seeds == 1 else 's'}"
     numbers = f"{number(middle, 3)} {interval(one.total or one.interval)}"
     return (
-        f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{html.escape(named(one))}'
-        f"<small>{SETTINGS[one.nearness]}, {seeds}</small></th>"
+        f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{label}</th>'
         f'<td><svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="{html.escape(numbers)}">{drawn}</svg></td>'
+        f'aria-label="{html.escape(numbers)}">{marks}</svg></td>'
         f"<td>{MARKS[held]} {numbers}</td></tr>"
     )

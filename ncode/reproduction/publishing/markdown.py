@@ -14,7 +14,7 @@ from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
 from ncode.reproduction.publishing import api, cluster, downloads, front, gallery, performance, sync, verdicts
-from ncode.reproduction.publishing.display import Verdict
+from ncode.reproduction.publishing.display import Verdict, aside
 from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
 
@@ -32,9 +32,14 @@ def numbered_figure(shown: Mapping) -> str:
     written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
     if shown.get("vectors"):
         written += f"\n{vectors(shown['name'], shown.get('source', ''))}"
+    return _folded(shown, written)
+
+
+def _folded(shown: Mapping, written: str) -> str:
+    """``written``, on demand where what is shown has a title for that."""
     if not shown.get("folded"):
         return written
-    return f":::::{{admonition}} {flat_text(shown['folded'])}\n:class: dropdown ncode-folded\n\n{written}:::::\n"
+    return aside(flat_text(shown["folded"]), written)
 
 
 def vectors(name: str, source: str = "") -> str:
@@ -45,7 +50,7 @@ def vectors(name: str, source: str = "") -> str:
 def table(shown: Mapping) -> str:
     """A numbered table from the content of a :class:`ncode.reproduction.publishing.display.Table`."""
     source = shown.get("source", "")
-    return list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source)
+    return _folded(shown, list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source))
 
 
 def _count(number: int, thing: str) -> str:
@@ -263,6 +268,14 @@ def measured(executed, what: str, *kind: str) -> str:
         caption = "An implicit and an explicit method as the problem becomes stiffer; the errors are relative, at T."
         rows = performance.stiff_rows(record)
         return list_table("tab-stiff", caption, [*columns, "dopri5's time over rodas4's"], rows) if rows else ""
+    if what == "independent":
+        columns = ["case", "steps", "ms", "times shared (quartiles)", "evaluations by sample", "worst sample's error"]
+        caption = (
+            "A training step at equal worst-sample error, forward and backward: shared steps and every sample's own."
+        )
+        rows = performance.independent_rows(record)
+        told = list_table("tab-independent", caption, [*columns, "tolerance"], rows)
+        return told if rows else "This was not measured yet.\n"
     if what in _MEASURED:
         if what not in performance.drawable(record):
             return "This was not measured yet.\n"

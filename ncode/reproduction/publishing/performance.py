@@ -20,6 +20,8 @@ from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.runs import recordings
 
 FIELDS = {"near": "near-equal fields", "far": "very different fields"}
+CASES = {**FIELDS, "stiff": "one stiff sample", "horizons": "horizons from 1 to 100"}
+"""What samples' own steps are measured on."""
 AXES = {"batch": "batch", "dimension": "state's dimension", "horizon": "horizon T"}
 STIFF = {"Van der Pol": "μ", "Robertson": "T"}
 """The stiff problems, and what makes each stiffer."""
@@ -73,6 +75,26 @@ def step_rows(kind: str, measured: Sequence[Measured]) -> list[list[str]]:
                 f"{m['tolerance']:.1e}",
             ]
         rows.append(row)
+    return rows
+
+
+def independent_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """For every case and way of choosing steps: its time, its ratio to shared steps, evaluations by sample, error."""
+    rows = []
+    for one in measured:
+        if one.config["suite"] == "independent":
+            m = one.metrics
+            rows.append(
+                [
+                    CASES[one.config["fields"]],
+                    one.config["way"],
+                    f"{1e3 * m['seconds']:.1f}",
+                    f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})",
+                    f"{m['evaluations']:.0f}",
+                    f"{m['error']:.1e}",
+                    f"{m['tolerance']:.1e}",
+                ]
+            )
     return rows
 
 

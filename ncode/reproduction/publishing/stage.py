@@ -187,12 +187,19 @@ def for_the_book(notebook: nbformat.NotebookNode, name: str = "", source: str = 
             if mime:
                 shown = {**data[mime], "source": _place(name, source, cell.source, data[mime].get("name", ""))}
                 text = written[mime]({**shown, "vectors": SVG in data})
+                if mime in (VERDICT, TOOK):
+                    _fold_code(cell)
                 cells.append(nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-{len(cells)}"[-64:]))
             else:
                 kept.append(output)
         cell.outputs = kept
     notebook.cells = cells
     return notebook
+
+
+def _fold_code(cell: nbformat.NotebookNode) -> None:
+    """Show the cell's code on demand: what it hands to a verdict stands in the verdict."""
+    cell.metadata["tags"] = list(dict.fromkeys([*cell.metadata.get("tags", []), "hide-input"]))
 
 
 def _place(notebook: str, source: str, cell: str, shown: str) -> str:

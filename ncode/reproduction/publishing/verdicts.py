@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from ncode.reproduction.claims import claims
 from ncode.reproduction.claims.questions import (
@@ -19,8 +20,8 @@ from ncode.reproduction.claims.questions import (
     expected_by_chance,
 )
 from ncode.reproduction.publishing import downloads
-from ncode.reproduction.publishing.display import Verdict, grouped
-from ncode.reproduction.publishing.forest import MARKS, forest
+from ncode.reproduction.publishing.display import Verdict, aside
+from ncode.reproduction.publishing.forest import IN_SIGHT, MARKS, drawn, forest
 from ncode.reproduction.publishing.numbers import interval, number
 
 CLASSES = {HOLDS: "holds", IN_PART: "in-part", FAILS: "fails", UNDECIDED: "undecided", UNTESTED: "untested"}
@@ -41,23 +42,52 @@ def admonition(shown: Mapping, link: str, folded: bool = False, said: str = "") 
     """
     verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
     body = [f"{claim.text} *({claim.where})*"]
-    plots = [forest(answer) for answer in verdict.decision.answers]
-    many = sum(map(bool, plots)) > FORESTS_IN_SIGHT
-    for answer, plot in zip(verdict.decision.answers, plots, strict=True):
+    asked = [answer for answer in verdict.decision.answers if answer.deciding]
+    many = sum(bool(drawn(answer)) for answer in asked) > FORESTS_IN_SIGHT
+    source = shown.get("source") or f"notebooks/{claim.home}.py"
+    for answer in asked:
         body.append(f"**{_part(verdict, answer)}{answer.word}.** {_sentence(answer)}")
-        if plot:
-            shut = f"<details><summary>Every setting, with its interval</summary>{plot}</details>"
-            body.append(f"```{{raw}} html\n{shut if many else plot}\n```")
-            body.append(downloads.forest(claim.id, answer, shown.get("source") or f"notebooks/{claim.home}.py"))
+        if drawn(answer):
+            body.append(_plot(answer, downloads.forest(claim.id, answer, source), shut=many))
+    body += _untested(verdict)
     if context := _context(verdict):
         body.append(context)
     body += [part for part in (verdict.note, said, f"*{evidence(verdict)}* · {link}") if part]
     inside = "\n\n".join(body)
     where = f", {SETTINGS[verdict.nearness]}" if verdict.nearness else ""
+    # On the page of results, where it is folded, its heading is the label.
+    options = " dropdown" if folded else f"\n:name: {anchor(claim.id)}"
     return (
         f":::::{{admonition}} {claim.id}: {verdict.verdict}{where}\n"
-        f":class: ncode-verdict ncode-{CLASSES[verdict.verdict]}{' dropdown' if folded else ''}\n\n{inside}\n:::::\n"
+        f":class: ncode-verdict ncode-{CLASSES[verdict.verdict]}{options}\n\n{inside}\n:::::\n"
     )
+
+
+def _plot(answer: Answer, offer: str, shut: bool) -> str:
+    """The forest plot of an answer; behind a switch its other rows and its numbers, or all of it where it is shut."""
+    count = len(drawn(answer))
+    rest = f"All {count} rows, and the numbers" if count > IN_SIGHT else "The numbers"
+    folds = ' class="ncode-more"' if count > IN_SIGHT else ' class="ncode-numbers"'
+    head = "<details><summary>Every setting, with its interval</summary>" if shut else ""
+    opened = f'<div class="ncode-plot">{head}{forest(answer)}<details{folds}><summary>{rest}</summary>'
+    closed = f"</details>{'</details>' if shut else ''}</div>"
+    return f"```{{raw}} html\n{opened}\n```\n\n{offer}\n```{{raw}} html\n{closed}\n```"
+
+
+def _untested(verdict: Verdict) -> list[str]:
+    """What was asked and never run, in one paragraph."""
+    left = [answer for answer in verdict.decision.answers if not answer.deciding]
+    if not left:
+        return []
+    parts = ", ".join(answer.question.part for answer in left)
+    head = f"{parts}: " if len(verdict.decision.answers) > 1 else ""
+    asked = "; ".join(_asked(answer) for answer in left)
+    return [f"**{head}{UNTESTED}.** Asked: {asked}."]
+
+
+def _asked(answer: Answer) -> str:
+    by_construction = answer.question.by_construction
+    return answer.question.asks + (f" (it counts for nothing: {by_construction})" if by_construction else "")
 
 
 def _part(verdict: Verdict, answer: Answer) -> str:
@@ -69,8 +99,6 @@ def _sentence(answer: Answer) -> str:
     asked = f"Asked: {answer.question.asks}."
     if answer.question.by_construction:
         asked += f" It counts for nothing: {answer.question.by_construction}."
-    if not answer.deciding:
-        return asked
     return f"{asked} {found(answer)}"
 
 
@@ -78,13 +106,13 @@ def found(answer: Answer) -> str:
     """The deciding evidence in one sentence; its cases stand in the forest plot."""
     one = answer.deciding[0]
     seeds = f", {one.seeds} seed{'' if one.seeds == 1 else 's'}" if one.seeds else ""
-    where = f"{one.setting} ({SETTINGS[one.nearness]}{seeds})"
+    where = f"{one.setting}, {SETTINGS[one.nearness]}{seeds}"
     if one.interval is None:
         return f"Found: {where}."
     few = one.seeds < answer.question.seeds
     short = f" Fewer seeds than the {answer.question.seeds} that it asks for decide nothing." if few else ""
     older = " These runs are older than the question." if any(each.older for each in answer.deciding) else ""
-    return f"Found: {_brief(answer)} {answer.question.measure}, {where}.{short}{older}"
+    return f"Found: {_brief(answer)} ({answer.question.measure}); {where}.{short}{older}"
 
 
 def _numbers(answer: Answer) -> str:
@@ -100,7 +128,9 @@ def _brief(answer: Answer) -> str:
 
 
 def _estimate(one: Evidence) -> str:
-    return f"{number(_middle(one), 3)} {interval(one.total or one.interval)}"
+    bounds = one.total or one.interval
+    # A run that never gets there takes infinitely long, and has no interval.
+    return f"{number(_middle(one), 3)} {interval(bounds)}" if all(map(math.isfinite, bounds)) else number(_middle(one))
 
 
 def _middle(one: Evidence) -> float:
@@ -114,11 +144,21 @@ def _context(verdict: Verdict) -> str:
         lines += [f"{'  ' if head else ''}- {MARKS[held]} {name}" for name, held in of]
     if not lines:
         return ""
-    return (
-        "::::{admonition} Context, which decides nothing\n:class: dropdown ncode-context\n\n"
-        + "\n".join(lines)
-        + "\n::::"
-    )
+    return aside("Context, which decides nothing", "\n".join(lines))
+
+
+def grouped(checks: Iterable[Sequence]) -> list[tuple[str, list[tuple[str, bool | None]]]]:
+    """Checks under what several of them begin with, up to a colon; a check that shares it with none stands alone.
+
+    A group stands where its first check does; of a check alone the first part is empty.
+    """
+    groups: dict[str, list[tuple[str, bool | None]]] = {}
+    for name, held in checks:
+        groups.setdefault(name.partition(": ")[0], []).append((name, held))
+    return [
+        (head, [(name.removeprefix(f"{head}: "), held) for name, held in of]) if len(of) > 1 else ("", of)
+        for head, of in groups.items()
+    ]
 
 
 def evidence(verdict: Verdict) -> str:
@@ -131,18 +171,29 @@ def evidence(verdict: Verdict) -> str:
 
 
 def in_short(verdicts: list[Mapping]) -> str:
-    """Two lines for the top of a notebook: what was asked, what came out, how sure."""
+    """The answers for the top of a notebook: what was asked, what came out, how sure."""
     lines = []
     for shown in verdicts:
         verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
         where = f" ({SETTINGS[verdict.nearness]})" if verdict.nearness else ""
-        parts = "; ".join(
-            f"{_part(verdict, answer)}{answer.word}" + (f", {_brief(answer)}" if answer.measured else "")
-            for answer in verdict.decision.counted
-        )
-        more = f" — {parts}" if len(verdict.decision.counted) > 1 or "[" in parts else ""
-        lines.append(f"- **{claim.id}** {claim.short}: **{verdict.verdict}**{where}{more}")
+        more = [_answered(answer) for answer in verdict.decision.counted if answer.deciding]
+        left = len(verdict.decision.counted) - len(more)
+        alone = f": {more[0]}" if len(more) == 1 and not left else ""
+        lines.append(f"- {{ref}}`{claim.id} <{anchor(claim.id)}>` {claim.short}: **{verdict.verdict}**{where}{alone}")
+        if not alone:
+            lines += [f"  - {line}" for line in more]
+            lines += [f"  - not tested: {left} of {len(verdict.decision.counted)} questions"] if more and left else []
     return "::::{div} ncode-short\n**In short**\n\n" + "\n".join(lines) + "\n::::\n"
+
+
+def anchor(claim: str) -> str:
+    """The label of the verdict on a claim, on the page of its notebook."""
+    return f"verdict-{claim.lower()}"
+
+
+def _answered(answer: Answer) -> str:
+    measured = f" – {_brief(answer)}" if answer.measured else ""
+    return f"*{answer.word}*: {answer.question.asks}{measured}"
 
 
 def results_table(executed) -> str:
@@ -153,14 +204,14 @@ def results_table(executed) -> str:
         verdict = Verdict.read(shown) if shown else Verdict(claim.id)
         for answer in verdict.decision.answers:
             numbers += [[claim.id, verdict.verdict, *row] for row in downloads.forest_rows(answer)]
-        rows.append(_result(claim, verdict, (shown or {}).get("notebook", "")))
+        rows.append(_result(claim, verdict))
     filters = _filter("verdict", WORDS) + _filter("paper", PAPERS.values())
     head = "".join(
         f'<th scope="col">{name}</th>' for name in ("claim", "in short", "verdict", "setting", "the paper", "ours")
     )
     return (
         f'```{{raw}} html\n<div class="ncode-results" role="region" aria-label="all claims" tabindex="0">'
-        f"{filters}<table><thead><tr>{head}</tr></thead>"
+        f"{filters}<table data-claims><thead><tr>{head}</tr></thead>"
         f'<tbody>{"".join(rows)}</tbody></table></div><script src="../_static/results.js" defer></script>\n```\n\n'
         + downloads.offer("claims.csv", downloads.as_csv(["claim", "verdict", *downloads.FOREST_COLUMNS], numbers))
     )
@@ -171,25 +222,30 @@ def _filter(name: str, words) -> str:
     return f'<label>{name} <select data-filter="{name}"><option value="">all</option>{options}</select></label> '
 
 
-def _result(claim: claims.Claim, verdict: Verdict, notebook: str) -> str:
-    measured = [answer for answer in verdict.decision.counted if answer.measured]
-    published = [a.question.published for a in verdict.decision.counted if a.question.published][:1]
-    ours = _first(verdict, measured)
-    setting = verdict.nearness or "–"
+def _result(claim: claims.Claim, verdict: Verdict) -> str:
+    published = dict.fromkeys(a.question.published for a in verdict.decision.counted if a.question.published)
     word = verdict.verdict
     return (
         f'<tr data-verdict="{word}" data-paper="{PAPERS[claim.id[0]]}"><th scope="row">'
         f'<a href="#claim-{claim.id.lower()}">{claim.id}</a></th><td>{html.escape(claim.short)}</td>'
-        f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{setting}</td>'
-        f"<td>{html.escape(', '.join(dict.fromkeys(published))) or '–'}</td><td>{ours or '–'}</td></tr>"
+        f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{verdict.nearness or "–"}</td>'
+        f"<td>{html.escape(next(iter(published), 'no number'))}</td><td>{ours(verdict)}</td></tr>"
     )
 
 
-def _first(verdict: Verdict, measured: list[Answer]) -> str:
-    """The first measured question's numbers, and a sign that there are more."""
+def ours(verdict: Verdict) -> str:
+    """What this book has beside the paper's number, as HTML.
+
+    The first measured question's numbers, with a sign where there are more; of a claim without any, how many of its
+    proofs and exact checks came out true.
+    """
+    measured = [answer for answer in verdict.decision.counted if answer.measured]
     if not measured:
-        return ""
-    numbers = f"{html.escape(_part(verdict, measured[0]))}{_estimate(measured[0].measured[0])}"
+        exact = [answer for answer in verdict.decision.counted if answer.deciding]
+        held = sum(answer.word == HOLDS for answer in exact)
+        return f"{held} of {len(exact)} exact check{'' if len(exact) == 1 else 's'}" if exact else "not run"
+    first = next(iter(drawn(measured[0])), measured[0].measured[0])
+    numbers = f"{html.escape(_part(verdict, measured[0]))}{_estimate(first)}"
     return numbers + (" …" if len(measured) > 1 or len(measured[0].measured) > 1 else "")
 
 

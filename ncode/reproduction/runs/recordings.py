@@ -24,7 +24,7 @@ from ncode.reproduction.runs.configs import plain, typed
 from ncode.reproduction.runs.experiment import Run, named
 from ncode.reproduction.runs.files import write_atomically
 
-LIMIT = 200_000
+LIMIT = 300_000
 """The largest size of a recording or a picture, in bytes."""
 
 FEWEST = 10
@@ -86,11 +86,13 @@ def save(name: str, runs: Sequence[Run], points: int = 100) -> Path:
 def add(name: str, run: Run, place: Callable[[Any], int], points: int = 100) -> Path:
     """Put ``run`` into the recording ``name``, beside what is there and in the place of a run of its configuration.
 
+    Where the file would be larger than :data:`LIMIT`, all histories are thinned further, down to :data:`FEWEST` entries.
+
     Args:
         place: of a configuration in the recording.
 
     Raises:
-        ValueError: when the recording would be larger than :data:`LIMIT`.
+        ValueError: when it would be larger all the same.
     """
     path = folder() / f"{name}.json"
     there = json.loads(path.read_text()) if path.exists() else []
@@ -98,6 +100,9 @@ def add(name: str, run: Run, place: Callable[[Any], int], points: int = 100) -> 
     kept = [*(one for one in there if _read(one).config != run.config), _kept(run, points)]
     kept.sort(key=lambda one: place(run.config if one["config"] == config else _read(one).config))
     text = _lines(kept)
+    while len(text.encode()) > LIMIT and points > FEWEST:
+        points = max(FEWEST, points // 2)
+        text = _lines([one | {"history": _coarser(one["history"], points)} for one in kept])
     if len(text.encode()) > LIMIT:
         raise ValueError(f"run: {name} would take {len(text.encode())} bytes, more than {LIMIT}: too many runs")
     return _write(name, text)
@@ -252,6 +257,28 @@ def describe(name: str) -> str:
         parts.append(f"{of}{minutes:.0f} minutes on {machine}, commit {commits}")
     seeds = len({run.config.seed for run in made})
     return f"- `{name}`: {len(made)} runs, {seeds} seed(s), {'; '.join(parts)}"
+
+
+def _coarser(history: dict[str, list], points: int) -> dict[str, list]:
+    """A thinned history in at most ``points`` entries: means over neighbours, each by the iterations that it is of."""
+    ends = history["iteration"]
+    block = math.ceil(len(ends) / points)
+    if block <= 1:
+        return history
+    spans = np.diff(ends, prepend=0)
+    starts = range(0, len(ends), block)
+    kept = {"failures", "evaluated", "evaluations"}
+    short: dict[str, Any] = {name: values for name, values in history.items() if name in kept}
+    short["iteration"] = [ends[min(k + block, len(ends)) - 1] for k in starts]
+    for name in history.keys() - kept - {"iteration"}:
+        series = np.array([math.nan if value is None else float(value) for value in history[name]])
+        short[name] = [_mean_by(series[k : k + block], spans[k : k + block]) for k in starts]
+    return {name: short[name] for name in history}
+
+
+def _mean_by(values: np.ndarray, weights: np.ndarray) -> float | None:
+    finite = np.isfinite(values)
+    return float(f"{np.average(values[finite], weights=weights[finite]):.4g}") if finite.any() else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -168,7 +168,13 @@ def _next(waiting: Sequence[Entry], device: str, seconds: float | int, jobs: int
 def _reap(entry: Entry, code: int, outcome: Outcome, tell: Callable[[str], None], copies: Copies | None) -> None:
     if code == 0:
         outcome.finished.append(entry.name)
-        path = keep(entry)
+        try:
+            path = keep(entry)
+        except (
+            ValueError
+        ) as error:  # The run lies finished; the others need not end because its recording is too large.
+            tell(f"finished {entry.name}, not recorded: {error}")
+            return
         tell(f"finished {entry.name} -> {path}")
         if copies:
             copies.recording(path)

@@ -132,10 +132,8 @@ def learning_rates(made: Runs) -> dict[str, float]:
 
 
 def budgets(compared: Mapping[str, Runs]) -> str:
-    """The budget of all runs, and what was planned and is not recorded, as Markdown."""
-    absent = ", ".join(sorted(comparisons().keys() - whole_recordings().keys())) or "none"
-    lines = [f"- {name}: {budget(made)}" for name, made in compared.items()]
-    return "\n".join(lines) + f"\n\nPlanned, with no whole seed recorded yet: {absent}."
+    """The budget of all runs, as Markdown. The page on the status lists what is planned."""
+    return "\n".join(f"- {name}: {budget(made)}" for name, made in compared.items())
 
 
 def fullest(recorded: Mapping[str, Runs], dataset: str) -> Runs | None:
