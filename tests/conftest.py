@@ -7,6 +7,7 @@ import shutil
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import hypothesis
 import jaxtyping
 import pytest
 import torch
@@ -15,6 +16,10 @@ import torch
 jaxtyping.install_import_hook("ncode", "beartype.beartype")
 
 torch.set_num_threads(1)
+
+# How long an example takes is the machine's affair, on a busy one a hundred times what it is on another.
+hypothesis.settings.register_profile("anywhere", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("anywhere")
 
 # `make test` would hand its flags and its depth to every make that a test calls, which then says where it is, too.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):

@@ -122,8 +122,8 @@ class Accepted:
         self.offsets = self.counts.cumsum(0) - self.counts
         self.moving = read(batch - torch.bincount(self.counts).cumsum(0)[:-1])
         number = torch.arange(len(rows), device=rows.device) - self.offsets[rows[order]]
-        anew = torch.bincount(number, weights=self.fresh.double(), minlength=len(self.moving))
-        self.anew = read(anew > 0)
+        none_yet = torch.zeros(len(self.moving), dtype=torch.bool, device=rows.device)
+        self.anew = read(none_yet.index_fill(0, number[self.fresh], True))
 
 
 class Replay:
@@ -257,7 +257,7 @@ class Replay:
             # At the end of its steps at the latest, a sample has a time that is asked for.
             last = k + 1 == len(steps.moving) or steps.moving[k + 1] < steps.moving[k]
             if last or len(self.times) > 2:
-                picker.look(Round(step, rows, on, on, Taken(t, h, end, x, slope, y, k_last, stages)))
+                picker.look(Round(step, rows, on, steps.fresh[place], Taken(t, h, end, x, slope, y, k_last, stages)))
             x, slope = y, k_last
         return x, slope, first
 

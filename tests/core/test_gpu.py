@@ -49,6 +49,20 @@ def test_a_flow_and_its_gradients_are_the_cpus(kind, gradients):
     assert gpu.nfe.forward == cpu.nfe.forward
 
 
+@pytest.mark.parametrize("gradients", ["direct", "checkpointed"])
+def test_independent_samples_are_the_cpus(gradients):
+    solver = Solver(rtol=1e-8, atol=1e-8, gradients=gradients, independent=True, jumps=(0.4,))
+    cpu, gpu = _both("open", solver)
+    x0, times = torch.randn(4, 2, dtype=torch.float64), torch.tensor([[0.0] * 4, [0.5, 1.0, 0.1, 2.0]]).double()
+    ends = []
+    for model, device in ((cpu, "cpu"), (gpu, GPU)):
+        x = x0.detach().clone().to(device).requires_grad_()
+        end = model.trajectory(x, times.to(device)).x[-1]
+        ends.append((end, *torch.autograd.grad(end.square().sum(), [x, *model.parameters()])))
+    for here, there in zip(*ends, strict=True):
+        torch.testing.assert_close(there.cpu(), here, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", ADAPTIVE + FIXED)
 def test_every_solver_gives_the_cpus_trajectory(method):
     cpu, gpu = _both("closed", Solver(method, **({"steps": 20} if method in FIXED else {"rtol": 1e-6, "atol": 1e-6})))
