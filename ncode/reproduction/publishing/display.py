@@ -341,7 +341,7 @@ class Page:
         if profile == profiles.RECORDED:
             archive = kept.use(notebook)
             profile, self._kept = archive.profile, archive.described()
-            display(self.say(f"*Nothing is trained here. What this page shows is of {self._kept}.*"))
+            display(self.say(f"*Nothing is trained here: this page shows {self._kept}.*"))
         self.profile = profile
         table = profiles.load(notebook.split("_", 1)[1], profile)
         self.settings, self.options = table.settings, table.options

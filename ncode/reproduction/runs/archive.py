@@ -72,8 +72,8 @@ class Archive:
         commits: dict[tuple[str, str], list[str]] = {}
         for one in self.content["made"]:
             commits.setdefault((one["device"], one["versions"]["torch"]), []).append(f"`{one['commit']}`")
-        made = [f"on {device} with torch {torch}, at {', '.join(at)}" for (device, torch), at in commits.items()]
-        return f"runs of the **{self.profile}** profile that were computed before: {'; '.join(made)}"
+        made = [f"at commit {', '.join(at)} on {device}, torch {torch}" for (device, torch), at in commits.items()]
+        return f"finished runs of the **{self.profile}** profile, computed {'; and '.join(made)}"
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], dict[str, str]]:

@@ -86,7 +86,7 @@ def save(name: str, runs: Sequence[Run], points: int = 100) -> Path:
 def add(name: str, run: Run, place: Callable[[Any], int], points: int = 100) -> Path:
     """Put ``run`` into the recording ``name``, beside what is there and in the place of a run of its configuration.
 
-    Where the file would be larger than :data:`LIMIT`, all histories are thinned further, down to :data:`FEWEST` entries.
+    Where the file would be larger than :data:`LIMIT`, all histories are thinned, down to :data:`FEWEST` entries.
 
     Args:
         place: of a configuration in the recording.

@@ -185,6 +185,10 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 
 def portable(node: object) -> str:
     """A syntax tree as text. Empty fields are left out: each version of Python adds some of its own."""
+    if isinstance(node, ast.JoinedStr):
+        # Python 3.12 ends some of them in an empty text.
+        values = [value for value in node.values if getattr(value, "value", None) != ""]
+        return f"JoinedStr({portable(values)})"
     if isinstance(node, ast.AST):
         fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
         # The value of a constant stands even where it is None.
