@@ -15,13 +15,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from benchmarks import measure
+from benchmarks import measure, modes, stiff
 
 TOLERANCE, FINEST, SLACK = 1e-3, 1e-8, 1.02
 FILE = Path(__file__).resolve().parent.parent / "results" / "performance.jsonl"
+AXES = ("batch", "dimension", "horizon")
 PACKAGES = ("torch", "torchdiffeq", "torchdyn", "torchode", "jax", "diffrax", "numpy")
 
 
@@ -116,7 +117,7 @@ def precision(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
                 yield entry, {**facts[name], **_times(taken, name)}
 
 
-def scaling(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
+def scaling(rounds: int, seed: int, axes: Collection[str] = AXES) -> Iterator[tuple[dict, dict]]:
     """How cost grows with batch, dimension and horizon, at tolerance 1e-3."""
     from benchmarks.problems import case
 
@@ -126,6 +127,8 @@ def scaling(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
     sizes += [("horizon", {"horizon": horizon, "batch": 128}) for horizon in (1.0, 3.0, 10.0, 30.0, 100.0)]
     chosen = ("ncode", "ncode, a user's module", "torchdiffeq", "torchdyn", "diffrax, batched", "diffrax, vmapped")
     for axis, size in sizes:
+        if axis not in axes:
+            continue
         kind = "neural ODE" if axis == "dimension" else "open loop"
         problem = case(kind, "near", seed=seed, **size)
         made = {}
@@ -145,6 +148,10 @@ SUITES = {
     "closed": lambda rounds, seed: steps(rounds, seed, ["closed loop"]),
     "precision": precision,
     "scaling": scaling,
+    "dimension": lambda rounds, seed: scaling(rounds, seed, ["dimension"]),
+    "horizon": lambda rounds, seed: scaling(rounds, seed, ["horizon"]),
+    "memory": modes.memory,
+    "stiff": stiff.stiff,
 }
 
 
@@ -206,7 +213,12 @@ def save(entries: list[tuple[dict, dict]], threads: int, seconds: float) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("suites", nargs="*", default=["steps", "precision", "scaling"], help=f"of {', '.join(SUITES)}")
+    parser.add_argument(
+        "suites",
+        nargs="*",
+        default=["steps", "precision", "scaling", "memory", "stiff"],
+        help=f"of {', '.join(SUITES)}",
+    )
     parser.add_argument("--threads", choices=list(measure.THREADS), default="one")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._guards import TracingContext
 
 from ncode.arguments import arguments, instance, integers, optional
 from ncode.fields.kernels import Kernel
@@ -201,6 +202,9 @@ class Released(Tensor):
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if TracingContext.try_get() is not None:
+            # A compiler asks what kind of tensor it is, before functional_call puts a sample's own in its place.
+            return super().__torch_function__(func, types, args, kwargs)
         found, left = [], [*args, *(kwargs or {}).values()]
         while left:
             one = left.pop()

@@ -9,6 +9,7 @@ from ncode.reproduction.publishing import markdown, performance
 
 def line(suite: str, way: str, fields: str = "near", **config) -> str:
     metrics = {"seconds": 0.002, "ratio": 2.5, "ratio_low": 2.0, "ratio_high": 3.0, "error": 1e-4, "tolerance": 1e-3}
+    metrics |= {"nfe": 70, "megabytes": 12.0}
     metrics["evaluations"] = 20_000.0
     facts = {"device": "a processor", "threads": 1, "versions": {"torch": "2"}, "commit": "abc", "load": 3.2}
     config = {"suite": suite, "way": way, "kind": "open loop", "fields": fields, "threads": 1, "seed": 0, **config}
@@ -42,6 +43,23 @@ def test_figures_are_drawn_of_what_is_there(tmp_path):
     drawn = performance.draw(tmp_path, record(tmp_path, *one, *two))
     assert drawn == ["performance-precision", "performance-scaling"]
     assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in drawn)
+
+
+def test_growth_of_memory_and_stiffness_is_drawn(tmp_path):
+    lines = [line("memory", mode, size=size) for mode in ("direct", "adjoint") for size in (4, 16)]
+    lines += [line("stiff", "rodas4", "one", kind="Robertson", size=size) for size in (0.4, 4.0)]
+    found = performance.drawable(record(tmp_path, *lines))
+    assert [panel.up for panel in found["performance-memory"]] == ["seconds", "megabytes"]
+    assert [panel.title for panel in found["performance-stiff"]] == ["Robertson"]
+    assert performance.draw(tmp_path, record(tmp_path, *lines)) == ["performance-memory", "performance-stiff"]
+
+
+def test_a_stiff_problem_that_one_method_did_not_finish_says_so(tmp_path):
+    lines = [line("stiff", way, "one", kind="Van der Pol", size=3.0) for way in ("rodas4", "dopri5")]
+    lines += [line("stiff", "rodas4", "one", kind="Van der Pol", size=1000.0)]
+    first, second = performance.stiff_rows(record(tmp_path, *lines))
+    assert first[0] == "Van der Pol, μ = 3" and first[-1] == "2.50 (2.00 to 3.00)"
+    assert second == ["Van der Pol, μ = 1000", "70", "2", "1.0e-04", "–", "–", "–", "–"]
 
 
 def test_numbers_say_where_they_come_from(tmp_path):

@@ -89,6 +89,7 @@ def test_the_table_has_every_claim_once():
     assert re.findall(r'href="#claim-(n11|a1)"', table) == ["n11", "a1"]
     assert '<tr data-verdict="does not hold" data-paper="N-CODE"><th scope="row"><a href="#claim-n11">' in table
     assert table.count("<tr data-verdict") == 30
+    assert "<td>\N{MINUS SIGN}38.34</td>" in table and "<td>no number</td><td>not run</td>" in table
     assert verdicts.picture(executed).count("<a class=") == 30
 
 

@@ -13,6 +13,7 @@ from ncode.reproduction.experiments.theorem_1.train import Contractive
 from ncode.solvers.adjoint.backward import Checkpoints
 from ncode.solvers.adjoint.theorem_1 import ReconstructionWarning
 from ncode.solvers.step import Taken
+from ncode.solvers.tableaus import TABLEAUS
 
 # Contractive dynamics: the state cannot be found backward without checkpoints.
 from tests.core.adjoint_cases import open_loop, relative
@@ -158,3 +159,50 @@ def test_output_time_without_a_gradient_costs_nothing():
         model.trajectory(x0, t).x[-1].sum().backward()
         backward.append(model.nfe.backward)
     assert backward[1] == backward[0]
+
+
+class _Counted(torch.autograd.Function):
+    """Counts how often a gradient goes through it."""
+
+    @staticmethod
+    def forward(ctx, theta, counts):
+        ctx.counts = counts
+        return theta.view_as(theta)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.counts["products"] += 1
+        return gradient, None
+
+
+@pytest.mark.parametrize("method", ["dopri5", "tsit5"])
+def test_nothing_is_evaluated_that_nobody_reads(method):
+    """f as often as is said; θ's product only at stages with a weight, or where another step begins."""
+    counts = {"evaluations": 0, "products": 0}
+
+    def f(t, x):
+        counts["evaluations"] += 1
+        return torch.tanh(x * _Counted.apply(theta, counts))
+
+    theta = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    x, nfe = torch.randn(4, 3, dtype=torch.float64), ncode.NFE()
+    solver = ncode.Solver(method, gradients="adjoint", checkpoints=0)
+    loss = ncode.solve(f, x, [0.0, 1.0], solver=solver, parameters=(theta,), nfe=nfe)[-1].sum()
+    counts["evaluations"] = 0
+    loss.backward()
+    assert counts["evaluations"] == nfe.backward
+    steps, weights = (nfe.backward - 1) // 6, sum(b != 0 for b in TABLEAUS[method].b)
+    assert counts["products"] == weights * steps
+
+
+def test_a_velocity_that_is_nearly_zero_at_the_end_is_no_other_velocity():
+    """At T the velocity is rounding alone, and other rounding each time: what it is at t = 0 has the last word."""
+    theta, noise = torch.ones(3, 1, dtype=torch.float64, requires_grad=True), iter(range(1, 10_000))
+
+    def f(t, x):
+        return theta * (1 - t) + 1e-16 * next(noise) + 0 * x
+
+    x = torch.zeros(3, 1, dtype=torch.float64)
+    end = ncode.solve(f, x, [0.0, 1.0], solver=ncode.Solver(gradients="adjoint"), parameters=(theta,))[-1]
+    (found,) = torch.autograd.grad(end.sum(), theta)
+    torch.testing.assert_close(found, torch.full_like(found, 0.5))

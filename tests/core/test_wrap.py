@@ -181,3 +181,43 @@ def test_a_parameter_that_a_module_never_uses_is_named():
     for until in (0.01, 1.0):
         with pytest.raises(ValueError, match=r"never reads the steered idle\.bias, idle\.weight"):
             model.trajectory(torch.randn(4, 2), [0.0, until])
+
+
+@pytest.mark.parametrize("steer", ["*", "0.*"])
+@pytest.mark.parametrize("solver", [Solver("rk4", steps=2), Solver(gradients="adjoint")])
+def test_a_compiled_field_of_a_steered_module_is_the_same_field(steer, solver, unchecked):
+    """Dynamo asks the places of released parameters what they are, which was refused as a use of them.
+
+    Traced as for every compiler, and run without one: nothing has to be installed.
+    """
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2))
+    model = NCODE(net, gamma=OpenLoop(), steer=steer, shape=(2,), solver=solver).double()
+    batches, measured = [torch.randn(size, 2).double() for size in (8, 3)], []
+    for compiled in False, True:
+        if compiled:
+            model.field.compile(backend="aot_eager")
+        ends = [model(x) for x in batches]
+        gradients = [torch.autograd.grad(end.square().sum(), list(model.parameters())) for end in ends]
+        measured.append((ends, gradients))
+    torch.testing.assert_close(*measured, rtol=1e-12, atol=1e-12)
+
+
+class _Calls(Field):
+    """Calls a layer as it is, whatever is steered."""
+
+    def __init__(self):
+        super().__init__((2,))
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, t, x, theta):
+        return self.layer(x)
+
+
+def test_a_compiled_field_that_does_not_read_its_control_is_refused(unchecked):
+    model = NCODE(_Calls(), gamma=OpenLoop())
+    # As if the look before the first solve had seen nothing.
+    model._unread, model._coupled = set(), False
+    model.field.compile(backend="aot_eager")
+    with pytest.raises(Exception, match=r"never reads the steered layer\."):
+        model(torch.randn(3, 2))

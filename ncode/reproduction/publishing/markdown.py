@@ -242,6 +242,10 @@ _MEASURED = {
     "better.",
     "performance-scaling": "How a training step's time grows at tolerance 1e-3, as far as it was measured: with the "
     "batch (a field a sample), the state's dimension (one field for all), the horizon.",
+    "performance-memory": "A training step on a convolutional block with kernels of its own for every sample, as the "
+    "steps become more, by gradient mode: its time, and the memory that it needs beyond what it held before.",
+    "performance-stiff": "Time of a solve, one sample forward in double precision at tolerance 1e-6, as the problem "
+    "becomes stiffer. A line ends where the method takes more than 50 000 evaluations.",
 }
 
 
@@ -257,6 +261,13 @@ def measured(executed, what: str, *kind: str) -> str:
         caption = f"{name[0].upper()}{name[1:]}: a training step at equal worst-sample error, forward and backward."
         rows = performance.step_rows(name, record)
         return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
+    if what == "stiff":
+        columns = ["problem"]
+        for method in ("rodas4", "dopri5"):
+            columns += [f"{method}: evaluations", "ms", "relative error"]
+        caption = "An implicit and an explicit method as the problem becomes stiffer; the errors are relative, at T."
+        rows = performance.stiff_rows(record)
+        return list_table("tab-stiff", caption, [*columns, "dopri5's time over rodas4's"], rows) if rows else ""
     if what == "independent":
         columns = ["case", "steps", "ms", "times shared (quartiles)", "evaluations by sample", "worst sample's error"]
         caption = (

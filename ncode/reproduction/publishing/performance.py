@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,6 +23,18 @@ FIELDS = {"near": "near-equal fields", "far": "very different fields"}
 CASES = {**FIELDS, "stiff": "one stiff sample", "horizons": "horizons from 1 to 100"}
 """What samples' own steps are measured on."""
 AXES = {"batch": "batch", "dimension": "state's dimension", "horizon": "horizon T"}
+STIFF = {"Van der Pol": "μ", "Robertson": "T"}
+"""The stiff problems, and what makes each stiffer."""
+UNITS = {"seconds": "seconds", "megabytes": "peak memory, MB"}
+
+
+class Panel(NamedTuple):
+    """One panel of a figure: its title, and what lies across and up."""
+
+    title: str
+    label: str
+    across: str = "size"
+    up: str = "seconds"
 
 
 @dataclass(frozen=True)
@@ -91,31 +103,52 @@ def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:
     drawn = drawable(measured)
     for name, panels in drawn.items():
         figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
-        for axes, ((title, label, across), points) in zip(
+        for axes, (panel, points) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
-            _lines(axes, points, across, "seconds")
-            axes.set(title=title, xlabel=label, ylabel="seconds", xscale="log", yscale="log")
+            _lines(axes, points, panel.across, panel.up)
+            axes.set(title=panel.title, xlabel=panel.label, ylabel=UNITS[panel.up], xscale="log", yscale="log")
         figure.savefig(folder / f"{name}.png", dpi=150)
         (folder / f"{name}.svg").write_text(svg(figure), encoding="utf-8")
     return list(drawn)
 
 
-def drawable(measured: Sequence[Measured]) -> dict[str, dict[tuple[str, str, str], list[Measured]]]:
-    """Every figure that the record has the numbers for: its panels' title, label, what is across, and points."""
+def stiff_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """For every stiff problem: of rodas4 and of dopri5 the evaluations, the time, the error; and dopri5's time over
+    rodas4's. A method that took too many evaluations has dashes."""
+    found: dict[tuple[str, float], dict[str, Measured]] = {}
+    for one in measured:
+        if one.config["suite"] == "stiff":
+            found.setdefault((one.config["kind"], one.config["size"]), {})[one.config["way"]] = one
+    rows = []
+    for (kind, size), cells in found.items():
+        row = [f"{kind}, {STIFF[kind]} = {size:g}"]
+        for way in ("rodas4", "dopri5"):
+            m = cells[way].metrics if way in cells else None
+            row += [f"{m['nfe']:.0f}", f"{1e3 * m['seconds']:.3g}", f"{m['error']:.1e}"] if m else ["–", "–", "–"]
+        m = cells["dopri5"].metrics if "dopri5" in cells else None
+        rows.append([*row, f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})" if m else "–"])
+    return rows
+
+
+def drawable(measured: Sequence[Measured]) -> dict[str, dict[Panel, list[Measured]]]:
+    """Every figure that the record has the numbers for: its panels and their points."""
+
+    def of(**config: str) -> list[Measured]:
+        return [one for one in measured if config.items() <= one.config.items()]
+
     precision = {
-        (FIELDS[fields], "worst sample's error", "error"): [
-            one for one in measured if (one.config["suite"], one.config["fields"]) == ("precision", fields)
-        ]
-        for fields in FIELDS
+        Panel(title, "worst sample's error", "error"): of(suite="precision", fields=fields)
+        for fields, title in FIELDS.items()
     }
-    scaling = {
-        ("", label, "size"): [one for one in measured if one.config["suite"] == suite] for suite, label in AXES.items()
-    }
+    scaling = {Panel("", label): of(suite=suite) for suite, label in AXES.items()}
+    memory = {Panel("", "steps of rk4", up=up): of(suite="memory") for up in UNITS}
+    stiff = {Panel(kind, size): of(suite="stiff", kind=kind) for kind, size in STIFF.items()}
+    figures = {"precision": precision, "scaling": scaling, "memory": memory, "stiff": stiff}
     found = {}
-    for name, panels in (("performance-precision", precision), ("performance-scaling", scaling)):
+    for name, panels in ((f"performance-{name}", panels) for name, panels in figures.items()):
         # A panel of one size or tolerance shows no growth.
-        shown = {labels: points for labels, points in panels.items() if _longest(points) > 1}
+        shown = {panel: points for panel, points in panels.items() if _longest(points) > 1}
         if shown:
             found[name] = shown
     return found

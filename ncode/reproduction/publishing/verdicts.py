@@ -229,8 +229,13 @@ def _result(claim: claims.Claim, verdict: Verdict) -> str:
         f'<tr data-verdict="{word}" data-paper="{PAPERS[claim.id[0]]}"><th scope="row">'
         f'<a href="#claim-{claim.id.lower()}">{claim.id}</a></th><td>{html.escape(claim.short)}</td>'
         f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{verdict.nearness or "–"}</td>'
-        f"<td>{html.escape(next(iter(published), 'no number'))}</td><td>{ours(verdict)}</td></tr>"
+        f"<td>{html.escape(_with_minus(next(iter(published), 'no number')))}</td><td>{ours(verdict)}</td></tr>"
     )
+
+
+def _with_minus(text: str) -> str:
+    """A number as the paper printed it, with a minus sign for a hyphen."""
+    return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
 
 
 def ours(verdict: Verdict) -> str:

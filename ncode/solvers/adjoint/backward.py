@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -58,6 +58,7 @@ class Checkpoints:
     Attributes:
         times, states: what is kept; the first step begins at the solve's own start and is not.
         dt: the length proposed for the last step, before it was cut to end at T.
+        slope: f where the last step ended, which a method whose last stage is the next step's first has computed.
     """
 
     def __init__(self, limit: int):
@@ -65,10 +66,11 @@ class Checkpoints:
         self.times: list[float] = []
         self.states: list[State] = []
         self.dt: float | None = None
+        self.slope: State | None = None
 
     def look(self, taken: Taken) -> None:
         """Keep the state where a step that was taken began, or not."""
-        self.dt = taken.length or None
+        self.dt, self.slope = taken.length or None, taken.k_last
         if self.count and self.limit and self.count % self.stride == 0:
             self.times.append(taken.t)
             self.states.append(taken.x)
@@ -86,6 +88,7 @@ class Backward:
         parameters: what f captures and the gradient is asked of.
         parts: how many parts of the state there are before the costs.
         first_step: length of the first step to try.
+        alike: is shown the velocity at the first of the nodes, and may refuse it.
 
     Attributes:
         evaluated: whether there was anything to solve.
@@ -100,8 +103,9 @@ class Backward:
         parameters: Sequence[Tensor],
         parts: int,
         first_step: float | None,
+        alike: Callable[[State], None] | None = None,
     ):
-        self.f, self.nfe, self.parts = f, nfe, parts
+        self.f, self.nfe, self.parts, self.alike = f, nfe, parts, alike
         # The adjoint's parts after the state's.
         self.solver = replace(solver, rtol=_twice(solver.rtol, parts), atol=_twice(solver.atol, parts))
         self.parameters, self.first_step = tuple(parameters), first_step
@@ -168,10 +172,12 @@ class Backward:
         n = self.parts
         self.evaluated = True
         system = System(self.f, self.parameters, self.known, self.reached, start.state[n:], adjoint[n:])
-        velocity, growth, products = system.look(start.t, start.state[:n], adjoint[:n])
+        # Of the first stretch alone.
+        alike, self.alike = self.alike, None
+        velocity, growth, products = system.look(start.t, start.state[:n], adjoint[:n], alike)
         scale = _scale(adjoint[:n], growth, abs(end.t - start.t))
         system.scale = scale
-        step = AdjointStep(self.tableau, system)
+        step = AdjointStep(self.tableau, system, end.t)
         step.known = system.slope(velocity, growth), products
         initial = (*start.state[:n], *(a / s for a, s in zip(adjoint, scale, strict=False)))
         # A state that runs away makes the field ever steeper: such an attempt is cut short.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -60,26 +60,42 @@ class System:
         """(z, a/s)' from z' and -a'."""
         return (*velocity, *(-g / s for g, s in zip(growth, self.scale, strict=True)))
 
-    def look(self, t: float, state: State, adjoint: Sequence[Tensor]) -> tuple[State, list[Tensor], Products]:
+    def look(
+        self, t: float, state: State, adjoint: Sequence[Tensor], alike: Callable[[State], None] | None = None
+    ) -> tuple[State, list[Tensor], Products]:
         """As :meth:`evaluate` with products, where f reaches nothing that no gradient is asked of.
 
         Once a stretch: a walk through the graph takes as long as a small field.
 
+        Args:
+            alike: is shown f, and may refuse it.
+
         Raises:
             RuntimeError: where it does.
         """
-        return self.evaluate(clock(t, state), state, adjoint, True, look=True)
+
+        def check(velocity: State, z: State) -> None:
+            if alike is not None:
+                alike(tuple(v.detach() for v in velocity))
+            self.keep = must_be_known(velocity, z, t, self.known)
+
+        return self.evaluate(clock(t, state), state, adjoint, True, check)
 
     def evaluate(
-        self, t: Tensor, state: State, adjoint: Sequence[Tensor], with_products: bool, look: bool = False
+        self,
+        t: Tensor,
+        state: State,
+        adjoint: Sequence[Tensor],
+        with_products: bool,
+        check: Callable[[State, State], None] | None = None,
     ) -> tuple[State, list[Tensor], Products]:
-        """f, a ∂f/∂z + ∂ℓ/∂z, and where wanted a ∂f/∂μ + ∂ℓ/∂μ."""
+        """f, a ∂f/∂z + ∂ℓ/∂z, and where wanted a ∂f/∂μ + ∂ℓ/∂μ; ``check`` is shown f and z before."""
         inputs = self.parameters if with_products else ()
         with torch.enable_grad():
             z = leaves(state)
             velocity = self.f(t, (*z, *self.rest))
-            if look:
-                self.keep = must_be_known(velocity, z, float(t), self.known)
+            if check is not None:
+                check(velocity, z)
             pairs = [(v, a) for v, a in zip(velocity, (*adjoint, *self.costs), strict=True) if v.requires_grad]
             found: Products = [None] * len((*z, *inputs))
             if pairs:
@@ -99,13 +115,16 @@ class AdjointStep(RungeKutta):
     ∫ a ∂f/∂μ dt feeds back into nothing (Kidger, Chen and Lyons 2021), so it is no part of the state. A slope is a
     pair, of (z, a/s)' and of the integrand; what a step keeps of its stages is its share of the integral.
 
+    Args:
+        end: where the last step ends, whose slope there nobody asks for.
+
     Attributes:
         known: the first slope, where it is known already.
     """
 
-    def __init__(self, tableau: Tableau, system: System):
+    def __init__(self, tableau: Tableau, system: System, end: float):
         super().__init__(tableau, system)
-        self.system = system
+        self.system, self.last = system, end
         self.known: Slope | None = None
 
     def start(self, t: float, x: State, w: Weights = ()) -> Slope:
@@ -119,10 +138,11 @@ class AdjointStep(RungeKutta):
         slopes, integral = [k1[0]], [torch.zeros_like(p) for p in self.system.parameters]
         products = k1[1]
         _add(integral, products, h * tableau.b[0])
+        # The last stage is the next step's first, where there is one.
+        hands_on = tableau.fsal and h != self.last - t
         for i in range(1, tableau.stages):
             y = advance(x, h, tableau.a[i], slopes)
-            # The last stage is the next step's first.
-            wanted = tableau.b[i] != 0 or (tableau.fsal and i == tableau.stages - 1)
+            wanted = tableau.b[i] != 0 or (hands_on and i == tableau.stages - 1)
             slope, products = self.system.scaled(clock(t + tableau.c[i] * h, x), y, wanted)
             slopes.append(slope)
             if tableau.b[i]:
@@ -130,7 +150,7 @@ class AdjointStep(RungeKutta):
         if not tableau.fsal:
             y = advance(x, h, tableau.b, slopes)
         errors = None if tol is None else ratios(combine(h, tableau.error, slopes), larger(x, y), *tol)
-        return y, (slopes[-1], products) if tableau.fsal else None, errors, integral
+        return y, (slopes[-1], products) if hands_on else None, errors, integral
 
     def guess(self, t: float, x: State, k1: Slope, sign: float, tol: Tolerances, norm: Norm, w: Weights = ()) -> float:
         return super().guess(t, x, k1[0], sign, tol, norm, w)

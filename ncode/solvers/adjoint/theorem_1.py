@@ -13,7 +13,8 @@ Memory grows neither with T nor with the number of steps: z is solved backward a
 number of checkpoints to the one before, and what comes out is compared with it (see
 :mod:`ncode.solvers.adjoint.backward`). Every tensor that f captures gets its gradient, declared or not; where that
 cannot be, since f reaches it only later than at t[0] or is no longer the same, the backward pass raises an error, as
-far as it can see: it looks at what f reaches once in every stretch between checkpoints, and at what f gives at t[0].
+far as it can see: it looks at what f reaches once in every stretch between checkpoints, and at what f gives where the
+backward solve begins, or at t[0] where the forward solve has no slope there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ncode.solvers.adjoint.backward import Backward, Checkpoints, Node, ReconstructionWarning
-from ncode.solvers.captured import MEANWHILE, Captured, known_at_first, must_be_alike
+from ncode.solvers.captured import MEANWHILE, Captured, alike, known_at_first, must_be_alike
 from ncode.solvers.engine import integrate
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
@@ -70,6 +71,7 @@ class _Adjoint(torch.autograd.Function):
         # What the caller gets may be changed in place.
         own = [part.clone() for part in path]
         ctx.kept, ctx.first_step = kept.times, kept.dt
+        ctx.slope = None if kept.slope is None else kept.slope[: parts - costs]
         ctx.save_for_backward(*own, *(part for state in kept.states for part in state), *tensors[parts:])
         return path
 
@@ -90,10 +92,21 @@ class _Adjoint(torch.autograd.Function):
         nodes += [Node(time, states[n * i : n * (i + 1)]) for i, time in enumerate(ctx.kept) if time not in times]
         nodes.sort(key=lambda node: node.t, reverse=times[-1] > times[0])
         solver = ctx.solver.for_stretches(times[-1] - times[0])
-        solve = Backward(ctx.f, solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step)
         start = tuple(part[0] for part in path)
-        if ctx.velocity is not None:
+
+        def at_first() -> None:
             must_be_alike(ctx.f(clock(times[0], start), start), ctx.velocity)
+
+        def at_last(velocity: State) -> None:
+            # Where a velocity is nearly zero, rounding is no small part of it: the first has the last word.
+            if not alike(velocity, ctx.slope):
+                at_first()
+
+        begins_at_last = ctx.slope is not None and nodes[0].t == times[-1] != times[0]
+        if ctx.velocity is not None and not begins_at_last:
+            at_first()
+        look = at_last if ctx.velocity is not None and begins_at_last else None
+        solve = Backward(ctx.f, solver, ctx.nfe, parameters, n - ctx.costs, ctx.first_step, look)
         adjoint, quadratures = solve(nodes)
         ctx.spent = ctx.nfe.backward - before
         if solve.evaluated and not ctx.reached <= solve.reached:

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchdiffeq import odeint_adjoint
 
 from ncode.fields.base import Field
 from ncode.fields.mlp import ACTIVATIONS
+from ncode.fields.per_sample import conv2d
 from ncode.reproduction.experiments.theorem_1.train import distance
 from ncode.solvers.dispatch import solve
 from ncode.solvers.norms import per_sample
@@ -33,7 +33,7 @@ WAYS = ("direct", "adjoint", "parameter", "state")
 
 
 class Block(Field):
-    """1×1, 3×3 and 1×1 convolutions, each kernel shared or per sample: a grouped convolution does all samples.
+    """1×1, 3×3 and 1×1 convolutions, each kernel shared or per sample.
 
     Args:
         channels: of the state.
@@ -50,18 +50,9 @@ class Block(Field):
         self.outer = nn.Parameter(nn.Conv2d(channels, channels, 1).weight.detach())
 
     def forward(self, t, x, theta):
-        x = self.activation(convolve(x, self.value("inner", theta)))
-        x = self.activation(convolve(x, self.value("spatial", theta)))
-        return convolve(x, self.value("outer", theta))
-
-
-def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Convolution that keeps the size, with ``kernel`` shared, or per sample where it has the batch first."""
-    padding = kernel.shape[-1] // 2
-    if kernel.dim() == 4:
-        return F.conv2d(x, kernel, padding=padding)
-    y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), kernel.flatten(0, 1), padding=padding, groups=len(x))
-    return y.reshape(len(x), -1, *x.shape[2:])
+        x = self.activation(conv2d(x, self.value("inner", theta)))
+        x = self.activation(conv2d(x, self.value("spatial", theta)))
+        return conv2d(x, self.value("outer", theta))
 
 
 @dataclass(frozen=True)
