@@ -113,7 +113,6 @@ page.say(
     f"Densities are fitted to {numbers.number(int(points))} embeddings.",
     f"The judge is {evaluation.judged_by(found.live)}.",
     f"As many real images have a distance of {numbers.number(floor, 3)}.",
-    found.not_recorded,
 )
 
 # %% [markdown]

@@ -88,7 +88,6 @@ found.setup.settings
 page.say(
     found.setup.missing,
     f"We cluster these runs: {tables.counted(found.named)}.",
-    found.not_recorded,
 )
 
 # %% [markdown]

@@ -94,7 +94,6 @@ page.say(
     found.setup.missing,
     f"The features are those of {evaluation.judged_by(found.live)}.",
     f"As many training images have a distance of {numbers.number(floor, 3)} from the test images.",
-    found.not_recorded,
 )
 
 # %% [markdown]

@@ -246,7 +246,6 @@ def test_recordings_evaluate_whole_seeds_first(task):
 def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_path):
     live = {"autoencoder": [generated]}
     monkeypatch.setattr(recordings, "folder", lambda: tmp_path)
-    assert evaluation.not_recorded(["one", "two"]) == " Not recorded yet: one, two."
     assert list(evaluation.sets(live, ["one"])) == ["this run, 5,000 digits, 2 epochs"]
     recordings.save("one", [generated])
     found = evaluation.sets(live, ["one", "two"])
@@ -256,7 +255,7 @@ def test_this_run_and_recordings_stand_side_by_side(generated, monkeypatch, tmp_
     assert list(evaluation.sets(live, ["one"], needed=["ncode"])) == ["this run, 5,000 digits, 2 epochs"]
     assert comparison.several(found) == {}, "one seed decides nothing"
     assert evaluation.dataset(live) == "digits"
-    assert evaluation.not_recorded(["one"]) == ""
+    assert evaluation.recorded_in_words(["one", "two"]) == recordings.describe("one")
 
 
 def test_an_evaluation_names_the_runs_behind_it(generated):

@@ -56,7 +56,6 @@ class Evaluation:
         named: live and recorded runs, by what they are.
         behind: the autoencoders' runs that the live ones evaluate.
         judge: the run of the classifier that judges, where one does.
-        not_recorded: which recordings there are not, as a sentence.
     """
 
     setup: Setup
@@ -64,7 +63,6 @@ class Evaluation:
     named: Mapping[str, Runs]
     behind: Sequence[Run]
     judge: Sequence[Run]
-    not_recorded: str = ""
 
     @property
     def recorded(self) -> dict[str, Runs]:
@@ -119,7 +117,7 @@ def evaluate(of: ModuleType, page: Page, needed: Iterable[str], judged: bool = T
     live = of.experiment.sweep(of.MODELS, ready.seeds, **ready.settings)
     planned = of.experiment.planned()
     named = sets(live, planned, needed)
-    return Evaluation(ready, live, named, autoencoders(live), judge(live) if judged else (), not_recorded(planned))
+    return Evaluation(ready, live, named, autoencoders(live), judge(live) if judged else ())
 
 
 def setup(profile: str, own: Mapping) -> Setup:
@@ -201,18 +199,9 @@ def sets(live: Runs, names: Iterable[str], needed: Iterable[str] = ()) -> dict[s
     return found
 
 
-def not_recorded(names: Iterable[str]) -> str:
-    """Which recordings there are not, as a sentence."""
-    there = {path.stem for path in recordings.folder().glob("*.json")}
-    missing = [name for name in names if name not in there]
-    return f" Not recorded yet: {', '.join(missing)}." if missing else ""
-
-
 def recorded_in_words(names: Iterable[str]) -> str:
-    """What each of these recordings consists of, and which there are not, as Markdown."""
-    names = list(names)
-    there = [recordings.describe(name) for name in names if recordings.find(name)]
-    return "\n".join(there) + f"\n\n{not_recorded(names).strip()}"
+    """What each of these recordings consists of, as Markdown; the page on the status lists what is planned."""
+    return "\n".join(recordings.describe(name) for name in names if recordings.find(name))
 
 
 def dataset(made: Runs) -> str:

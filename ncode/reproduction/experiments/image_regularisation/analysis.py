@@ -126,7 +126,7 @@ def _word(bounds: tuple[float, float], below: str, above: str, neither: str) -> 
 
 def generalises_in_words(chosen: Mapping[str, Roles]) -> str:
     """:func:`generalises` for every recording, as Markdown."""
-    return "\n".join(generalises(title, roles) for title, roles in chosen.items()) or "Not recorded yet."
+    return "\n".join(generalises(title, roles) for title, roles in chosen.items()) or "No recording is at hand."
 
 
 def saves_in_words(sets: Mapping[str, Roles]) -> str:
