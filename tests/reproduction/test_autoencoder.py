@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from ncode.reproduction.data import datasets
 from ncode.reproduction.data.downloads import checksum
 from ncode.reproduction.experiments import autoencoding, orbits
 from ncode.reproduction.experiments.autoencoding import analysis, figures, latents, notes, plans, tables, train, verdict
+from ncode.reproduction.experiments.autoencoding.study import Study
 from ncode.reproduction.experiments.orbits.train import bend, errors, halves, line_images
 from ncode.reproduction.models import autoencoders, rivals
 from ncode.reproduction.models.autoencoders import NORMALISATIONS, AutoNCODE, scattered
@@ -575,3 +577,14 @@ def test_the_horizon_is_compared_with_the_better_of_the_others():
     assert "T = 100 is the better other" in one.setting
     assert verdict.n21({}, autoencoding.COMPONENT_WISE, {10.0: made[10.0]}) == []
     assert verdict.n21({}, autoencoding.COMPONENT_WISE) == []
+
+
+def test_a_study_has_whatever_the_page_and_its_parts_read_of_it():
+    """The page's own execution is minutes away; a name that is gone shows here."""
+    package = Path(autoencoding.__file__).parent
+    page = Path(__file__).parents[2] / "notebooks" / "11_autoencoding.py"
+    read = {name for path in (page, *package.glob("*.py")) for name in re.findall(r"\bstudy\.(\w+)", path.read_text())}
+    assert len(read) > 10
+    here = {field.name for field in dataclasses.fields(Study)} | set(dir(Study))
+    modules = {"Study", "LIVE", "PRINTED", "follow"}
+    assert read - modules <= here

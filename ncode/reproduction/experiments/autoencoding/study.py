@@ -89,6 +89,22 @@ class Study:
         return {f"{PRINTED}, at the scale {scale} of other networks, {len(made['ncode'])} seeds": made}
 
     @property
+    def horizons(self) -> dict[float, list[recordings.RecordedRun]]:
+        """What N21b compares: recorded runs at one scale by horizon."""
+        return analysis.horizons()
+
+    @property
+    def formations(self) -> dict[str, Runs]:
+        """What N24 compares: followed runs, live and recorded."""
+        return evaluation.sets(self.followed, orbits.experiment.planned(), orbits.MODELS)
+
+    @property
+    def on_colours(self) -> Runs:
+        """AutoN-CODE and the plain autoencoder as recorded on CIFAR-10; empty where they are not."""
+        pair = ("ncode", "autoencoder")
+        return comparison.by_model(r for r in recordings.find("autoencoding_cifar10") if r.config.model in pair)
+
+    @property
     def learnt(self) -> dict[str, bool]:
         """By normalisation, whether a training at the largest scale learns something."""
         return {name: analysis.learns(one.tuning[max(self.scales)]) for name, one in self.tuned.items()}
