@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ncode.reproduction.experiments import orbits
-from ncode.reproduction.experiments.autoencoding import analysis
+from ncode.reproduction.experiments.autoencoding import analysis, evaluation
 from ncode.reproduction.experiments.autoencoding.analysis import Tuned, nats
 from ncode.reproduction.experiments.autoencoding.train import COMPONENT_WISE, Config
 from ncode.reproduction.metrics import comparison
