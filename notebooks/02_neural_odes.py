@@ -34,8 +34,10 @@ if importlib.util.find_spec("ncode") is None:
 # it cannot represent. Section 2 of {cite:t}`chalvidal2021` starts from here.
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
-runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
+# "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
+profile = "cpu"
+# where finished runs are kept; on Colab also "/content/drive/MyDrive/ncode"
+runs = ""
 
 # %% tags=["hide-input"]
 import math

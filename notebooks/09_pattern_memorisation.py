@@ -35,8 +35,10 @@ if importlib.util.find_spec("ncode") is None:
 # that it starts from (Section 4.3, Figs. 6 and A.3 of {cite:t}`chalvidal2021`; the task is from {cite:t}`miconi2018`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
-runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
+# "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
+profile = "cpu"
+# where finished runs are kept; on Colab also "/content/drive/MyDrive/ncode"
+runs = ""
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments.pattern_memorisation import (

@@ -36,8 +36,10 @@ if importlib.util.find_spec("ncode") is None:
 # {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
-runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
+# "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
+profile = "cpu"
+# where finished runs are kept; on Colab also "/content/drive/MyDrive/ncode"
+runs = ""
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments import image_classification

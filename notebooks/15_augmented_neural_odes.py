@@ -34,8 +34,10 @@ if importlib.util.find_spec("ncode") is None:
 # they are worth on functions that are small enough to see everything (Sections 3 to 5.1 of {cite:t}`dupont2019`).
 
 # %% tags=["parameters"]
-profile = "cpu"  # "smoke": seconds, "cpu": minutes, "paper": a GPU; "recorded": draws finished runs, trains nothing
-runs = ""  # a folder to keep finished runs in; on Colab also on your drive: "/content/drive/MyDrive/ncode"
+# "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
+profile = "cpu"
+# where finished runs are kept; on Colab also "/content/drive/MyDrive/ncode"
+runs = ""
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments.augmentation import (

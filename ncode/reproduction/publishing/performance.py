@@ -186,4 +186,5 @@ def _lines(axes: Axes, points: Sequence[Measured], across: str, up: str) -> None
             [one[across] for one in mine], [one[up] for one in mine], marker="o", markersize=3, label=way, **style
         )
     if ways:
-        axes.legend(fontsize=7)
+        # Below the panel: wherever it lay inside, it hid a line.
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3 if len(ways) > 4 else 2)
