@@ -187,4 +187,4 @@ def _lines(axes: Axes, points: Sequence[Measured], across: str, up: str) -> None
         )
     if ways:
         # Below the panel: wherever it lay inside, it hid a line.
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3 if len(ways) > 4 else 2)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
