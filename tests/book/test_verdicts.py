@@ -93,11 +93,15 @@ def test_the_table_has_every_claim_once():
     assert verdicts.picture(executed).count("<a class=") == 30
 
 
-def test_a_claim_without_numbers_counts_its_exact_checks():
+def test_ours_is_what_the_verdict_rests_on():
     parts = [Evidence(part, "a proof", "paper", exact=held) for part, held in (("a", True), ("b", True), ("c", False))]
     assert verdicts.ours(Verdict("N3", parts)) == "2 of 3 exact checks"
     assert verdicts.ours(Verdict("N1", parts[:1])) == "1 of 1 exact check"
     assert verdicts.ours(Verdict("N1")) == "not run"
+    open_one = Evidence("a", "s", "paper", 3, 0.7, (-1.0, 2.4))
+    failed = Evidence("b", "s", "paper", 3, 3.2, (3.0, 3.3))
+    assert verdicts.ours(Verdict("N16", [open_one, failed])).startswith("b: 3.2")
+    assert verdicts.ours(Verdict("N16", [open_one])).startswith("a: 0.7")
     never = Evidence("c", "s", "paper", 3, float("inf"), (float("nan"), float("nan")))
     assert verdicts.ours(Verdict("N11", [never])) == "c: ∞"
 

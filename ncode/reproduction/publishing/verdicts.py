@@ -241,10 +241,12 @@ def _with_minus(text: str) -> str:
 def ours(verdict: Verdict) -> str:
     """What this book has beside the paper's number, as HTML.
 
-    The first measured question's numbers, with a sign where there are more; of a claim without any, how many of its
-    proofs and exact checks came out true.
+    The first measured question's numbers, with a sign where there are more, and of a claim that does not hold the first
+    that fails; of a claim without any, how many of its proofs and exact checks came out true.
     """
-    measured = [answer for answer in verdict.decision.counted if answer.measured]
+    decision = verdict.decision
+    measured = [answer for answer in decision.counted if answer.measured]
+    measured.sort(key=lambda answer: decision.word == FAILS and answer.word != FAILS)
     if not measured:
         exact = [answer for answer in verdict.decision.counted if answer.deciding]
         held = sum(answer.word == HOLDS for answer in exact)

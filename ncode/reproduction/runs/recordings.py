@@ -271,17 +271,13 @@ def _coarser(history: dict[str, list], points: int) -> dict[str, list]:
     short: dict[str, Any] = {name: values for name, values in history.items() if name in kept}
     short["iteration"] = [ends[min(k + block, len(ends)) - 1] for k in starts]
     for name in history.keys() - kept - {"iteration"}:
-        series = np.array([math.nan if value is None else float(value) for value in history[name]])
-        short[name] = [_mean_by(series[k : k + block], spans[k : k + block]) for k in starts]
+        series = [math.nan if value is None else float(value) for value in history[name]]
+        short[name] = [_mean(series[k : k + block], spans[k : k + block]) for k in starts]
     return {name: short[name] for name in history}
 
 
-def _mean_by(values: np.ndarray, weights: np.ndarray) -> float | None:
-    finite = np.isfinite(values)
-    return float(f"{np.average(values[finite], weights=weights[finite]):.4g}") if finite.any() else None
-
-
-def _mean(values: Sequence[float]) -> float | None:
+def _mean(values: Sequence[float], weights: np.ndarray | None = None) -> float | None:
     # A failed step's NaN would not be JSON; a block of nothing else is a gap.
-    finite = [value for value in values if math.isfinite(value)]
-    return float(f"{sum(finite) / len(finite):.4g}") if finite else None
+    finite = np.isfinite(values)
+    weights = None if weights is None else weights[finite]
+    return float(f"{np.average(np.asarray(values)[finite], weights=weights):.4g}") if finite.any() else None

@@ -170,9 +170,8 @@ def _reap(entry: Entry, code: int, outcome: Outcome, tell: Callable[[str], None]
         outcome.finished.append(entry.name)
         try:
             path = keep(entry)
-        except (
-            ValueError
-        ) as error:  # The run lies finished; the others need not end because its recording is too large.
+        except ValueError as error:
+            # The run lies finished, and the others need not end because its recording is too large.
             tell(f"finished {entry.name}, not recorded: {error}")
             return
         tell(f"finished {entry.name} -> {path}")

@@ -72,7 +72,7 @@ def comparison(table: Profile) -> list[Config]:
     """
     options, settings = table.options, table.settings
     if "readings" in options:
-        # Of what the text leaves open, one setting at a time, on a seed that no comparison uses.
+        # Of what the text leaves open, one setting at a time, on a seed that no comparison uses but where one is named.
         return [Config(**{"seed": TUNING_SEED, **settings, **reading}) for reading in options["readings"]]
     seeds, models = range(options["seeds"]), options.get("models", MODELS)
     if "normalisations" in options:
