@@ -42,7 +42,7 @@ runs = ""
 
 # %% tags=["hide-input"]
 from ncode.reproduction.experiments import latent_clustering
-from ncode.reproduction.experiments.autoencoding import evaluation
+from ncode.reproduction.experiments.autoencoding import evaluation, pictures
 from ncode.reproduction.experiments.latent_clustering import (
     analysis,
     figures,
@@ -123,12 +123,15 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
+planes, whose = pictures.find_planes(
+    "latent_clustering_mnist_printed_tsne", found.live
+)
 page.figure(
-    figures.tsne(found.live),
+    figures.tsne(planes),
     name="fig-clustering-tsne",
-    caption="Fig. A.11 anew, this execution, first seed: t-SNE of AutoN-CODE's embeddings. Colours are the components of a "
+    caption=f"Fig. A.11 anew: t-SNE of AutoN-CODE's embeddings of the test images. {whose} Colours are the components of a "
     "mixture. Two controls stand beside it: the plain autoencoder and the pixels. Neither t-SNE nor the mixture sees a "
-    "label. The titles give the accuracy. The paper draws all of MNIST's test set.",
+    "label. The titles give the accuracy.",
     alt="Three scatter plots of coloured clusters, with a legend of ten mixture components.",
 )
 

@@ -75,3 +75,14 @@ def test_a_tables_thumbnail_is_its_first_cells(executed):
     text = gallery.page(executed)
     assert "<th>model</th><th>x</th>" in text
     assert "<td>a &lt; b</td>" in text
+
+
+def test_a_tables_thumbnail_sets_ours_beside_the_papers(executed):
+    (name,) = gallery.load()["Table 2"].ours[:1]
+    shown = {
+        "columns": ["model", "paper, A", "paper, B", "this run", "recorded, A", "recorded, B"],
+        "rows": [[*"mabcde"]],
+    }
+    executed.tables[name] |= shown
+    assert "<th>model</th><th>paper, A</th><th>recorded, B</th>" in gallery.page(executed)
+    assert "<td>m</td><td>a</td><td>e</td>" in gallery.page(executed)

@@ -1,5 +1,6 @@
 """What the pages on generation, clustering and interpolation draw and tabulate, from runs whose numbers are known."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -7,16 +8,21 @@ import numpy as np
 import pytest
 
 from ncode.reproduction.experiments import image_generation, latent_clustering, latent_interpolation
+from ncode.reproduction.experiments.autoencoding import pictures
 from ncode.reproduction.experiments.autoencoding.evaluation import Evaluation, Setup, every
 from ncode.reproduction.experiments.image_generation import figures as generation_figures
 from ncode.reproduction.experiments.image_generation import tables as generation_tables
 from ncode.reproduction.experiments.image_generation import verdict as generation_verdict
+from ncode.reproduction.experiments.latent_clustering import figures as clustering_figures
+from ncode.reproduction.experiments.latent_clustering import planes as planes_module
 from ncode.reproduction.experiments.latent_clustering import tables as clustering_tables
 from ncode.reproduction.experiments.latent_clustering import verdict as clustering_verdict
 from ncode.reproduction.experiments.latent_interpolation import figures as interpolation_figures
 from ncode.reproduction.experiments.latent_interpolation import tables as interpolation_tables
 from ncode.reproduction.experiments.latent_interpolation import verdict as interpolation_verdict
+from ncode.reproduction.runs.experiment import Run
 from ncode.reproduction.runs.recordings import RecordedRun
+from ncode.training import History
 
 
 def plain(rows):
@@ -186,3 +192,38 @@ def test_blocks_of_lines_are_as_high_as_their_images():
     figure = interpolation_figures.lines({"a": block, "b": block})
     box = SimpleNamespace(width=figure.get_figwidth(), height=figure.get_figheight())
     assert box.height < 0.2 * box.width, "two rows of ten images: a fifth of a block's width, and a title"
+
+
+def test_planes_come_back_from_a_picture_and_are_this_executions_where_none_is_kept(monkeypatch):
+    rng = np.random.default_rng(0)
+    planes = [
+        planes_module.Plane(rng.normal(size=(300, 2)), rng.integers(0, 10, 300), share) for share in (0.5, 0.7, 0.6)
+    ]
+    kept = {plane.accuracy: {"tsne": plane.points, "clusters": plane.components} for plane in planes}
+    monkeypatch.setattr(Run, "array", lambda run, name: kept[run.metrics["tsne_mixture"]][name])
+    live = {
+        model: [
+            Run(
+                "",
+                latent_clustering.experiment,
+                latent_clustering.Config(model, 0),
+                {"tsne_mixture": plane.accuracy},
+                History(),
+                {},
+                Path(),
+            )
+        ]
+        for model, plane in zip(planes_module.MODELS, planes, strict=True)
+    }
+    made, whose = pictures.find_planes("none", live)
+    assert "this execution" in whose and [*made] == [*planes_module.MODELS]
+    for plane, again, grid in zip(planes, made.values(), planes_module.drawn(planes), strict=True):
+        np.testing.assert_array_equal(again.points, plane.points)
+        found = planes_module.read(grid[0, 0], plane.accuracy)
+        low, size = plane.points.min(0), np.ptp(plane.points, axis=0).max()
+        cells = ((plane.points - low) / size * (planes_module.SIDE - 1)).round()
+        # The last image of a cell is the one that shows.
+        expected = {tuple(cell): which for cell, which in zip(cells, plane.components, strict=True)}
+        assert {tuple(at): which for at, which in zip(found.points, found.components, strict=True)} == expected
+    titles = [panel.get_title() for panel in clustering_figures.tsne(made).axes]
+    assert plain([titles]) == [["AutoN-CODE: 50 %", "autoencoder: 70 %", "pixels: 60 %"]]

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import select
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -205,7 +204,6 @@ PROCESS = """
 import os, sys, time
 from dataclasses import dataclass
 from pathlib import Path
-import dying
 import torch
 from torch import nn
 from ncode.reproduction.runs import experiment as runs
@@ -218,7 +216,7 @@ class Config:
 def train(config, checkpoint=None):
     with open(os.environ["CALLS"], "a") as file:
         file.write("x")
-    while os.environ["UNTIL"] and not os.path.exists(os.environ["UNTIL"]):
+    while not os.path.exists(os.environ["UNTIL"]):
         time.sleep(0.05)
     torch.manual_seed(config.seed)
     return RunOutput({"score": 1.5}, model=nn.Linear(400, 400))
@@ -227,11 +225,8 @@ if __name__ == "__main__":
     import worker
     torch.set_num_threads(1)
     experiment = runs.Experiment("worker", worker.Config, None, worker.train)
-    dying.after(int(os.environ["DIES_AT"]))
-    for seed in range(int(os.environ["SEEDS"])):
-        run = experiment.run(worker.Config(seed))
-        print(run.id, run.provenance["started"], run.weights, flush=True)
-    print(dying.end(), file=sys.stderr)
+    run = experiment.run(worker.Config())
+    print(run.id, run.provenance["started"], run.weights, flush=True)
 """
 
 
@@ -240,13 +235,11 @@ def start(tmp_path, folder):
     """Starts processes that want runs of one experiment."""
     (tmp_path / "worker.py").write_text(PROCESS)
 
-    def started(seeds: int = 1, until: Path | str = "", dies_at: int = 0) -> subprocess.Popen:
+    def started(until: Path) -> subprocess.Popen:
         environment = os.environ | {
             "CALLS": str(tmp_path / "calls"),
-            "DIES_AT": str(dies_at),
-            "SEEDS": str(seeds),
             "UNTIL": str(until),
-            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, tmp_path, Path(__file__).parent))),
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, tmp_path))),
         }
         return subprocess.Popen(
             [sys.executable, "worker.py"],
@@ -279,20 +272,18 @@ def test_two_processes_compute_a_run_once(tmp_path, start):
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_lose_and_change_nothing(tmp_path, start, folder):
-    whole = start(seeds=5).communicate(timeout=120)
-    expected, calls = {line.split()[0]: line.split()[2] for line in whole[0].splitlines()}, int(whole[1].split()[-1])
-    for path in folder.glob("*/*/*"):
-        path.unlink()
-    rng, ends = random.Random(0), []
-    for _ in range(20):
-        process = start(seeds=5, dies_at=rng.randint(1, calls // 3))
-        process.communicate(timeout=120)
-        ends.append(process.returncode)
-    assert ends[0] == -signal.SIGKILL and set(ends) <= {0, -signal.SIGKILL}
-    out, errors = start(seeds=5).communicate(timeout=120)
-    assert {line.split()[0]: line.split()[2] for line in out.splitlines()} == expected, errors
-    assert not list(verify.of_runs(folder))
+def test_kills_at_random_moments_lose_and_change_nothing(tmp_path):
+    kills = 4
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), str(kills), str(tmp_path / "killed")]
+    made = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    told = [json.loads(line) for line in made.stdout.splitlines() if line.startswith("{")]
+    assert len(told) == 5
+    for experiment in told:
+        assert experiment["alike"] == experiment["finished"] > 0, experiment
+        assert experiment["killed"] == kills and experiment["resumed"] > 0, experiment
 
 
 @pytest.mark.parametrize(

@@ -120,14 +120,22 @@ def _picture(executed, name: str, place: str) -> str:
             f'height="{height}"></a>'
         )
     shown = executed.tables[name]
+    columns = _columns(shown["columns"])
 
     def line(cells: Sequence[str], tag: str) -> str:
         # Formulas are not set at this size.
-        plain = (cell.replace("$", "").replace("\\", "") for cell in cells[:_COLUMNS])
+        plain = (cells[k].replace("$", "").replace("\\", "") for k in columns)
         return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in plain)}</tr>"
 
     head, body = line(shown["columns"], "th"), "".join(line(row, "td") for row in shown["rows"][:_ROWS])
     return f'<div class="ncode-mini"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _columns(headings: Sequence[str]) -> list[int]:
+    """Which columns a thumbnail shows: the paper's beside the last of our recordings, or else the first ones."""
+    paper = [k for k, heading in enumerate(headings) if heading.startswith("paper")]
+    ours = [k for k, heading in enumerate(headings) if heading.startswith("recorded")]
+    return [0, paper[0], ours[-1]] if paper and ours else [*range(min(_COLUMNS, len(headings)))]
 
 
 def _verdict(executed, claim: str) -> Verdict:

@@ -8,7 +8,7 @@ draws. A run is found by its id, so pictures can be made after the code has gone
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ import numpy as np
 from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.autoencoding import analysis as autoencoding_analysis
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
+from ncode.reproduction.experiments.latent_clustering import planes
 from ncode.reproduction.experiments.latent_interpolation import analysis as interpolation_analysis
+from ncode.reproduction.metrics.comparison import Runs
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import Run
 
@@ -30,14 +32,17 @@ LINES = 2
 """Lines of every model."""
 
 
-def finished(recording: str) -> dict[str, Run]:
+def finished(recording: str, models: Collection[str] | None = None) -> dict[str, Run]:
     """The runs of :data:`SEED` that a recording is of, with what they kept, by model.
+
+    Args:
+        models: which; all where none is named.
 
     Raises:
         FileNotFoundError: when one of them is not finished here.
     """
     of_seed = [run for run in recordings.load(recording) if run.config.seed == SEED]
-    return {run.config.model: run.finished() for run in of_seed}
+    return {run.config.model: run.finished() for run in of_seed if models is None or run.config.model in models}
 
 
 def keep(name: str, blocks: Mapping[str, np.ndarray], of: Sequence[Run]) -> Path:
@@ -98,9 +103,30 @@ def latent_interpolation(recording: str) -> list[Path]:
     ]
 
 
+def latent_clustering(recording: str) -> list[Path]:
+    """t-SNE of embeddings with a mixture's components (Fig. A.11)."""
+    of = finished(recording, planes.MODELS)
+    runs = [of[model] for model in planes.MODELS]
+    made = {run.config.model: planes.of_run(run) for run in runs}
+    accuracies = {model: plane.accuracy for model, plane in made.items()}
+    return [recordings.save_picture(f"{recording}_tsne", planes.drawn([*made.values()]), runs, accuracies=accuracies)]
+
+
+def find_planes(name: str, live: Runs) -> tuple[dict[str, planes.Plane], str]:
+    """The planes of the picture ``name`` by model, or of live runs of one seed, and a sentence that says which."""
+    picture = recordings.find_picture(name)
+    if picture is None:
+        return {model: planes.of_run(live[model][0]) for model in planes.MODELS}, "Of this execution, first seed."
+    grids, accuracies = picture.images[:, 0, 0], picture.facts["accuracies"]
+    return {
+        model: planes.read(grid, accuracies[model]) for model, grid in zip(accuracies, grids, strict=True)
+    }, introduced(name)
+
+
 MADE: dict[str, Callable[[str], list[Path]]] = {
     "autoencoding": autoencoding,
     "image_generation": image_generation,
+    "latent_clustering": latent_clustering,
     "latent_interpolation": latent_interpolation,
 }
 """What makes a recording's pictures, by the experiment that its name begins with."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from ncode.reproduction.experiments.autoencoding.evaluation import colour, label
 from ncode.reproduction.experiments.latent_clustering.analysis import accuracy
+from ncode.reproduction.experiments.latent_clustering.planes import Plane
 from ncode.reproduction.metrics.comparison import Runs
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
@@ -33,14 +36,15 @@ def accuracies(runs: Runs | None) -> Figure | None:
     return figure
 
 
-def tsne(runs: Runs, models: tuple[str, ...] = ("ncode", "autoencoder", "pixels")) -> Figure:
-    """Fig. A.11: t-SNE of the first seed's embeddings, coloured by the component of a mixture on it, with a legend."""
+def tsne(planes: Mapping[str, Plane]) -> Figure:
+    """Fig. A.11: t-SNE of embeddings, coloured by the component of a mixture on it, with a legend; a panel a model."""
     colours = plt.get_cmap("tab10")
-    figure, axes = style.panels(len(models), 1, width=2.5, height=2.7)
-    for panel, model in zip(axes[0], models, strict=True):
-        run = runs[model][0]
-        panel.scatter(*run.array("tsne").T, c=colours(run.array("clusters").astype(int)), s=2)
-        panel.set(xticks=[], yticks=[], title=f"{label(model)}: {numbers.share(run.metrics['tsne_mixture'])}")
+    figure, axes = style.panels(len(planes), 1, width=2.5, height=2.7)
+    for panel, (model, plane) in zip(axes[0], planes.items(), strict=True):
+        # On the digits a dot is seen, and among ten thousand images it hides none.
+        size = min(2.0, 4000 / len(plane.points))
+        panel.scatter(*plane.points.T, c=colours(plane.components), s=size, linewidths=0)
+        panel.set(xticks=[], yticks=[], title=f"{label(model)}: {numbers.share(plane.accuracy)}")
         panel.grid(False)
     marks = [Line2D([], [], marker="o", linestyle="", color=colours(k), label=str(k + 1)) for k in range(10)]
     figure.legend(handles=marks, title="mixture component", loc="outside lower center", ncols=10)
