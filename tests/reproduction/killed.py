@@ -62,22 +62,31 @@ def family(config):
 
 
 def made(folder: Path) -> dict:
-    """What is kept of a run, but for what tells the time."""
+    """What is kept of a run, but for what tells the time, and the commit, which somebody may make meanwhile."""
     (path,) = folder.glob("*/*/record.json")
     content = json.loads(path.read_text())
     del content["sha256"], content["history"]["seconds"]
-    del content["provenance"]["seconds"], content["provenance"]["started"]
+    for fact in ("seconds", "started", "commit"):
+        del content["provenance"][fact]
     return content | {"weights": digest(path.with_name("weights.safetensors"))}
+
+
+def different(whole, broken, where: str = "") -> list[str]:
+    """Where two records differ, and how."""
+    if isinstance(whole, dict) and isinstance(broken, dict):
+        keys = sorted(whole.keys() | broken.keys())
+        return [found for key in keys for found in different(whole.get(key), broken.get(key), f"{where}/{key}")]
+    return [] if whole == broken else [f"{where}: {whole!r:.200} is not {broken!r:.200}"]
 
 
 def main(kills: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    inspect.unwrap(training.fit).__kwdefaults__["checkpoint_every"] = 4
+    inspect.unwrap(training.fit).__kwdefaults__["checkpoint_every"] = 2
     for config in CONFIGS:
         name = family(config).name
         whole, broken, rng = folder / name / "whole", folder / name / "broken", random.Random(name)
         calls, _ = fork(whole, config, 0, None)
-        told = Counter()
+        told, wrong = Counter(), []
         while told["killed"] < kills or broken.exists():
             moment = [
                 (rng.randint(5, 9), "step"),
@@ -89,9 +98,9 @@ def main(kills: int, folder: Path) -> None:
             told["killed"] += by == signal.SIGKILL
             if not by:
                 told["finished"] += 1
-                told["alike"] += made(whole) == made(broken) and not list(verify.of_runs(broken))
+                wrong += different(made(whole), made(broken)) + [str(finding) for finding in verify.of_runs(broken)]
                 shutil.rmtree(broken)
-        print(json.dumps({"experiment": name, **told}), flush=True)
+        print(json.dumps({"experiment": name, **told, "wrong": wrong}), flush=True)
 
 
 if __name__ == "__main__":

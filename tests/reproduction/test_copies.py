@@ -143,7 +143,7 @@ def test_a_run_whose_machine_is_taken_away_ends_elsewhere_in_the_same_bits(tmp_p
     shutil.rmtree(tmp_path / "lost")
     assert not list(elsewhere.rglob("record.json")), "it was in the middle"
 
-    said = worker("another").communicate(timeout=120)[0]
+    said = worker("another").communicate(timeout=600)[0]
     assert "took up 1" in said and "finished=['annuli_steering:0']" in said
     one = [sys.executable, "-m", "ncode.reproduction.runs", "one", "annuli.steering", "annuli_steering", "0"]
     subprocess.run(one, env={**work.environment("cpu"), "NCODE_RUNS": str(tmp_path / "whole")}, cwd=ROOT, check=True)

@@ -259,12 +259,12 @@ def test_two_processes_compute_a_run_once(tmp_path, start):
     errors = {process.stderr.fileno(): b"" for process in pair}
     # However late the second begins, the first is not done before it waits.
     while not any(waits in told for told in errors.values()):
-        ready, _, _ = select.select(list(errors), [], [], 120)
+        ready, _, _ = select.select(list(errors), [], [], 600)
         assert ready and all(process.poll() is None for process in pair), errors
         for number in ready:
             errors[number] += os.read(number, 4096)
     (tmp_path / "go").touch()
-    said = [process.communicate(timeout=120)[0] for process in pair]
+    said = [process.communicate(timeout=600)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0], errors
     assert said[0] == said[1] != ""
     assert (tmp_path / "calls").read_text() == "x"
@@ -282,7 +282,7 @@ def test_kills_at_random_moments_lose_and_change_nothing(tmp_path):
     told = [json.loads(line) for line in made.stdout.splitlines() if line.startswith("{")]
     assert len(told) == 5
     for experiment in told:
-        assert experiment["alike"] == experiment["finished"] > 0, experiment
+        assert experiment["finished"] > 0 and not experiment["wrong"], experiment
         assert experiment["killed"] == kills and experiment["resumed"] > 0, experiment
 
 
