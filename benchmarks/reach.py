@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from benchmarks import measure
@@ -76,11 +77,14 @@ def training(rounds: int, seed: int) -> Entries:
 
     taken: dict[str, list[float]] = {name: [] for name in anode.WAYS}
     found: dict[str, dict] = {}
-    for seed_ in SEEDS:
-        for name, train in anode.WAYS.items():
-            start = time.process_time()
-            found[name] = train(anode.settings(seed_))
-            taken[name].append(time.process_time() - start)
+    for train in anode.WAYS.values():
+        train(replace(anode.settings(0), epochs=1))
+    for _ in range(min(rounds, 3)):
+        for which in SEEDS:
+            for name, train in anode.WAYS.items():
+                start = time.process_time()
+                found[name] = train(anode.settings(which))
+                taken[name].append(time.process_time() - start)
     for name in anode.WAYS:
         yield (
             _entry("training", name, "neural ODE", "spheres", seed),
@@ -91,8 +95,8 @@ def training(rounds: int, seed: int) -> Entries:
         )
 
 
-def steps_of(name: str, way: str, seed: int) -> tuple[Callable, Callable, list]:
-    """One gradient of a block: forward, backward, and the field."""
+def steps_of(name: str, way: str, seed: int) -> tuple[Callable, Callable, list, list]:
+    """One gradient of a block: forward, backward, the field, and a list that is given each solve's evaluations."""
     import torch
 
     from ncode import Solver
@@ -115,17 +119,26 @@ def steps_of(name: str, way: str, seed: int) -> tuple[Callable, Callable, list]:
     def back(end: torch.Tensor) -> None:
         torch.autograd.grad(end.square().mean(), (x, theta))
 
-    return lambda: solve(problem.field, x, theta, solver)[0], back, [problem.field]
+    counts = []
+
+    def ahead() -> torch.Tensor:
+        end, nfe = solve(problem.field, x, theta, solver)
+        counts[:] = [nfe]
+        return end
+
+    return ahead, back, [problem.field], counts
 
 
 def block(rounds: int, seed: int) -> Entries:
     """Gradient modes, and Appendix B's listing, on convolutional blocks at the default tolerance."""
     for name, size in BLOCKS.items():
         made = {way: steps_of(name, way, seed) for way in MODES}
-        ways = {way: (lambda ahead=ahead, back=back: back(ahead())) for way, (ahead, back, _) in made.items()}
+        ways = {way: (lambda ahead=ahead, back=back: back(ahead())) for way, (ahead, back, *_) in made.items()}
         taken = measure.interleaved(ways, min(rounds, size.rounds))
         for way in MODES:
-            yield _entry("block", way, "open loop", name, seed), _over(taken, way, "direct")
+            (nfe,) = made[way][-1]
+            counts = {"forward": float(nfe.forward), "backward": float(nfe.backward)}
+            yield _entry("block", way, "open loop", name, seed), {**_over(taken, way, "direct"), **counts}
 
 
 def flow(rounds: int, seed: int) -> Entries:
@@ -154,30 +167,35 @@ def episode(rounds: int, seed: int) -> Entries:
 
 
 def where(rounds: int, seed: int) -> Entries:
-    """Where the time goes, of every way whose target is not met or only just."""
+    """Where the time of this library's training steps goes: the perceptrons', and an iteration's on nested spheres."""
     from benchmarks import anode, shares
     from benchmarks.ours import ncode
     from benchmarks.problems import KINDS, case
     from benchmarks.solver import TOLERANCE
-
-    def of(name: str, kind: str, fields: str, parts: tuple, most: int = 20, **more: float) -> tuple[dict, dict]:
-        config = {**_entry("shares", name, kind, fields, seed), **more}
-        return config, shares.of(*parts, min(rounds, most))
 
     for kind in KINDS:
         for custom, horizon in ((False, 1.0), (True, 1.0), (True, 10.0)):
             for fields in ("near", "far"):
                 way = ncode(case(kind, fields, seed=seed, horizon=horizon), TOLERANCE, custom=custom)
                 modules = [way.model.field, *([way.model.g] if kind == "closed loop" else [])]
-                name = "ncode, a user's module" if custom else "ncode"
-                yield of(name, kind, fields, (way.ahead, way.back, modules if custom else []), size=horizon)
+                config = _entry("shares", "ncode, a user's module" if custom else "ncode", kind, fields, seed)
+                found = shares.of(way.ahead, way.back, modules if custom else [], rounds)
+                yield {**config, "size": horizon}, found
     ahead, back, iteration = anode.solve(anode.settings(seed))
-    config, found = of("ncode", "neural ODE", "spheres", (ahead, back, []))
+    found = shares.of(ahead, back, [], rounds)
     whole = measure.interleaved({"iteration": iteration, "solve": lambda: back(ahead())}, rounds)
-    yield config, {**found, "rest": max(0.0, measure.spread(whole["iteration"])[0] - measure.spread(whole["solve"])[0])}
+    rest = measure.spread([a - b for a, b in zip(whole["iteration"], whole["solve"], strict=True)])[0]
+    yield _entry("shares", "ncode", "neural ODE", "spheres", seed), {**found, "rest": rest}
+
+
+def where_in_blocks(rounds: int, seed: int) -> Entries:
+    """Where the time of the blocks' gradients goes. Appendix B's adds up in place unless watched, and is left out."""
+    from benchmarks import shares
+
     for name, size in BLOCKS.items():
-        for way in MODES:
-            yield of(way, "open loop", name, steps_of(name, way, seed), size.rounds)
+        for way in ("direct", "checkpointed", "adjoint"):
+            found = shares.of(*steps_of(name, way, seed)[:3], min(rounds, size.rounds))
+            yield _entry("shares", way, "open loop", name, seed), found
 
 
 def _entry(suite: str, way: str, kind: str, fields: str, seed: int) -> dict:

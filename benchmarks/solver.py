@@ -158,6 +158,7 @@ SUITES = {
     "flow": reach.flow,
     "episode": reach.episode,
     "shares": reach.where,
+    "block-shares": reach.where_in_blocks,
 }
 
 

@@ -279,16 +279,15 @@ def measured(executed, what: str, *kind: str) -> str:
         columns = ["measure", "to reach", "measured", "reached"]
         return steps + "\n" + list_table("tab-targets", caption, columns, targets.goal_rows(record))
     if what == "shares":
-        columns = [
-            "training step",
-            "ms",
-            *targets.PARTS.values(),
-            "operations",
-            "times as fast were all but the field free",
-        ]
+        last = "times as fast were all but the field free"
+        columns = ["training step", "ms", *targets.PARTS.values(), "operations", last]
         rows = targets.share_rows(record)
-        caption = "Where a training step's time goes, one thread."
-        return list_table("tab-shares", caption, columns, rows) if rows else "This was not measured yet.\n"
+        told = list_table("tab-shares", "Where a training step's time goes, one thread.", columns, rows)
+        columns = ["block", "gradient", "ms", "times direct (quartiles)", "evaluations: forward", "backward"]
+        caption = "A gradient of a convolutional block with kernels of its own for every sample, one thread."
+        blocks = targets.block_rows(record)
+        told += "\n" + list_table("tab-blocks", caption, columns, blocks) if blocks else ""
+        return told if rows else "This was not measured yet.\n"
     if what == "stiff":
         columns = ["problem"]
         for method in ("rodas4", "dopri5"):

@@ -168,6 +168,18 @@ def share_rows(measured: Sequence[Measured]) -> list[list[str]]:
     return rows
 
 
+def block_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """For every convolutional block and way to its gradient: its time, its ratio to direct, its evaluations."""
+    rows = []
+    for one in measured:
+        if one.config["suite"] == "block":
+            m = one.metrics
+            shown = f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})"
+            counts = [f"{m['forward']:.0f}", f"{m['backward']:.0f}"]
+            rows.append([one.config["fields"], one.config["way"], f"{1e3 * m['seconds']:.3g}", shown, *counts])
+    return rows
+
+
 def _ratio(step: Step, kind: str, measured: Sequence[Measured]) -> float | None:
     """How many times as long the fastest of ``beside`` takes; ``None`` where it was not measured."""
     suite = "step" if step.horizon is None else "module"
