@@ -35,8 +35,8 @@ class Block(NamedTuple):
 BLOCKS = {
     "16 channels, 8×8": Block(32, 16, 8, None, 10),
     "16 channels, 14×14": Block(32, 16, 14, None, 10),
-    "Table 1, MNIST": Block(64, 1, 28, 50, 3),
-    "Table 1, CIFAR-10": Block(64, 3, 32, 50, 3),
+    "Table 1, MNIST": Block(64, 1, 28, 50, 2),
+    "Table 1, CIFAR-10": Block(64, 3, 32, 50, 2),
 }
 MODES = {"direct": "direct", "checkpointed": "direct", "adjoint": "adjoint", "Appendix B": "state"}
 

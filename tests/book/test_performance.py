@@ -149,6 +149,9 @@ def test_shares_are_of_the_whole_step(tmp_path):
     (row,) = targets.share_rows(record(tmp_path, json.dumps(one)))
     assert row[0] == "ncode: open loop, near-equal fields, T = 10"
     assert row[1:] == ["2", "30 %", "20 %", "25 %", "25 %", "0 %", "300", "2.0"]
+    one["metrics"]["rest"] = 0.00075
+    (row,) = targets.share_rows(record(tmp_path, json.dumps(one)))
+    assert row[0].endswith("; 0.75 ms more make an iteration")
 
 
 def test_a_blocks_gradients_stand_beside_direct_ones(tmp_path):

@@ -154,11 +154,12 @@ def share_rows(measured: Sequence[Measured]) -> list[list[str]]:
         m, config = one.metrics, one.config
         where = FIELDS.get(config["fields"], config["fields"])
         horizon = f", T = {config['size']:g}" if "size" in config else ""
+        rest = f"; {1e3 * m['rest']:.2g} ms more make an iteration" if "rest" in m else ""
         shares = [f"{100 * max(m[part], 0.0) / m['seconds']:.0f} %" for part in PARTS]
         free = m["seconds"] / (m["field_forward"] + m["field_backward"])
         rows.append(
             [
-                f"{config['way']}: {config['kind']}, {where}{horizon}",
+                f"{config['way']}: {config['kind']}, {where}{horizon}{rest}",
                 f"{1e3 * m['seconds']:.3g}",
                 *shares,
                 f"{m['operations']:.0f}",
