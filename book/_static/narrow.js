@@ -3,7 +3,7 @@
 (() => {
   const narrow = matchMedia("(max-width: 600px)");
   const LINES = 5; // of a caption; ncode.css knows the number, too
-  const TALL = 0.6; // of the screen's height: a table that takes more folds
+  const TALL = 0.5; // of the screen's height: a table that takes more folds, and what runs otherwise always does
   const made = [];
 
   /* A switch called `title` in the place of `nodes`, which stand in a row and go behind it. */
@@ -30,7 +30,8 @@
     for (const proof of document.querySelectorAll('[class="proof admonition"]'))
       fold([...proof.children], "Show the proof");
     const tables = [...document.querySelectorAll(".bd-article .pst-scrollable-table-container")];
-    for (const table of tables.filter((one) => one.offsetHeight > TALL * innerHeight && !one.closest("details"))) {
+    const folds = (one) => one.querySelector('[id$="-deviations"]') || one.offsetHeight > TALL * innerHeight;
+    for (const table of tables.filter((one) => folds(one) && !one.closest("details"))) {
       const [number, text] = table.querySelectorAll(".caption-number, .caption-text");
       if (text) fold([...withTable(table)], `${number.textContent}${text.textContent.split(/[.:;]\s/)[0]}`);
     }
