@@ -13,7 +13,17 @@ from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import api, cluster, downloads, front, gallery, performance, sync, verdicts
+from ncode.reproduction.publishing import (
+    api,
+    cluster,
+    downloads,
+    front,
+    gallery,
+    performance,
+    sync,
+    targets,
+    verdicts,
+)
 from ncode.reproduction.publishing.display import Verdict, aside
 from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
@@ -261,6 +271,23 @@ def measured(executed, what: str, *kind: str) -> str:
         caption = f"{name[0].upper()}{name[1:]}: a training step at equal worst-sample error, forward and backward."
         rows = performance.step_rows(name, record)
         return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
+    if what == "targets":
+        columns = ["this library", "fields", "beside", "to reach", *targets.KINDS, "reached"]
+        caption = "Training steps at equal worst-sample error: how many times as long the other library takes."
+        steps = list_table("tab-targets-steps", caption, columns, targets.step_rows(record))
+        caption = "All else that was set out to be reached; ratios with their quartiles."
+        columns = ["measure", "to reach", "measured", "reached"]
+        return steps + "\n" + list_table("tab-targets", caption, columns, targets.goal_rows(record))
+    if what == "shares":
+        last = "times as fast were all but the field free"
+        columns = ["training step", "ms", *targets.PARTS.values(), "operations", last]
+        rows = targets.share_rows(record)
+        told = list_table("tab-shares", "Where a training step's time goes, one thread.", columns, rows)
+        columns = ["block", "gradient", "ms", "times direct (quartiles)", "evaluations: forward", "backward"]
+        caption = "A gradient of a convolutional block with kernels of its own for every sample, one thread."
+        blocks = targets.block_rows(record)
+        told += "\n" + list_table("tab-blocks", caption, columns, blocks) if blocks else ""
+        return told if rows else "This was not measured yet.\n"
     if what == "stiff":
         columns = ["problem"]
         for method in ("rodas4", "dopri5"):
