@@ -24,7 +24,7 @@ def record(tmp_path, *lines):
 
 def test_a_table_says_what_was_not_measured(tmp_path):
     rows = performance.step_rows("open loop", record(tmp_path, line("step", "ncode"), line("step", "peer", "far")))
-    assert rows[0] == ["ncode", "1", "2.00", "2.50 (2.00 to 3.00)", "1.0e-04", "1.0e-03", "–", "–", "–", "–"]
+    assert rows[0] == ["ncode", "1", "2.00", "2.50 (2.00 to 3.00)", "1.0\xa0×\xa010⁻⁴", "0.001", "–", "–", "–", "–"]
     assert rows[1][2:6] == ["–"] * 4 and rows[1][6] == "2.00"
 
 
@@ -32,7 +32,7 @@ def test_own_steps_stand_beside_shared_ones(tmp_path):
     own = line("independent", "independent", "stiff")
     (row,) = performance.independent_rows(record(tmp_path, line("step", "ncode"), own))
     assert row[:4] == ["one stiff sample", "independent", "2.0", "2.50 (2.00 to 3.00)"]
-    assert row[4:] == ["20000", "1.0e-04", "1.0e-03"]
+    assert row[4:] == ["20000", "1.0\xa0×\xa010⁻⁴", "0.001"]
 
 
 def test_figures_are_drawn_of_what_is_there(tmp_path):
@@ -59,7 +59,7 @@ def test_a_stiff_problem_that_one_method_did_not_finish_says_so(tmp_path):
     lines += [line("stiff", "rodas4", "one", kind="Van der Pol", size=1000.0)]
     first, second = performance.stiff_rows(record(tmp_path, *lines))
     assert first[0] == "Van der Pol, μ = 3" and first[-1] == "2.50 (2.00 to 3.00)"
-    assert second == ["Van der Pol, μ = 1000", "70", "2", "1.0e-04", "–", "–", "–", "–"]
+    assert second == ["Van der Pol, μ = 1000", "70", "2.00", "1.0\xa0×\xa010⁻⁴", "–", "–", "–", "–"]
 
 
 def test_numbers_say_where_they_come_from(tmp_path):

@@ -248,13 +248,13 @@ def recordings_described(executed) -> str:
 
 _MEASURED = {
     "performance-precision": "Time of a training step, forward and backward, against the worst sample's error at the "
-    "path's end: open loop, 512 samples, double precision, tolerances from 1e-2 to 1e-8. Lower and further left is "
+    "path's end: open loop, 512 samples, double precision, tolerances from 10⁻² to 10⁻⁸. Lower and further left is "
     "better.",
-    "performance-scaling": "How a training step's time grows at tolerance 1e-3, as far as it was measured: with the "
+    "performance-scaling": "How a training step's time grows at tolerance 10⁻³, as far as it was measured: with the "
     "batch (a field a sample), the state's dimension (one field for all), the horizon.",
     "performance-memory": "A training step on a convolutional block with kernels of its own for every sample, as the "
     "steps become more, by gradient mode: its time, and the memory that it needs beyond what it held before.",
-    "performance-stiff": "Time of a solve, one sample forward in double precision at tolerance 1e-6, as the problem "
+    "performance-stiff": "Time of a solve, one sample forward in double precision at tolerance 10⁻⁶, as the problem "
     "becomes stiffer. A line ends where the method takes more than 50 000 evaluations.",
 }
 
@@ -304,9 +304,11 @@ def measured(executed, what: str, *kind: str) -> str:
         told = list_table("tab-independent", caption, [*columns, "tolerance"], rows)
         return told if rows else "This was not measured yet.\n"
     if what in _MEASURED:
-        if what not in performance.drawable(record):
+        panels = performance.drawable(record).get(what)
+        if not panels:
             return "This was not measured yet.\n"
-        drawn = f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+        options = f":name: fig-{what}\n:width: {performance.width(len(panels))}px"
+        drawn = f"::::{{figure}} /{FIGURES}/{what}.png\n{options}\n\n{_MEASURED[what]}\n::::\n"
         return drawn + "\n" + downloads.offer(f"fig-{what}.svg", of=f"{FIGURES}/{what}.svg")
     return performance.described(record)
 
