@@ -50,6 +50,7 @@ bench: $(ENVIRONMENT) ## measure solves beside other libraries', with one thread
 	"$(BIN)/python" -m pip install --quiet --editable ".[bench]" --constraint constraints.txt
 	for threads in one all; do "$(BIN)/python" -m benchmarks.solver --threads $$threads || exit 1; done
 	"$(BIN)/python" -m benchmarks.independent
+	"$(BIN)/python" -m benchmarks.solver module training block flow episode shares block-shares
 
 sync: $(ENVIRONMENT) ## write every notebook's .ipynb, and the repository's address wherever it is needed
 	"$(BIN)/python" -m ncode.reproduction.publishing.sync

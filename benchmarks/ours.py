@@ -62,12 +62,18 @@ def ncode(
         model = NCODE(field, gamma=Given(problem.theta), g=g, horizon=case.horizon, solver=solver)
         leaves = [problem.x, problem.theta, *(g.parameters() if g else ())]
 
-    def solve():
-        end = model(problem.x)
+    def ahead():
+        return model(problem.x)
+
+    def back(end):
         torch.autograd.grad(end, leaves, problem.upstream)
+
+    def solve():
+        end = ahead()
+        back(end)
         return end.detach().numpy()
 
-    solve.model = model
+    solve.model, solve.ahead, solve.back = model, ahead, back
     return solve
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from benchmarks import measure, modes, stiff
+from benchmarks import measure, modes, reach, stiff
 
 TOLERANCE, FINEST, SLACK = 1e-3, 1e-8, 1.02
 FILE = Path(__file__).resolve().parent.parent / "results" / "performance.jsonl"
@@ -152,6 +152,13 @@ SUITES = {
     "horizon": lambda rounds, seed: scaling(rounds, seed, ["horizon"]),
     "memory": modes.memory,
     "stiff": stiff.stiff,
+    "module": reach.module,
+    "training": reach.training,
+    "block": reach.block,
+    "flow": reach.flow,
+    "episode": reach.episode,
+    "shares": reach.where,
+    "block-shares": reach.where_in_blocks,
 }
 
 

@@ -31,8 +31,9 @@ if importlib.util.find_spec("ncode") is None:
 # # Proposition 1
 #
 # You will see two controlled flows that take two points to one, each written in a single line. A neural ODE cannot do
-# that. So neither the open loop nor the closed loop is limited to *homeomorphisms*, continuous maps with a continuous
-# inverse (Proposition 1 and Appendix A.1 of {cite:t}`chalvidal2021`).
+# that. So neither the open loop, which sets a control once, nor the closed loop, which moves it along the path, is
+# limited to *homeomorphisms*, continuous maps with a continuous inverse (Proposition 1 and Appendix A.1 of
+# {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 # "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
@@ -305,7 +306,7 @@ page.verdict(
 # - The halves have different horizons, $1$ and $\pi/2$. With $x' = \omega\theta$, $\theta' = -\omega x$ and
 #   $\omega = \pi/2$ the closed loop collapses at $t = 1$ as well.
 # - The map of $x$ alone is no homeomorphism. The flow of $(x, \theta)$ is one, and $\theta(T)$ tells which $x(0)$ it
-#   came from. A readout that sees only $x(T)$ cannot tell the points apart.
+#   came from. A readout (the layer after the flow) that sees only $x(T)$ cannot tell the points apart.
 # - The first half needs no learned controller. Its $\gamma$ is the identity, which is data control
 #   ({doc}`03_open_and_closed_loop`).
 #

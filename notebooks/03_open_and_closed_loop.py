@@ -302,8 +302,8 @@ page.verdict("N6", verdict.n6(checks), checks, note=verdict.N6_NOTE)
 #
 # Try each on paper first. Every solution ends in a check that runs.
 #
-# **1. Together apart.** For $x' = \theta$, $\theta' = -x$ with $\theta(0) = 0$, when do the paths of two samples
-# meet? How far apart are their pairs $(x, \theta)$ at that time?
+# **1. Paths that meet, pairs that do not.** For $x' = \theta$, $\theta' = -x$ with $\theta(0) = 0$, when do the paths of
+# two samples meet? How far apart are their pairs $(x, \theta)$ at that time?
 #
 # :::{admonition} Solution
 # :class: dropdown ncode-solution

@@ -177,8 +177,8 @@ page.table(
 
 # %% [markdown]
 # Why do plain fits fail ({numref}`fig-landscape`)? On a short horizon the loss has one minimum. But the period depends on
-# $\mu$. So on a long horizon the valley around the true $\mu$ is narrow, and there are others beside it. Most plain fits
-# end in a side valley, at a negative $\mu$ to the left of the drawing, or still on a slope.
+# $\mu$. So on a long horizon the valley around the true $\mu$ is narrow, and there are other valleys beside it. Most
+# plain fits end in one of those, at a negative $\mu$ to the left of the drawing, or on a slope.
 
 # %% tags=["hide-input"]
 page.live(

@@ -73,7 +73,7 @@ options = page.options
 # 1. *Two names are mixed.* An object is defined under one name and used under another, so Python stops with a
 #    `NameError`.
 # 2. *$g$ receives $dx/dt$.* The function computes the velocity of $x$ and passes that to $g$. {eq}`eq-listing` passes
-#    $x$. Both have the same shape, so the listing runs without a word, as another model.
+#    $x$. Both have the same shape, so the listing runs without an error, but it is another model.
 #
 # Here is the corrected listing, in our own words. The second point is a switch.
 

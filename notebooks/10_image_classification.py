@@ -128,8 +128,8 @@ live = {
 
 # %% [markdown]
 # **Recorded runs** are longer than a page may take. All models train for the same number of epochs. None is trained to
-# convergence. Where the learning rate falls, it falls to zero along half a cosine. A recording counts once each of its
-# main models has a seed.
+# convergence. Where the learning rate falls, it falls to zero along half a cosine. We use a recording as soon as each of
+# its main models has finished one seed.
 
 # %% tags=["hide-input"]
 recorded = sets.whole_recordings()
@@ -228,7 +228,7 @@ page.figure(
 # %% [markdown]
 # ### Losses, evaluations and learning rates
 #
-# Three tables open on demand: what the models cost, what ANODE's learning rate was chosen by, and what each model
+# Three tables open on demand: what the models cost, how ANODE's learning rate was chosen, and what each model
 # reaches at other rates.
 
 # %% tags=["hide-input"]

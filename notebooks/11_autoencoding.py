@@ -177,9 +177,9 @@ page.say(
 # plain **autoencoder**, with the code size that gives it as many parameters. All train in the same way, at the learning
 # rate that suits the plain autoencoder on MNIST. We tried no other rate on this execution's digits.
 #
-# We chose AutoN-CODE's normalisation and scale. A map of the bare code has neither. So there is a control experiment: a
-# **linear map of θ** gets the same normalised and scaled entries that drive the flow. Only a gain over this map is due
-# to the flow.
+# We chose AutoN-CODE's normalisation and scale. The linear map of the first reading has neither, because it reads the
+# code as it is. So there is a control experiment: a **linear map of θ** gets the same normalised and scaled entries that
+# drive the flow. Only a gain over this map is due to the flow.
 
 # %% tags=["hide-input"]
 page.table(**tables.bottlenecks(study))
@@ -187,8 +187,8 @@ page.table(**tables.bottlenecks(study))
 # %% [markdown]
 # {numref}`tab-auto-recorded` adds the other rivals. We chose the learning rate first, then AutoN-CODE's normalisation and
 # scale, by validation loss on a seed that is used for nothing else. All models share the rate that is best for the
-# plain autoencoder. On CIFAR-10 it is the lowest of those tried. So the tuning is not equal: AutoN-CODE has a
-# normalisation and a scale of its own, and a rate that was chosen for its rival.
+# plain autoencoder. On CIFAR-10 that rate is the lowest of those that we tried. So the tuning is not equal: AutoN-CODE
+# has a normalisation and a scale of its own, and a rate that was chosen for its rival.
 
 # %% tags=["hide-input"]
 page.table(**tables.recorded())
@@ -253,9 +253,9 @@ page.table(**tables.formation(formations), folded="How images form, in numbers")
 # horizon. A point is missing where training failed: 20 steps in a row had no finite loss, or an image's $x(T)$ became
 # too large for a floating-point number.
 #
-# At the left end the flow does nothing special. As $s \to 0$, $x(T) = x_0 + T\theta x_0 + O(s^2)$: the flow becomes a
-# *linear* map of its control, and AutoN-CODE an autoencoder with a linear bottleneck. If the smallest scale is the best
-# one, the flow adds nothing.
+# At the left end the flow is almost linear in its control. As $s \to 0$, $x(T) = x_0 + T\theta x_0 + O(s^2)$: the flow
+# becomes a *linear* map of its control, and AutoN-CODE an autoencoder with a linear bottleneck. If the smallest scale is
+# the best one, the flow adds nothing.
 
 # %% tags=["hide-input"]
 page.figure(**figures.scales(study))

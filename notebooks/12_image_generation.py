@@ -81,11 +81,12 @@ page = Page("12_image_generation", profile, runs)
 #
 # - **What does a fit to as many training embeddings score?**
 # - **How many samples are copies?** Is a sample's nearest neighbour an image that the density was fitted to, or one of as
-#   many images that it has not seen? (We compare decoded images.) If a density copies nothing, each happens for half of
-#   the samples, on average over a fit to test and a fit to training embeddings.
-# - **What do real images score?** As many real images give the *floor*. The reconstructions of the test images show what
-#   the decoder alone costs. No density should beat that. Only a fit to test embeddings can score below the floor,
-#   because it has seen the images that it is scored against.
+#   many images that it has not seen? (We compare decoded images.) A density that copies nothing gives one half: the
+#   nearest image is a fitted one as often as an unseen one. (We take the mean of two fits, one to test and one to
+#   training embeddings.)
+# - **What do real images score?** As many real images as there are samples give the *floor*. The reconstructions of the
+#   test images show what the decoder alone costs. No density should beat that. Only a fit to test embeddings can score
+#   below the floor, because it has seen the images that it is scored against.
 #
 # The score is the Fréchet distance of features with means $\mu$ and covariances $\Sigma$,
 #

@@ -87,8 +87,8 @@ page = Page("15_augmented_neural_odes", profile, runs)
 # without touching it, and its degree would be zero.
 # :::
 #
-# For $d = 1$ the sphere is a pair of points, and the proposition says that the flow keeps their order. The points to which
-# a linear readout gives at most the centre's output are a half-space. So **some point of the outer sphere gets an
+# For $d = 1$ the sphere is a pair of points, and the proposition says that the flow keeps their order. Take all points
+# whose linear readout is at most the centre's. They form a half-space. So **some point of the outer sphere gets an
 # output at least as low as the centre's.** That is A2 in a form that a program can check: it can find the point. With
 # added dimensions $\Phi$ is a flow of $\mathbb R^{d+p}$. There $S$ surrounds nothing, and the proposition says nothing.
 
@@ -187,12 +187,12 @@ page.table(**tables.equal_loss(studies), folded="Models at equal training loss")
 # ### Does the proposition survive training, and the solver?
 #
 # For every trained model we search the sphere of radius 1.25, in the middle of the outer shell, for its lowest output.
-# We compare it with the output at the centre. The proposition says that without augmentation it is never higher,
-# however small the error on sampled points is. The solver that trained the model is not an exact flow. So we ask
-# twice: with an accurate solve, and with that solver.
+# We compare it with the output at the centre. The proposition says that without augmentation the lowest output is never
+# above the centre's, however small the error on sampled points is. But the solver of the training is not an exact flow.
+# So we ask twice: with an accurate solve, and with the solver of the training.
 #
-# Winding numbers ask the same in another way, on the line and in the plane. In space our sphere is a mesh of 10,242
-# points, which is too coarse for a trained flow. There we only search.
+# Winding numbers answer the same question in another way, on the line and in the plane. In space our sphere is a mesh of
+# 10,242 points, which is too coarse for a trained flow. There we only search.
 
 # %% tags=["hide-input"]
 page.table(**tables.spheres(studies))

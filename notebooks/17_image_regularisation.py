@@ -100,8 +100,8 @@ page.table(**tables.gamma(chosen | varied))
 # %% [markdown]
 # ## Does a regularised flow need fewer evaluations?
 #
-# Among the recorded weights λ, we look only at those whose validation accuracy is at most one point below that without a
-# running cost. Of these we take the one with the fewest evaluations.
+# Among the recorded weights λ, we look only at those whose validation accuracy is at most one percentage point below the
+# accuracy without a running cost. Of these we take the one with the fewest evaluations.
 
 # %% tags=["hide-input"]
 page.say(analysis.saves_in_words(chosen | varied))

@@ -195,8 +195,9 @@ def axe(tmp_path_factory):
     return script.read_text(encoding="utf-8")
 
 
-# What counts is the page and its mode: a phone's page is the light one, narrower.
-MODES = [(path, mode) for path, mode in LOOKED_AT if mode != "phone" or path.startswith("book/api/")]
+# What counts is the page and its mode: a phone's page is the light one, narrower, and one of them has all that folds.
+FOLDING = "notebooks/12_image_generation.html"
+MODES = [(path, mode) for path, mode in LOOKED_AT if mode != "phone" or path.startswith(("book/api/", FOLDING))]
 
 
 @pytest.mark.parametrize(("path", "mode"), MODES or [("index.html", "light")])
@@ -210,6 +211,45 @@ def test_axe_finds_nothing_serious(visit, axe, path, mode):
                 .map(one => `${one.impact} ${one.id}: ${one.nodes.map(node => node.target.join(' ')).slice(0, 5)}`)"""
     )
     assert found == []
+
+
+def test_on_a_phone_what_is_long_folds_and_opens(visit):
+    page = visit(FOLDING, "phone")
+    folds = page.locator("details.ncode-narrow")
+    assert folds.count() >= 4
+    assert page.locator("details.ncode-narrow[open]").count() == 0
+    # By keyboard.
+    verdict = page.locator("#verdict-n18 details.ncode-narrow")
+    body = verdict.locator("p").first
+    assert not body.is_visible()
+    verdict.locator("> summary").focus()
+    page.keyboard.press("Enter")
+    assert body.is_visible()
+    # A caption of many lines shows the first of them.
+    more = page.locator("button.ncode-rest").first
+    caption = page.locator(".ncode-first-lines").first
+    short = caption.evaluate("caption => caption.offsetHeight")
+    more.click()
+    assert more.get_attribute("aria-expanded") == "true"
+    assert page.locator("figcaption > p:has(+ .ncode-rest)").first.evaluate("e => e.offsetHeight") > short
+    # On a wide screen and on paper everything is in sight, and no switch is.
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function("() => !document.querySelector('details.ncode-narrow:not([open])')")
+    assert not folds.first.locator("> summary").is_visible()
+    assert page.wrong == []
+
+
+def test_a_link_to_a_verdict_opens_it_on_a_phone(visit):
+    page = visit(f"{FOLDING}#verdict-n18", "phone")
+    assert page.locator("#verdict-n18 details.ncode-narrow[open]").count() == 1
+    assert page.locator("#verdict-n17 details.ncode-narrow[open]").count() == 0
+    page.locator(".ncode-short a[href='#verdict-n17']").click()
+    page.wait_for_selector("#verdict-n17 details.ncode-narrow[open]")
+
+
+def test_a_wide_screen_folds_nothing(visit):
+    page = visit(FOLDING)
+    assert page.locator("details.ncode-narrow, button.ncode-rest").count() == 0
 
 
 def test_dark_is_dark(visit):

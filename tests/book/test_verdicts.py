@@ -42,10 +42,10 @@ def test_the_forests_numbers_are_the_evidences():
     question = Question("a", "above", "points", above=0.0, published="12.1")
     rows = [accuracy(-9.1, -1.8, "a"), accuracy(0.4, 2.2, "a", setting="MNIST", nearness="toy", seeds=5)]
     plot = forest(Answer(question, rows))
-    shown = re.findall(r"<td>(.) ([^<]+)</td>", plot)
+    shown = re.findall(r"<td>(.) ([^<]+) <span>([^<]+)</span></td>", plot)
     assert shown == [
-        ("✗", f"{number(-5.45, 3)} {interval((-9.1, -1.8))}"),
-        ("✓", f"{number(1.3, 3)} {interval((0.4, 2.2))}"),
+        ("✗", number(-5.45, 3), interval((-9.1, -1.8))),
+        ("✓", number(1.3, 3), interval((0.4, 2.2))),
     ]
     low, high = -9.1 - 0.06 * 21.2, 12.1 + 0.06 * 21.2
     places = [float(x) for x in re.findall(r'class="bar" x1="([^"]+)"', plot)]

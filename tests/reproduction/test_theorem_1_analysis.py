@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ncode.reproduction.experiments.theorem_1 import analysis, tables
+from ncode.reproduction.experiments.theorem_1 import analysis, checks, tables
+from ncode.reproduction.experiments.theorem_1.train import saved_bytes
 
 
 def record(error):
@@ -39,9 +40,27 @@ def test_the_least_energy_is_that_of_straight_paths():
     assert analysis.least_energy() > 4 / 3
 
 
-def test_without_checkpoints_contraction_breaks_the_plain_adjoint_and_not_the_default():
-    plain, default = (analysis.contraction(1e-4, [0], refine) for refine in (False, True))
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """The checks' run at a small size, as a page gets it."""
+    config = checks.Config(1.0, [1.0, 40.0], [0], tolerance=1e-4, weights=[0.0, 0.5], iterations=2)
+    return checks.experiment.run(config, tmp_path_factory.mktemp("runs"))
+
+
+def test_without_checkpoints_contraction_breaks_the_plain_adjoint_and_not_the_default(checked):
+    plain, default = (analysis.contraction(checked, refined) for refined in (False, True))
     assert plain[10.0, 0].error > 1e3 and plain[10.0, 0].warned
     assert default[10.0, 0].error < 0.1
     with pytest.raises(KeyError):  # the table wants the default's sixteen
         tables.contraction(plain, default)
+
+
+def test_a_page_reads_from_the_checks_run_what_was_measured(checked):
+    found = analysis.flips(checked)
+    assert found["as in the theorem"] < 1e-8 and min(found["+a ∂h/∂z"], found["+∂ℓ/∂z"]) > 0.1
+    memory = analysis.memory(checked)
+    assert memory.grows() and max(memory.kept("adjoint")) <= analysis.MEMORY_BOUND
+    assert memory.by_horizon["direct"][1] == saved_bytes("direct", 40.0, 1e-6)
+    assert memory.by_steps["adjoint"][0] == saved_bytes("adjoint", checks.MEMORY_HORIZON, 1e-3)
+    assert list(analysis.regularised(checked)) == [0.0, 0.5]
+    assert analysis.regularised(checked)[0.5] == tuple(checks.regularised(0.5, 2).values())

@@ -141,10 +141,10 @@ def _row(
         x = float(at(published))
         marks += f'<path class="paper" d="M{x - 1.2:.2f} 5L{x:.2f} 1L{x + 1.2:.2f} 5L{x:.2f} 9Z"/>'
     weight = " ncode-decides" if one in answer.deciding else ""
-    numbers = f"{number(middle, 3)} {interval(one.total or one.interval)}"
+    estimate, bounds = number(middle, 3), interval(one.total or one.interval)
     return (
         f'<tr class="ncode-{CLASSES[held]}{weight}"><th scope="row">{label}</th>'
         f'<td><svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="{html.escape(numbers)}">{marks}</svg></td>'
-        f"<td>{MARKS[held]} {numbers}</td></tr>"
+        f'aria-label="{html.escape(f"{estimate} {bounds}")}">{marks}</svg></td>'
+        f"<td>{MARKS[held]} {estimate} <span>{bounds}</span></td></tr>"
     )

@@ -13,7 +13,17 @@ from ncode.reproduction.claims import claims, published
 from ncode.reproduction.claims import settings as stated
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.interactive.figure import markup
-from ncode.reproduction.publishing import api, cluster, downloads, front, gallery, performance, sync, verdicts
+from ncode.reproduction.publishing import (
+    api,
+    cluster,
+    downloads,
+    front,
+    gallery,
+    performance,
+    sync,
+    targets,
+    verdicts,
+)
 from ncode.reproduction.publishing.display import Verdict, aside
 from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
@@ -238,13 +248,13 @@ def recordings_described(executed) -> str:
 
 _MEASURED = {
     "performance-precision": "Time of a training step, forward and backward, against the worst sample's error at the "
-    "path's end: open loop, 512 samples, double precision, tolerances from 1e-2 to 1e-8. Lower and further left is "
+    "path's end: open loop, 512 samples, double precision, tolerances from 10⁻² to 10⁻⁸. Lower and further left is "
     "better.",
-    "performance-scaling": "How a training step's time grows at tolerance 1e-3, as far as it was measured: with the "
+    "performance-scaling": "How a training step's time grows at tolerance 10⁻³, as far as it was measured: with the "
     "batch (a field a sample), the state's dimension (one field for all), the horizon.",
     "performance-memory": "A training step on a convolutional block with kernels of its own for every sample, as the "
     "steps become more, by gradient mode: its time, and the memory that it needs beyond what it held before.",
-    "performance-stiff": "Time of a solve, one sample forward in double precision at tolerance 1e-6, as the problem "
+    "performance-stiff": "Time of a solve, one sample forward in double precision at tolerance 10⁻⁶, as the problem "
     "becomes stiffer. A line ends where the method takes more than 50 000 evaluations.",
 }
 
@@ -261,6 +271,23 @@ def measured(executed, what: str, *kind: str) -> str:
         caption = f"{name[0].upper()}{name[1:]}: a training step at equal worst-sample error, forward and backward."
         rows = performance.step_rows(name, record)
         return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
+    if what == "targets":
+        columns = ["this library", "fields", "beside", "to reach", *targets.KINDS, "reached"]
+        caption = "Training steps at equal worst-sample error: how many times as long the other library takes."
+        steps = list_table("tab-targets-steps", caption, columns, targets.step_rows(record))
+        caption = "All else that was set out to be reached; ratios with their quartiles."
+        columns = ["measure", "to reach", "measured", "reached"]
+        return steps + "\n" + list_table("tab-targets", caption, columns, targets.goal_rows(record))
+    if what == "shares":
+        last = "times as fast were all but the field free"
+        columns = ["training step", "ms", *targets.PARTS.values(), "operations", last]
+        rows = targets.share_rows(record)
+        told = list_table("tab-shares", "Where a training step's time goes, one thread.", columns, rows)
+        columns = ["block", "gradient", "ms", "times direct (quartiles)", "evaluations: forward", "backward"]
+        caption = "A gradient of a convolutional block with kernels of its own for every sample, one thread."
+        blocks = targets.block_rows(record)
+        told += "\n" + list_table("tab-blocks", caption, columns, blocks) if blocks else ""
+        return told if rows else "This was not measured yet.\n"
     if what == "stiff":
         columns = ["problem"]
         for method in ("rodas4", "dopri5"):
@@ -277,9 +304,11 @@ def measured(executed, what: str, *kind: str) -> str:
         told = list_table("tab-independent", caption, [*columns, "tolerance"], rows)
         return told if rows else "This was not measured yet.\n"
     if what in _MEASURED:
-        if what not in performance.drawable(record):
+        panels = performance.drawable(record).get(what)
+        if not panels:
             return "This was not measured yet.\n"
-        drawn = f"::::{{figure}} /{FIGURES}/{what}.png\n:name: fig-{what}\n\n{_MEASURED[what]}\n::::\n"
+        options = f":name: fig-{what}\n:width: {performance.width(len(panels))}px"
+        drawn = f"::::{{figure}} /{FIGURES}/{what}.png\n{options}\n\n{_MEASURED[what]}\n::::\n"
         return drawn + "\n" + downloads.offer(f"fig-{what}.svg", of=f"{FIGURES}/{what}.svg")
     return performance.described(record)
 

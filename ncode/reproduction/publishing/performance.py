@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ncode.reproduction.plotting.vectors import svg
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
 
 FIELDS = {"near": "near-equal fields", "far": "very different fields"}
@@ -26,6 +28,12 @@ AXES = {"batch": "batch", "dimension": "state's dimension", "horizon": "horizon 
 STIFF = {"Van der Pol": "μ", "Robertson": "T"}
 """The stiff problems, and what makes each stiffer."""
 UNITS = {"seconds": "seconds", "megabytes": "peak memory, MB"}
+PIXELS = 100
+"""CSS pixels to an inch of a figure, so that its letters are as large as the page's small print."""
+WIDTH = 760
+"""The widest figure: a page's column."""
+FEW = 4
+"""So many sizes are the ticks of their axis."""
 
 
 class Panel(NamedTuple):
@@ -71,8 +79,8 @@ def step_rows(kind: str, measured: Sequence[Measured]) -> list[list[str]]:
             row += [
                 f"{1e3 * m['seconds']:.2f}",
                 f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})",
-                f"{m['error']:.1e}",
-                f"{m['tolerance']:.1e}",
+                numbers.number(m["error"], 2),
+                numbers.setting(m["tolerance"]),
             ]
         rows.append(row)
     return rows
@@ -91,8 +99,8 @@ def independent_rows(measured: Sequence[Measured]) -> list[list[str]]:
                     f"{1e3 * m['seconds']:.1f}",
                     f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})",
                     f"{m['evaluations']:.0f}",
-                    f"{m['error']:.1e}",
-                    f"{m['tolerance']:.1e}",
+                    numbers.number(m["error"], 2),
+                    numbers.setting(m["tolerance"]),
                 ]
             )
     return rows
@@ -102,15 +110,28 @@ def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:
     """Write the figures that the record has the numbers for into ``folder``; their names."""
     drawn = drawable(measured)
     for name, panels in drawn.items():
-        figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
-        for axes, (panel, points) in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-        ):
-            _lines(axes, points, panel.across, panel.up)
-            axes.set(title=panel.title, xlabel=panel.label, ylabel=UNITS[panel.up], xscale="log", yscale="log")
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure = _figure(panels)
+        figure.savefig(folder / f"{name}.png", dpi=2 * PIXELS)
         (folder / f"{name}.svg").write_text(svg(figure), encoding="utf-8")
     return list(drawn)
+
+
+def width(panels: int) -> int:
+    """The width of a figure of so many panels on a page, in CSS pixels."""
+    return min(WIDTH, 460 * panels)
+
+
+def _figure(panels: Mapping[Panel, Sequence[Measured]]) -> Figure:
+    """The panels in a row; below them one legend, for a way has one colour in all of them."""
+    figure = Figure(figsize=(width(len(panels)) / PIXELS, 3.9), layout="constrained")
+    ways = list(dict.fromkeys(one.config["way"] for points in panels.values() for one in points))
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (panel, points) in zip(row, panels.items(), strict=True):
+        _lines(axes, points, panel, {way: f"C{i}" for i, way in enumerate(ways)})
+    lines = {line.get_label(): line for axes in row for line in axes.get_lines()}
+    columns = 2 if len(panels) == 1 else 3
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    return figure
 
 
 def stiff_rows(measured: Sequence[Measured]) -> list[list[str]]:
@@ -125,7 +146,10 @@ def stiff_rows(measured: Sequence[Measured]) -> list[list[str]]:
         row = [f"{kind}, {STIFF[kind]} = {size:g}"]
         for way in ("rodas4", "dopri5"):
             m = cells[way].metrics if way in cells else None
-            row += [f"{m['nfe']:.0f}", f"{1e3 * m['seconds']:.3g}", f"{m['error']:.1e}"] if m else ["–", "–", "–"]
+            if m is None:
+                row += ["–", "–", "–"]
+                continue
+            row += [f"{m['nfe']:.0f}", numbers.number(1e3 * m["seconds"], 3), numbers.number(m["error"], 2)]
         m = cells["dopri5"].metrics if "dopri5" in cells else None
         rows.append([*row, f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})" if m else "–"])
     return rows
@@ -175,16 +199,21 @@ def described(measured: Sequence[Measured]) -> str:
     return "\n".join(lines) + "\n" if lines else "Nothing is measured yet: `make bench` does it.\n"
 
 
-def _lines(axes: Axes, points: Sequence[Measured], across: str, up: str) -> None:
+def _lines(axes: Axes, points: Sequence[Measured], panel: Panel, colours: Mapping[str, str]) -> None:
     """A line for every way, through its points in order."""
-    ways = list(dict.fromkeys(one.config["way"] for one in points))
-    for way in ways:
+    for way in dict.fromkeys(one.config["way"] for one in points):
         mine = [{**one.config, **one.metrics} for one in points if one.config["way"] == way]
         mine.sort(key=lambda values: values.get("size", -values.get("tolerance", 0.0)))
         style = {"linewidth": 2.2} if way.startswith("ncode") else {"linewidth": 1.0, "linestyle": "--"}
-        axes.plot(
-            [one[across] for one in mine], [one[up] for one in mine], marker="o", markersize=3, label=way, **style
-        )
-    if ways:
-        # Below the panel: wherever it lay inside, it hid a line.
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+        across, up = ([one[axis] for one in mine] for axis in (panel.across, panel.up))
+        axes.plot(across, up, marker="o", markersize=3, label=way, color=colours[way], **style)
+    axes.set(xscale="log", yscale="log")
+    axes.set_title(panel.title, fontsize=10)
+    axes.set_xlabel(panel.label, fontsize=9)
+    axes.set_ylabel(UNITS[panel.up], fontsize=9)
+    axes.tick_params(which="both", labelsize=8)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    sizes = sorted({one.config["size"] for one in points}) if panel.across == "size" else []
+    if 1 < len(sizes) <= FEW:
+        # Less than a decade has a single label of its own.
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])

@@ -35,8 +35,9 @@ def tuning_panel(axes: Axes, tuned: Mapping[tuple[str, str], list], title: str) 
     names = list(variations.VARIATIONS["open"])[::-1]
     edge = EDGE * min(losses.values())
     for (model, name), loss in losses.items():
-        marker = "o" if model == "open" else "^"
-        axes.plot(min(loss, edge), names.index(name), marker, color=style.COLOURS[model], clip_on=False)
+        # Two losses at the edge are both in sight.
+        marker, aside = ("o", 0.15) if model == "open" else ("^", -0.15)
+        axes.plot(min(loss, edge), names.index(name) + aside, marker, color=style.COLOURS[model], clip_on=False)
     anode = min(loss for (model, _), loss in losses.items() if model == "anode")
     axes.axvline(anode, color=style.COLOURS["anode"], linestyle="--", linewidth=1)
     axes.set(xlabel="validation loss", title=title.split(", ")[1], yticks=range(len(names)))

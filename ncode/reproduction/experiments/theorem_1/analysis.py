@@ -8,21 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ncode.controllers import OpenLoop
-from ncode.costs import jacobian, kinetic, path_cost
-from ncode.fields.mlp import MLP
-from ncode.models import NCODE
-from ncode.reproduction.experiments import theorem_1
-from ncode.reproduction.experiments.theorem_1.price import distance
-from ncode.solvers.options import NFE, Solver
+from ncode.reproduction.experiments.theorem_1.checks import MEMORY_TOLERANCES, MEMORY_WAYS, RATES, SIGNS
+from ncode.reproduction.runs.experiment import Run
+from ncode.solvers.options import NFE
 
-RATES = (1.0, 5.0, 10.0)
-"""Contraction rates λ."""
-CONTRACTIVE_HORIZON = 5.0
-SIGNS = {"as in the theorem": (1, 1), "+a ∂h/∂z": (-1, 1), "+∂ℓ/∂z": (1, -1)}
-"""Factors of the adjoint equation's two terms, by what the right-hand side then has."""
-MEMORY_TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9)
-MEMORY_HORIZON = 10.0
 # A state (x, c) of the two samples has 48 bytes: two ends, at most sixteen checkpoints, and as much as four states for
 # W and for the graph of the single evaluation that finds W.
 MEMORY_BOUND = (2 + 16 + 4) * 48
@@ -33,10 +22,9 @@ def errors(records: Sequence, pattern: str, tolerances: Sequence[float]) -> np.n
     return np.array([[record.metrics[pattern.format(f"{tol:g}")] for tol in tolerances] for record in records])
 
 
-def flipped(setting: theorem_1.Setting, horizon: float) -> dict[str, float]:
-    """The relative error of g's gradient, by the adjoint equation written out with each sign of :data:`SIGNS`."""
-    exact = setting.gradient(horizon, Solver(rtol=1e-12, atol=1e-12, max_nfe=10**6))["g"]
-    return {name: distance(theorem_1.written_out(setting, horizon, *signs), exact) for name, signs in SIGNS.items()}
+def flips(checks: Run) -> dict[str, float]:
+    """The relative error of g's gradient, by the adjoint equation with each sign of :data:`SIGNS`."""
+    return {name: checks.metrics[f"sign {name}"] for name in SIGNS}
 
 
 @dataclass(frozen=True)
@@ -60,13 +48,17 @@ class Memory:
         return self.by_horizon["direct"][-1][0] > 5 * self.by_horizon["direct"][0][0]
 
 
-def memory(horizons: Sequence[float]) -> Memory:
+def memory(checks: Run) -> Memory:
     """What both ways keep as the horizon grows, and as the steps do."""
-    ways = ("direct", "adjoint")
-    return Memory(
-        {way: [theorem_1.saved_bytes(way, T) for T in horizons] for way in ways},
-        {way: [theorem_1.saved_bytes(way, MEMORY_HORIZON, tol) for tol in MEMORY_TOLERANCES] for way in ways},
-    )
+
+    def counted(kind: str, cases: Sequence[float]) -> dict[str, list[tuple[int, int]]]:
+        found = checks.metrics
+        return {
+            way: [tuple(int(found[f"{kind} {case:g} {way} {what}"]) for what in ("bytes", "forward")) for case in cases]
+            for way in MEMORY_WAYS
+        }
+
+    return Memory(counted("horizon", checks.config.horizons), counted("steps", MEMORY_TOLERANCES))
 
 
 @dataclass(frozen=True)
@@ -82,41 +74,29 @@ Contracted = Mapping[tuple[float, int], Found]
 """By contraction rate and number of checkpoints."""
 
 
-def contraction(tolerance: float, counts: Sequence[int], refine: bool) -> Contracted:
+def contraction(checks: Run, refined: bool) -> Contracted:
     """The adjoint's gradients under contraction, with every stretch taken as it comes or refined where it misses."""
-    options = {"rtol": tolerance, "atol": tolerance, "gradients": "adjoint", "max_nfe": 10**6, "refine": refine}
     found = {}
     for rate in RATES:
-        reference = Solver("dopri8", rtol=1e-11, atol=1e-11, max_nfe=10**6)
-        exact, _, _ = theorem_1.contractive(rate, CONTRACTIVE_HORIZON, reference)
-        for count in counts:
-            solver = Solver(checkpoints=count, **options)
-            gradient, nfe, warned = theorem_1.contractive(rate, CONTRACTIVE_HORIZON, solver)
-            found[rate, count] = Found(distance(gradient, exact), nfe, warned)
+        for count in checks.config.checkpoints:
+            case = f"{'refined' if refined else 'plain'} {rate:g} {count}"
+            error, forward, backward, warned = (
+                checks.metrics[f"{case} {name}"] for name in ("error", "forward", "backward", "warned")
+            )
+            found[rate, count] = Found(error, NFE(int(forward), int(backward)), bool(warned))
     return found
 
 
-def regularised(weight: float, iterations: int, seed: int = 0) -> tuple[float, float, int]:
-    """Learn x ↦ -x in an open loop with ``weight`` times kinetic energy and the Jacobian's size.
+def regularised(checks: Run) -> dict[float, tuple[float, float, int]]:
+    """By the running cost's weight: mean squared error, mean kinetic energy and evaluations after training."""
 
-    Returns:
-        Mean squared error, mean kinetic energy and evaluations after training.
-    """
-    torch.manual_seed(seed)
-    field, x0 = MLP(1, [16]), torch.linspace(-1, 1, 64)[:, None]
-    gamma = OpenLoop(hidden=[16])
-    model = NCODE(field, gamma=gamma, solver=Solver(gradients="adjoint"))
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(iterations):
-        penalty = jacobian(torch.randn_like(x0))
-        out = path_cost(model, x0, running=lambda point, penalty=penalty: kinetic(point) + penalty(point))
-        loss = (out.x[-1] + x0).square().mean() + weight * out.cost.mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    with torch.no_grad():
-        energy = path_cost(model, x0, running=kinetic).cost.mean().item()
-        return (model(x0) + x0).square().mean().item(), energy, model.nfe.forward
+    def of(weight: float, name: str) -> float:
+        return checks.metrics[f"weight {weight:g} {name}"]
+
+    return {
+        weight: (of(weight, "mse"), of(weight, "energy"), int(of(weight, "forward")))
+        for weight in checks.config.weights
+    }
 
 
 def least_energy() -> float:

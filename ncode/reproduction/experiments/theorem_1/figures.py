@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ncode.reproduction.experiments.theorem_1 import analysis
+from ncode.reproduction.experiments.theorem_1.checks import MEMORY_HORIZON, RATES
 from ncode.reproduction.experiments.theorem_1.price import WAYS, Price
 from ncode.reproduction.plotting import style
 
@@ -43,7 +44,7 @@ def memory(horizons: Sequence[float], kept: analysis.Memory) -> Figure:
         sizes, evaluations = zip(*kept.by_steps[way], strict=True)
         axes[0, 1].semilogy(evaluations, sizes, color=colour, marker="o")
     axes[0, 0].set(xlabel="horizon T", ylabel="bytes kept")
-    axes[0, 1].set(xlabel=f"evaluations forward (T = {analysis.MEMORY_HORIZON:g})")
+    axes[0, 1].set(xlabel=f"evaluations forward (T = {MEMORY_HORIZON:g})")
     style.legend(figure, axes[0, 0])
     return figure
 
@@ -51,7 +52,7 @@ def memory(horizons: Sequence[float], kept: analysis.Memory) -> Figure:
 def contraction(counts: Sequence[int], plain: analysis.Contracted, default: analysis.Contracted) -> Figure:
     """The gradient's relative error by checkpoints and contraction, without and with refinement."""
     figure, axes = style.panels(2, width=3.2, height=2.9)
-    for rate, colour in zip(analysis.RATES, (GREEN, BLUE, ORANGE), strict=True):
+    for rate, colour in zip(RATES, (GREEN, BLUE, ORANGE), strict=True):
         for panel, found in zip(axes[0], (plain, default), strict=True):
             line = [found[rate, count].error for count in counts]
             panel.semilogy(range(len(counts)), line, color=colour, marker="o", markersize=3, label=f"λ = {rate:g}")

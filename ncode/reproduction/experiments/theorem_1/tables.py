@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ncode.reproduction.experiments.theorem_1 import analysis
+from ncode.reproduction.experiments.theorem_1.checks import RATES
 from ncode.reproduction.experiments.theorem_1.figures import NAMES
 from ncode.reproduction.experiments.theorem_1.price import Price
 from ncode.reproduction.publishing import numbers
@@ -34,7 +35,7 @@ def contraction(plain: analysis.Contracted, default: analysis.Contracted) -> lis
     """Error and price of the plain adjoint, of the default, and of the default without given checkpoints."""
     cases = (("plain", plain, 0), ("default", default, 16), ("default, none given", default, 0))
     rows = []
-    for rate in analysis.RATES:
+    for rate in RATES:
         for name, found, count in cases:
             one = found[rate, count]
             error = numbers.number(one.error)

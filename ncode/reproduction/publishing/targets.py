@@ -1,0 +1,216 @@
+"""What the solver set out to reach, beside what was measured, and where the time of what it did not reach goes.
+
+The targets were set before the engine was written. What was measured is the record of ``make bench``
+(:mod:`ncode.reproduction.publishing.performance`), and nothing here is a measured number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ncode.reproduction.publishing.performance import FIELDS, Measured
+
+KINDS = ("open loop", "neural ODE", "closed loop")
+TORCHDIFFEQ = ("torchdiffeq", "torchdiffeq, worst-sample norm")
+"""At its best: by whichever norm it is faster."""
+BATCHED, VMAPPED = ("diffrax, batched",), ("diffrax, vmapped",)
+BLOCKS = ("16 channels, 8×8", "16 channels, 14×14", "Table 1, MNIST", "Table 1, CIFAR-10")
+PARTS = {
+    "field_forward": "field, forward",
+    "field_backward": "field, backward",
+    "arithmetic": "solver's arithmetic",
+    "autograd": "autograd and the backward pass",
+    "loop": "loop, forward",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step at equal worst-sample error: how many times as long another library is to take, at least."""
+
+    way: str
+    fields: str
+    beside: tuple[str, ...]
+    least: float
+    horizon: float | None = None
+    """Of the suite ``module``; the other steps are the suite ``step``'s."""
+
+
+STEPS = [
+    Step(way, fields, beside, least)
+    for (way, fields), bounds in {
+        ("ncode", "near"): (5.0, 2.4, 2.7),
+        ("ncode", "far"): (4.0, 2.2, 3.5),
+        ("ncode, compiled", "near"): (6.5, 3.0, 3.5),
+        ("ncode, compiled", "far"): (7.0, 3.7, 6.0),
+    }.items()
+    for beside, least in zip((TORCHDIFFEQ, BATCHED, VMAPPED), bounds, strict=True)
+]
+STEPS += [
+    Step("ncode, a user's module", fields, TORCHDIFFEQ, 2.0, horizon) for horizon in (1.0, 10.0) for fields in FIELDS
+]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One other measure: a ratio that is to be at least ``least``, or at most ``most``.
+
+    Attributes:
+        name: what is measured.
+        suite, way, fields, size: what the record calls it; none of what has no benchmark.
+    """
+
+    name: str
+    suite: str = ""
+    way: str = ""
+    fields: str | None = None
+    size: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+
+GOALS = [
+    Goal(
+        "processor time over that of ANODE's public code: nested spheres in the plane, its settings, whole training",
+        "training",
+        "ncode",
+        most=0.5,
+    ),
+    *(
+        Goal(f"Appendix B's listing over direct gradients: block of {name}", "block", "Appendix B", name, least=5.0)
+        for name in BLOCKS[2:]
+    ),
+    *(
+        Goal(f"{way} over direct gradients: block of {name}", "block", way, name, most=1.5)
+        for way in ("checkpointed", "adjoint")
+        for name in BLOCKS
+    ),
+    *(
+        Goal(f"dopri5 at 1e-6 over AutoN-CODE's flow: m = {m}", "flow", "exact", size=float(m), least=least)
+        for m, least in ((25, 15.0), (64, 30.0), (128, 80.0))
+    ),
+    Goal("direct rk4 over the low-rank form: memory episode, n = 1000", "episode", "direct rk4", least=5.0),
+]
+ELSEWHERE = [
+    ("steps a second of the paper's block on a GPU, over those of torchdiffeq's engine", "≥ 4"),
+    ("minutes of `make book` from a fresh clone, two quiet cores", "≤ 13"),
+]
+"""What the record does not hold: no GPU was there to measure on, and a book's build is no part of ``make bench``."""
+
+
+def step_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """Every target of a training step: what is compared, the target, the kinds' ratios, and whether they reach it."""
+    rows = []
+    for step in STEPS:
+        found = [_ratio(step, kind, measured) for kind in KINDS]
+        name = step.beside[0] if step.horizon is None else f"{step.beside[0]}, T = {step.horizon:g}"
+        cells = ["–" if ratio is None else f"{ratio:.2f}" for ratio in found]
+        rows.append(
+            [step.way, FIELDS[step.fields], name, f"≥ {step.least:g}", *cells, _verdict(found, step.least, None)]
+        )
+    return rows
+
+
+def goal_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """Every other target: its name, the target, the ratio with its quartiles, and whether it is reached."""
+    rows = []
+    for goal in GOALS:
+        one = next((one for one in measured if _is(one, goal)), None)
+        bound = f"≥ {goal.least:g}" if goal.most is None else f"≤ {goal.most:g}"
+        if one is None:
+            rows.append([goal.name, bound, "–", "not measured"])
+            continue
+        m = one.metrics
+        shown = f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})"
+        rows.append([goal.name, bound, shown, _verdict([m["ratio"]], goal.least, goal.most)])
+    growth = memory_growth(measured)
+    shown, verdict = ("–", "not measured") if growth is None else (f"{growth:.2f}", _verdict([growth], None, 0.5))
+    rows.append(["checkpointed gradients' peak memory: exponent of its growth with the steps", "≤ 0.5", shown, verdict])
+    return rows + [[name, bound, "–", "not measured"] for name, bound in ELSEWHERE]
+
+
+def memory_growth(measured: Iterable[Measured]) -> float | None:
+    """p in memory ~ steps^p, between the fewest and the most steps that were measured."""
+    found = {
+        one.config["size"]: one.metrics["megabytes"]
+        for one in measured
+        if one.config["suite"] == "memory" and one.config["way"] == "checkpointed"
+    }
+    if len(found) < 2:
+        return None
+    few, many = min(found), max(found)
+    return math.log(found[many] / found[few]) / math.log(many / few)
+
+
+def share_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """For every training step that was looked into: its time, its parts' shares, and how many times as fast it would
+    be if all but the field took no time."""
+    rows = []
+    for one in measured:
+        if one.config["suite"] != "shares":
+            continue
+        m, config = one.metrics, one.config
+        where = FIELDS.get(config["fields"], config["fields"])
+        horizon = f", T = {config['size']:g}" if "size" in config else ""
+        rest = f"; {1e3 * m['rest']:.2g} ms more make an iteration" if "rest" in m else ""
+        shares = [f"{100 * max(m[part], 0.0) / m['seconds']:.0f} %" for part in PARTS]
+        free = m["seconds"] / (m["field_forward"] + m["field_backward"])
+        rows.append(
+            [
+                f"{config['way']}: {config['kind']}, {where}{horizon}{rest}",
+                f"{1e3 * m['seconds']:.3g}",
+                *shares,
+                f"{m['operations']:.0f}",
+                f"{free:.1f}",
+            ]
+        )
+    return rows
+
+
+def block_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """For every convolutional block and way to its gradient: its time, its ratio to direct, its evaluations."""
+    rows = []
+    for one in measured:
+        if one.config["suite"] == "block":
+            m = one.metrics
+            shown = f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})"
+            counts = [f"{m['forward']:.0f}", f"{m['backward']:.0f}"]
+            rows.append([one.config["fields"], one.config["way"], f"{1e3 * m['seconds']:.3g}", shown, *counts])
+    return rows
+
+
+def _ratio(step: Step, kind: str, measured: Sequence[Measured]) -> float | None:
+    """How many times as long the fastest of ``beside`` takes; ``None`` where it was not measured."""
+    suite = "step" if step.horizon is None else "module"
+    found = {
+        one.config["way"]: one.metrics["ratio"]
+        for one in measured
+        if one.config["suite"] == suite
+        and (one.config["kind"], one.config["fields"], one.config["threads"]) == (kind, step.fields, 1)
+        and one.config.get("size") == step.horizon
+    }
+    base = found.get(step.way if suite == "step" else "ncode")
+    theirs = [found[name] for name in step.beside if name in found]
+    return None if base is None or not theirs else min(theirs) / base
+
+
+def _is(one: Measured, goal: Goal) -> bool:
+    config = one.config
+    return (
+        (config["suite"], config["way"]) == (goal.suite, goal.way)
+        and goal.fields in (None, config["fields"])
+        and goal.size in (None, config.get("size"))
+    )
+
+
+def _verdict(found: Sequence[float | None], least: float | None, most: float | None) -> str:
+    known = [ratio for ratio in found if ratio is not None]
+    if not known:
+        return "not measured"
+    reached = sum((least is None or ratio >= least) and (most is None or ratio <= most) for ratio in known)
+    if len(found) == 1:
+        return "yes" if reached else "no"
+    told = "yes" if reached == len(known) else "no" if not reached else f"{reached} of {len(known)}"
+    return told if len(known) == len(found) else f"{told}, {len(found) - len(known)} not measured"
