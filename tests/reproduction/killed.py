@@ -82,6 +82,7 @@ def different(whole, broken, where: str = "") -> list[str]:
 def main(kills: int, folder: Path) -> None:
     torch.set_num_threads(1)
     inspect.unwrap(training.fit).__kwdefaults__["checkpoint_every"] = 2
+    sys.modules[autoencoding.experiment.train.__module__].CHECKPOINT_EVERY = 2
     for config in CONFIGS:
         name = family(config).name
         whole, broken, rng = folder / name / "whole", folder / name / "broken", random.Random(name)
