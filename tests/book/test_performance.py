@@ -148,7 +148,7 @@ def test_shares_are_of_the_whole_step(tmp_path):
     one["metrics"] |= {"seconds": 0.002, **seconds, "loop": -1e-5, "operations": 300}
     (row,) = targets.share_rows(record(tmp_path, json.dumps(one)))
     assert row[0] == "ncode: open loop, near-equal fields, T = 10"
-    assert row[1:] == ["2", "30 %", "20 %", "25 %", "25 %", "0 %", "300", "2.0"]
+    assert row[1:] == ["2.00", "30 %", "20 %", "25 %", "25 %", "0 %", "300", "2.0"]
     one["metrics"]["rest"] = 0.00075
     (row,) = targets.share_rows(record(tmp_path, json.dumps(one)))
     assert row[0].endswith("; 0.75 ms more make an iteration")
@@ -158,4 +158,4 @@ def test_a_blocks_gradients_stand_beside_direct_ones(tmp_path):
     one = json.loads(line("block", "adjoint", targets.BLOCKS[2]))
     one["metrics"] |= {"seconds": 2.5, "forward": 14.0, "backward": 20.0}
     (row,) = targets.block_rows(record(tmp_path, json.dumps(one)))
-    assert row == ["Table 1, MNIST", "adjoint", "2.5e+03", "2.50 (2.00 to 3.00)", "14", "20"]
+    assert row == ["Table 1, MNIST", "adjoint", "2500", "2.50 (2.00 to 3.00)", "14", "20"]

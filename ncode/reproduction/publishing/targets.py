@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.performance import FIELDS, Measured
 
 KINDS = ("open loop", "neural ODE", "closed loop")
@@ -154,13 +155,13 @@ def share_rows(measured: Sequence[Measured]) -> list[list[str]]:
         m, config = one.metrics, one.config
         where = FIELDS.get(config["fields"], config["fields"])
         horizon = f", T = {config['size']:g}" if "size" in config else ""
-        rest = f"; {1e3 * m['rest']:.2g} ms more make an iteration" if "rest" in m else ""
+        rest = f"; {numbers.number(1e3 * m['rest'], 2)} ms more make an iteration" if "rest" in m else ""
         shares = [f"{100 * max(m[part], 0.0) / m['seconds']:.0f} %" for part in PARTS]
         free = m["seconds"] / (m["field_forward"] + m["field_backward"])
         rows.append(
             [
                 f"{config['way']}: {config['kind']}, {where}{horizon}{rest}",
-                f"{1e3 * m['seconds']:.3g}",
+                numbers.number(1e3 * m["seconds"], 3),
                 *shares,
                 f"{m['operations']:.0f}",
                 f"{free:.1f}",
@@ -177,7 +178,9 @@ def block_rows(measured: Sequence[Measured]) -> list[list[str]]:
             m = one.metrics
             shown = f"{m['ratio']:.2f} ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})"
             counts = [f"{m['forward']:.0f}", f"{m['backward']:.0f}"]
-            rows.append([one.config["fields"], one.config["way"], f"{1e3 * m['seconds']:.3g}", shown, *counts])
+            rows.append(
+                [one.config["fields"], one.config["way"], numbers.number(1e3 * m["seconds"], 3), shown, *counts]
+            )
     return rows
 
 
