@@ -385,7 +385,7 @@ def test_samples_and_neighbours_are_named_by_what_they_are_of(empty_results):
     )
     assert len(pictures.find("image_generation_small_nearest")) == 6
     with pytest.raises(SystemExit):
-        pictures.main(["latent_clustering_small"])
+        pictures.main(["orbits_small"])
 
 
 def test_what_a_start_decides_is_told_of_every_model_that_kept_its_starts():

@@ -238,6 +238,8 @@ def start(tmp_path, folder):
     def started(until: Path) -> subprocess.Popen:
         environment = os.environ | {
             "CALLS": str(tmp_path / "calls"),
+            # Whoever runs the tests without bars gets this one.
+            "TQDM_DISABLE": "",
             "UNTIL": str(until),
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT, tmp_path))),
         }
