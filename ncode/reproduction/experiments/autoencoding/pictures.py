@@ -118,9 +118,8 @@ def find_planes(name: str, live: Runs) -> tuple[dict[str, planes.Plane], str]:
     if picture is None:
         return {model: planes.of_run(live[model][0]) for model in planes.MODELS}, "Of this execution, first seed."
     grids, accuracies = picture.images[:, 0, 0], picture.facts["accuracies"]
-    return {
-        model: planes.read(grid, accuracies[model]) for model, grid in zip(accuracies, grids, strict=True)
-    }, introduced(name)
+    kept = {model: planes.read(grid, accuracies[model]) for model, grid in zip(accuracies, grids, strict=True)}
+    return kept, f"{introduced(name)} Of images in one cell of a grid, {planes.SIDE} cells wide, one is drawn."
 
 
 MADE: dict[str, Callable[[str], list[Path]]] = {
