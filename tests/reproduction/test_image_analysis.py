@@ -243,7 +243,8 @@ def test_table_1s_setting_with_three_models_answers_its_part_of_the_claims(monke
     monkeypatch.setattr(sets, "comparisons", lambda: {PAPER_FIELD: [run.config for run in found[PAPER_FIELD]]})
     assert list(sets.whole_recordings()) == [PAPER_FIELD]
     named = comparison.several(sets.beside(sets.whole_recordings(), {}))
-    assert list(named) == ["recorded, CIFAR-10 (JPEG copy) 32×32, dopri5, 4 epochs, own rates"]
+    epochs = plans.tables()[PAPER_FIELD].settings["epochs"]
+    assert list(named) == [f"recorded, CIFAR-10 (JPEG copy) 32×32, dopri5, {epochs} epochs, own rates"]
     answers = {(one.part, one.nearness): one.estimate for one in verdict.n11(named)}
     assert answers == {("c", "reduced"): pytest.approx(1.98), ("d", "reduced"): pytest.approx(1.01)}
     assert [one.part for one in verdict.n12(named)] == ["a", "b", "c"]
