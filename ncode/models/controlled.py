@@ -16,6 +16,7 @@ from ncode.fields.probe import look
 from ncode.inputs import Filled, fill
 from ncode.models.flow import Flow, Problem, taken
 from ncode.solvers.options import Solver
+from ncode.tracing import readable
 
 
 class NCODE(Flow):
@@ -159,7 +160,7 @@ class NCODE(Flow):
 
         Once a model; the second again where the first batch was of one sample, which has nobody's control but its own.
         """
-        if (not self._unread and self._coupled is not None) or torch.compiler.is_compiling():
+        if (not self._unread and self._coupled is not None) or not readable():
             return
         times = (self.horizon * i / _TIMES for i in _SPREAD)
         try:

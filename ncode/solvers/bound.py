@@ -15,6 +15,7 @@ from ncode.fields.kernels import Kernel
 from ncode.solvers import engine
 from ncode.solvers.compiled_step import CompiledStep
 from ncode.solvers.kernel_step import KernelStep
+from ncode.solvers.finite import finite
 from ncode.solvers.loop import Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.paths import Picker
@@ -68,7 +69,7 @@ class _Solve:
             if whole:
                 self.taken.append(taken)
         path = torch.stack(picker.states)
-        if not self.tableau.adaptive and not torch.isfinite(path).all():
+        if not self.tableau.adaptive and not finite([path]):
             # Fixed steps go on to the end with whatever they have: then again, up to where it went wrong.
             spent, self.nfe.forward = self.nfe.forward, 0
             wrong = next(taken for taken in self.steps(z, w) if not torch.isfinite(taken.y).all())

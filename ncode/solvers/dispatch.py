@@ -14,13 +14,14 @@ from ncode.solvers import bound, engine, torchdiffeq
 from ncode.solvers.adjoint.theorem_1 import integrate_with_adjoint
 from ncode.solvers.checkpointed import integrate_checkpointed
 from ncode.solvers.errors import SolveError
-from ncode.solvers.finite import finite, first_bad, readable
+from ncode.solvers.finite import finite, first_bad
 from ncode.solvers.independent import integrate_independent
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.own_times import integrate_own_times, spread
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.rounds import Only
 from ncode.solvers.times import Times, begin_at, end_at, read
+from ncode.tracing import capturing, readable
 
 
 def integrate(
@@ -82,7 +83,7 @@ def integrate(
 
         return integrate_own_times(f, state, t, solver, one), nfe
     if not readable() and (solver.adaptive or solver.gradients != "direct"):
-        _must_not_be_exported()
+        _must_not_be_recorded()
         return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel, only, failures)
     times, wanted = spread(t, state) if solver.independent else read(t)
     _check(state)
@@ -111,9 +112,12 @@ def _uncompiled() -> Callable:
     return torch.compiler.disable(integrate)
 
 
-def _must_not_be_exported() -> None:
-    if torch.compiler.is_exporting():
-        raise ValueError("solver: only fixed steps with direct gradients can be exported, adaptive ones need numbers")
+def _must_not_be_recorded() -> None:
+    for how, recorded in (("exported", torch.compiler.is_exporting()), ("captured in a CUDA graph", capturing())):
+        if recorded:
+            raise ValueError(
+                f"solver: only fixed steps with direct gradients can be {how}, adaptive ones need numbers"
+            )
 
 
 def solve(

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-
-def readable() -> bool:
-    """Whether numbers can be read off tensors here: not while a compiler or an exporter traces."""
-    return not torch.compiler.is_compiling()
+from ncode.tracing import readable
 
 
 def finite(parts: Sequence[Tensor]) -> bool:
     """Whether all entries of all parts are finite.
 
-    Taken for granted while :func:`torch.compile` or :func:`torch.export.export` trace.
+    Taken for granted while :func:`torch.compile` or :func:`torch.export.export` trace, and while a GPU captures a graph.
     """
     if not parts or not readable():
         return True
