@@ -14,8 +14,8 @@ from torch import Tensor
 from ncode.fields.kernels import Kernel
 from ncode.solvers import engine
 from ncode.solvers.compiled_step import CompiledStep
-from ncode.solvers.kernel_step import KernelStep
 from ncode.solvers.finite import finite
+from ncode.solvers.kernel_step import KernelStep
 from ncode.solvers.loop import Count, Stopped, adaptive_steps, fixed_steps
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.paths import Picker

@@ -115,9 +115,7 @@ def _uncompiled() -> Callable:
 def _must_not_be_recorded() -> None:
     for how, recorded in (("exported", torch.compiler.is_exporting()), ("captured in a CUDA graph", capturing())):
         if recorded:
-            raise ValueError(
-                f"solver: only fixed steps with direct gradients can be {how}, adaptive ones need numbers"
-            )
+            raise ValueError(f"solver: only fixed steps with direct gradients can be {how}, adaptive ones need numbers")
 
 
 def solve(

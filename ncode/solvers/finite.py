@@ -13,7 +13,7 @@ from ncode.tracing import readable
 def finite(parts: Sequence[Tensor]) -> bool:
     """Whether all entries of all parts are finite.
 
-    Taken for granted while :func:`torch.compile` or :func:`torch.export.export` trace, and while a GPU captures a graph.
+    Taken for granted where no number can be read off (:func:`ncode.tracing.readable`).
     """
     if not parts or not readable():
         return True

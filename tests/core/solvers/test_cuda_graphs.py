@@ -61,7 +61,9 @@ def test_fixed_steps_read_no_number_while_a_graph_is_captured(method, request):
 
 
 @pytest.mark.usefixtures("capture")
-@pytest.mark.parametrize("solver", [Solver(), Solver("rk4", gradients="checkpointed"), Solver("rk4", gradients="adjoint")])
+@pytest.mark.parametrize(
+    "solver", [Solver(), Solver("rk4", gradients="checkpointed"), Solver("rk4", gradients="adjoint")]
+)
 def test_what_reads_numbers_is_refused_by_name_while_a_graph_is_captured(solver):
     with pytest.raises(ValueError, match="captured in a CUDA graph"):
         build("node", solver)(torch.randn(4, 2))
