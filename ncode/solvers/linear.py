@@ -244,62 +244,77 @@ class _Action(torch.autograd.Function):
         h = times[-1] / steps
         scaled = entries * h
         ends, rows = _weights(times, steps, terms, entries)
-        found, powers = _series(scaled, columns, x0, ends, rows)
-        ctx.save_for_backward(entries, x0, scaled, columns, ends, *rows, *powers)
+        found, gathered = _buffered(scaled, columns, x0, ends, rows)
+        ctx.save_for_backward(entries, x0, scaled, columns, ends, *rows, *gathered)
         ctx.steps, ctx.h = steps, h
         return found
 
     @staticmethod
     def backward(ctx, upstream):
         entries, x0, scaled, columns, ends, *saved = ctx.saved_tensors
-        rows, powers = saved[: ctx.steps], saved[ctx.steps :]
+        rows, gathered = saved[: ctx.steps], saved[ctx.steps :]
         if torch.is_grad_enabled():
             # The gradient's own derivative is wanted, which what follows does not have: plain autograd, then.
-            found, _ = _series(entries * ctx.h, columns, x0, ends, rows)
+            found = _series(entries * ctx.h, columns, x0, ends, rows)
             wanted = [i for i in range(2) if ctx.needs_input_grad[i]]
             inputs = [(entries, x0)[i] for i in wanted]
             gradients = dict(zip(wanted, torch.autograd.grad(found, inputs, upstream, create_graph=True), strict=True))
             return gradients.get(0), gradients.get(1), None, None, None, None
         inverse = columns.argsort(1)
-        transposed = torch.stack([e[i] for e, i in zip(scaled, inverse, strict=True)])
+        transposed = [e[i] for e, i in zip(scaled, inverse, strict=True)]
+        picked, places = inverse.flatten(), torch.empty_like(scaled)
+        flat, parts = places.view(-1, places.shape[2]), places.unbind(0)
         upstream = upstream.split([len(weights) for weights in rows])
-        gradient, adjoint = torch.zeros_like(scaled), torch.zeros_like(powers[0][0])
-        for weights, v, given in zip(reversed(rows), reversed(powers), reversed(upstream), strict=True):
+        gradient, adjoint = torch.zeros_like(scaled), torch.zeros_like(scaled[0])
+        for weights, before, given in zip(reversed(rows), reversed(gathered), reversed(upstream), strict=True):
             # What the outputs ask of every term (hθ)^j x directly, then what they ask of it through the next one.
             read = torch.tensordot(weights, given, ([0], [0]))  # pyright: ignore[reportArgumentType]
-            asked = read + ends[:, None, None] * adjoint
-            u = [asked[-1]]
-            for j in range(len(asked) - 2, -1, -1):
-                u.append(asked[j].add_(_product(transposed, inverse, u[-1])))
-            u = torch.stack(u[::-1])
-            adjoint = u[0]
-            for j, column in enumerate(columns):
-                gradient[j] += (u[1:] * v[:-1].index_select(1, column)).sum(0)
+            *asked, u = (read + ends[:, None, None] * adjoint).unbind(0)
+            for term, x in zip(reversed(asked), reversed(before.unbind(0)), strict=True):
+                # Term by term, while they lie in the processor's cache.
+                gradient.addcmul_(u, x)
+                torch.index_select(u, 0, picked, out=flat)
+                for entry, part in zip(transposed, parts, strict=True):
+                    term.addcmul_(entry, part)
+                u = term
+            adjoint = u
         return gradient * ctx.h, adjoint, None, None, None, None
 
 
-def _series(
+def _buffered(
     scaled: Tensor, columns: Tensor, x0: Tensor, ends: Tensor, rows: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """x at all times, and the terms (hθ)^j x of every step, from hθ and the weights of :func:`_weights`."""
-    powers, found, x = [], [], x0.contiguous()
+    """As :func:`_series`, without a graph; and of every step the coordinates that each of its products read, of shape
+    (term, k, m, batch)."""
+    found, gathered, x = [], [], x0
+    entries, picked = scaled.unbind(0), columns.flatten()
+    for weights in rows:
+        v = x.new_empty(len(ends), *x.shape)
+        v[0] = x
+        read = x.new_empty(len(ends) - 1, *scaled.shape)
+        terms = v.unbind(0)
+        for x, y, flat, parts in zip(terms[:-1], terms[1:], read.flatten(1, 2).unbind(0), read.unbind(0), strict=True):
+            torch.index_select(x, 0, picked, out=flat)
+            torch.mul(entries[0], parts[0], out=y)
+            for entry, part in zip(entries[1:], parts[1:], strict=True):
+                y.addcmul_(entry, part)
+        gathered.append(read)
+        found.append(torch.tensordot(weights, v, 1))
+        x = torch.tensordot(ends, v, 1)
+    return torch.cat(found), gathered
+
+
+def _series(scaled: Tensor, columns: Tensor, x0: Tensor, ends: Tensor, rows: Sequence[Tensor]) -> Tensor:
+    """x at all times, from hθ and the weights of :func:`_weights`, by operations that autograd records."""
+    found, x = [], x0
     for weights in rows:
         v = [x]
         for _ in range(len(ends) - 1):
-            v.append(_product(scaled, columns, v[-1]))
+            v.append(sum(entry * v[-1].index_select(0, column) for entry, column in zip(scaled, columns, strict=True)))
         v = torch.stack(v)
-        powers.append(v)
         found.append(torch.tensordot(weights, v, 1))
         x = torch.tensordot(ends, v, 1)
-    return torch.cat(found), powers
-
-
-def _product(entries: Tensor, columns: Tensor, x: Tensor) -> Tensor:
-    """θx, batch last."""
-    y = entries[0] * x.index_select(0, columns[0])
-    for entry, column in zip(entries[1:], columns[1:], strict=True):
-        y.addcmul_(entry, x.index_select(0, column))
-    return y
+    return torch.cat(found)
 
 
 def _weights(times: list[float], steps: int, terms: int, like: Tensor) -> tuple[Tensor, list[Tensor]]:
