@@ -107,8 +107,8 @@ class Graphed(nn.Module):
             SolveError: when the solve fails.
             ValueError: when ``x0`` or ``u`` has another shape, dtype or device than the example; otherwise as the
                 model and, where it has to record anew, as the class.
-            RuntimeError: backward, when parameters changed or moved since the call, or when a second derivative is
-                asked for (``create_graph=True``).
+            RuntimeError: under a transform of ``torch.func``; backward, when parameters changed or moved since the call,
+                or when a second derivative is asked for (``create_graph=True``).
         """
         if not readable():
             must_not_be_recorded()
@@ -143,7 +143,7 @@ class Graphed(nn.Module):
             found, wanted = _kind(value), self.shapes[name]
             if found != wanted:
                 raise ValueError(
-                    f"{name}: is {_said(found)}, not {_said(wanted)} as the example: call the model itself"
+                    f"{name}: is {_said(found)} and not {_said(wanted)}, as the example: call the model itself"
                 )
 
     def _pose(self, x0: Tensor, u: Tensor | None) -> tuple[Reading, Problem]:
@@ -244,4 +244,4 @@ def _kind(part: Tensor | None) -> tuple | None:
 
 
 def _said(kind: tuple | None) -> str:
-    return "no tensor" if kind is None else f"{kind[0]}, {kind[1]} on {kind[2]},"
+    return "no tensor" if kind is None else f"{kind[0]}, {kind[1]} on {kind[2]}"

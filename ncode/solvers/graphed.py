@@ -275,14 +275,19 @@ def integrate(
 
     Raises:
         SolveError: when the solve fails.
-        RuntimeError: in the backward pass, when parameters were changed or moved since, or a second derivative is
-            asked for.
+        RuntimeError: under a transform of ``torch.func``; in the backward pass, when parameters were changed or moved
+            since, or a second derivative is asked for.
     """
     named = dict(recording.under.module.named_parameters())
     own = [named[name] for name in recording.names]
     if torch.is_grad_enabled() and any(part.requires_grad for part in (*state, *given, *own)):
         recording.gradients()
-    return _Node.apply(recording, solver, times, nfe, len(state), *state, *given, *own)
+    try:
+        return _Node.apply(recording, solver, times, nfe, len(state), *state, *given, *own)
+    except RuntimeError as error:
+        if "functorch" not in str(error):
+            raise
+        raise RuntimeError("Graphed: torch.func's transforms need the model itself, with direct gradients") from None
 
 
 class _Node(torch.autograd.Function):
