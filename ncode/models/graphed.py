@@ -107,8 +107,8 @@ class Graphed(nn.Module):
             SolveError: when the solve fails.
             ValueError: when ``x0`` or ``u`` has another shape, dtype or device than the example; otherwise as the
                 model and, where it has to record anew, as the class.
-            RuntimeError: under a transform of ``torch.func``; backward, when parameters changed or moved since the call,
-                or when a second derivative is asked for (``create_graph=True``).
+            RuntimeError: under a transform of ``torch.func``; backward, when the field's parameters or buffers changed
+                or moved since the call, or when a second derivative is asked for (``create_graph=True``).
         """
         if not readable():
             must_not_be_recorded()
