@@ -255,7 +255,7 @@ class ReplayedStep(RungeKutta):
         super().__init__(recording.tableau, recording.velocity)
         self.recording = recording
 
-    def __call__(self, t, x, k1, h, tol=None, w=()):
+    def __call__(self, t: float, x: State, k1: State, h: float, tol=None, w=()) -> tuple:
         return *self.recording.attempt(t, x, k1, h), []
 
 
