@@ -45,8 +45,8 @@ class Graphed(nn.Module):
 
     Args:
         model: with an explicit adaptive method of the library's own, direct gradients and shared steps. It is not
-            changed, and shares its parameters and :attr:`~ncode.models.flow.Flow.nfe`; call it itself for other
-            batches, paths and derivatives of gradients. The field goes through autograd, whatever ``kernels`` says.
+            changed, and shares its parameters and its ``nfe``; call it itself for other batches, paths and derivatives
+            of gradients. The field goes through autograd, whatever ``kernels`` says.
         x0: an example of x(0), (batch, …).
         u: an example of the input, where calls give one.
 
@@ -56,7 +56,7 @@ class Graphed(nn.Module):
             torchdiffeq's, compiled or every sample's own, or gradients are not direct; when the field draws random
             numbers, as dropout does in training, changes its buffers, as batch normalisation does, or reaches a tensor
             that needs a gradient and is no parameter; when the model's problem does not say how it reads other tensors
-            (:attr:`~ncode.models.flow.Problem.reading`); under ``torch.autocast``.
+            (``Problem.reading``); under ``torch.autocast``.
 
     Example:
         >>> fast = Graphed(model, inputs[:64])  # instead of model(x), with 64 samples
