@@ -91,10 +91,13 @@ GOALS = [
         for name in BLOCKS
     ),
     *(
-        Goal(f"dopri5 at 1e-6 over AutoN-CODE's flow: m = {m}", "flow", "exact", size=float(m), least=least)
+        Goal(f"torchdiffeq's dopri5 at 1e-6 over AutoN-CODE's flow: m = {m}", "flow", "exact", size=float(m), least=least)
         for m, least in ((25, 15.0), (64, 30.0), (128, 80.0))
     ),
-    Goal("direct rk4 over the low-rank form: memory episode, n = 1000", "episode", "direct rk4", least=5.0),
+    *(
+        Goal(f"direct rk4 by {engine} over the low-rank form: memory episode, n = 1000", "episode", way, least=5.0)
+        for engine, way in (("torchdiffeq", "direct rk4, torchdiffeq"), ("this library's engine", "direct rk4"))
+    ),
     *(
         Goal(
             f"rk4 step by step over one CUDA graph of it: {kind} of Table 1's block on a GPU, {rounding(tf32)}",
