@@ -4,8 +4,8 @@ Rules: one episode at n = 1000 and m = 5, forward and backward, float32, one thr
 The forms are measured in turn, round by round, in one process and after a warm-up, so that whatever else the machine
 does meets all of them; a ratio is taken within a round, and its median and range over the rounds are what counts.
 ``rk4`` has one step a presentation in both forms and ``dopri5`` a tolerance of 1e-3. The direct forms solve the tuple
-(x, θ), by this library's engine, which is faster than torchdiffeq's, and once by torchdiffeq's. Peak memory is a process of its own that trains for three episodes with Adam, its imports
-included.
+(x, θ), by this library's engine, and rk4 once by torchdiffeq's. Peak memory is a process of its own that trains for
+three episodes with Adam, its imports included.
 """
 
 from __future__ import annotations

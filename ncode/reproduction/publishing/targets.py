@@ -91,7 +91,7 @@ GOALS = [
         for name in BLOCKS
     ),
     *(
-        Goal(f"torchdiffeq's dopri5 at 1e-6 over AutoN-CODE's flow: m = {m}", "flow", "exact", size=float(m), least=least)
+        Goal(f"torchdiffeq's dopri5 at 1e-6 over AutoN-CODE's flow: m = {m}", "flow", "exact", size=m, least=least)
         for m, least in ((25, 15.0), (64, 30.0), (128, 80.0))
     ),
     *(
