@@ -68,7 +68,7 @@ class Goal:
     suite: str = ""
     way: str = ""
     fields: str | None = None
-    size: float | None = None
+    size: int | float | None = None
     least: float | None = None
     most: float | None = None
     more: Mapping[str, object] = field(default_factory=dict)
