@@ -3,9 +3,9 @@
 Rules: one episode at n = 1000 and m = 5, forward and backward, float32, one thread, the same episode and μ for all.
 The forms are measured in turn, round by round, in one process and after a warm-up, so that whatever else the machine
 does meets all of them; a ratio is taken within a round, and its median and range over the rounds are what counts.
-``rk4`` has one step a presentation in both forms and ``dopri5`` a tolerance of 1e-3, each on the tuple (x, θ) through
-``ncode.solvers.dispatch``. Peak memory is a process of its own that trains for three episodes with Adam, its imports
-included.
+``rk4`` has one step a presentation in both forms and ``dopri5`` a tolerance of 1e-3. The direct forms solve the tuple
+(x, θ), by this library's engine, and rk4 once by torchdiffeq's. Peak memory is a process of its own that trains for
+three episodes with Adam, its imports included.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 
@@ -24,12 +26,20 @@ from ncode.reproduction.models.memory import HebbianNCODE, Task, episodes
 from ncode.reproduction.runs import provenance
 from ncode.solvers import hebbian
 
-FORMS = {"low-rank rk4": {}, "direct rk4": {"direct": True}, "dopri5": {"method": "dopri5"}}
+FORMS = {
+    "low-rank rk4": {},
+    "direct rk4": {"direct": True},
+    "direct rk4, torchdiffeq": {"direct": True, "backend": "torchdiffeq"},
+    "dopri5": {"method": "dopri5"},
+}
 
 
 def learner(task: Task, options: dict) -> HebbianNCODE:
     torch.manual_seed(0)
-    return HebbianNCODE(task, **options)
+    given = {name: value for name, value in options.items() if name != "backend"}
+    model = HebbianNCODE(task, **given)
+    model.solver = replace(model.solver, backend=options.get("backend", "ncode"))
+    return model
 
 
 def episode(model: HebbianNCODE, stimuli: torch.Tensor, target: torch.Tensor) -> float:
@@ -40,12 +50,12 @@ def episode(model: HebbianNCODE, stimuli: torch.Tensor, target: torch.Tensor) ->
     return time.perf_counter() - start
 
 
-def times(task: Task, rounds: int, allocator: bool) -> dict:
+def times(task: Task, rounds: int, allocator: bool, forms: Iterable[str] = FORMS) -> dict:
     """Seconds by form, and their ratios to the low-rank form within each round."""
     if allocator:
         hebbian.keep_freed_memory()
     batch = episodes(task, 1, 0)
-    models = {name: learner(task, options) for name, options in FORMS.items()}
+    models = {name: learner(task, FORMS[name]) for name in forms}
     for model in models.values():
         episode(model, *batch)
     seconds = {name: [] for name in models}

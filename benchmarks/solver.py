@@ -141,6 +141,13 @@ def scaling(rounds: int, seed: int, axes: Collection[str] = AXES) -> Iterator[tu
             yield {**_entry(axis, name, kind, "near", seed), "size": next(iter(size.values()))}, _times(taken, name)
 
 
+def gpu(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
+    """Training steps of Table 1's block on a GPU."""
+    from benchmarks import gpu as suite
+
+    yield from suite.gpu(rounds, seed)
+
+
 SUITES = {
     "steps": steps,
     "open": lambda rounds, seed: steps(rounds, seed, ["open loop"]),
@@ -159,6 +166,7 @@ SUITES = {
     "episode": reach.episode,
     "shares": reach.where,
     "block-shares": reach.where_in_blocks,
+    "gpu": gpu,
 }
 
 

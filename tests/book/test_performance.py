@@ -35,6 +35,25 @@ def test_own_steps_stand_beside_shared_ones(tmp_path):
     assert row[4:] == ["20000", "1.0\xa0×\xa010⁻⁴", "0.001"]
 
 
+def test_a_gpus_steps_stand_beside_their_graph(tmp_path):
+    def on_gpu(way: str, fields: str, tf32: bool, **metrics: float) -> str:
+        one = json.loads(line("gpu", way, fields, kind="ANODE", tf32=tf32))
+        return json.dumps({**one, "metrics": metrics})
+
+    lines = []
+    for tf32, error, ratio in ((False, 1e-7, 1.5), (True, 1e-4, 4.5)):
+        free = {"seconds": 0.03, "nfe": 14, "kernels": 0.007, "launches": 800, "error": error, "gradient_error": 0.01}
+        lines.append(on_gpu("as it is", "dopri5", tf32, **free))
+        lines.append(on_gpu("one graph", "rk4", tf32, seconds=0.01, eager=0.01 * ratio, ratio=ratio))
+    full, rounded = performance.gpu_rows(record(tmp_path, *lines))
+    assert full[:5] == ["ANODE, full float32", "30.0", "14", "7.0", "800"] and full[-1] == "1.50"
+    assert rounded[0] == "ANODE, TF32" and rounded[5] == "1.0\xa0×\xa010⁻⁴" and rounded[-3:] == ["45.0", "10.0", "4.50"]
+    rows = {row[0]: row[1:] for row in targets.goal_rows(record(tmp_path, *lines))}
+    (missed,) = (row for name, row in rows.items() if "ANODE" in name and "full float32" in name)
+    (reached,) = (row for name, row in rows.items() if "ANODE" in name and "TF32" in name)
+    assert missed == ["≥ 4", "1.50", "no"] and reached == ["≥ 4", "4.50", "yes"]
+
+
 def test_figures_are_drawn_of_what_is_there(tmp_path):
     assert performance.draw(tmp_path, []) == []
     one = [line("precision", "ncode"), line("batch", "ncode", size=16)]
@@ -77,6 +96,7 @@ def test_the_page_can_be_filled(monkeypatch):
         ("independent",),
         ("targets",),
         ("shares",),
+        ("gpu",),
         ("provenance",),
     ):
         assert isinstance(markdown.FILLS["measured"](None, *what), str)

@@ -106,6 +106,39 @@ def independent_rows(measured: Sequence[Measured]) -> list[list[str]]:
     return rows
 
 
+def rounding(tf32: bool) -> str:
+    """How a GPU multiplied, in words."""
+    return "TF32" if tf32 else "full float32"
+
+
+def gpu_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """For every kind of model and rounding on a GPU: dopri5's step, what of it the GPU computes, its error; rk4's step
+    as it is and as one graph."""
+    found: dict[tuple[str, bool], dict[str, Mapping[str, float]]] = {}
+    for one in measured:
+        if one.config["suite"] == "gpu":
+            key = one.config["kind"], one.config["tf32"]
+            found.setdefault(key, {})[one.config["fields"]] = one.metrics
+    rows = []
+    for (kind, tf32), made in found.items():
+        free, fixed = made["dopri5"], made["rk4"]
+        rows.append(
+            [
+                f"{kind}, {rounding(tf32)}",
+                f"{1e3 * free['seconds']:.1f}",
+                f"{free['nfe']:.0f}",
+                f"{1e3 * free['kernels']:.1f}",
+                f"{free['launches']:.0f}",
+                numbers.number(free["error"], 2),
+                numbers.number(free["gradient_error"], 2),
+                f"{1e3 * fixed['eager']:.1f}",
+                f"{1e3 * fixed['seconds']:.1f}",
+                f"{fixed['ratio']:.2f}",
+            ]
+        )
+    return rows
+
+
 def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:
     """Write the figures that the record has the numbers for into ``folder``; their names."""
     drawn = drawable(measured)
