@@ -27,15 +27,15 @@ class Graphed(nn.Module):
     """x(T) of a model, by an adaptive solve whose attempted step is one CUDA graph, and that step's gradient another.
 
     The solve is the model's own: the same loop, error control, limits and failures, and the gradient of the steps that
-    were taken. It reads one number from the GPU a step, the error, and three more to find its first step's length. γ is
-    evaluated as always. Backward, every step is taken again, which ``nfe.backward`` counts; two states a step are kept.
+    were taken. It reads one number from the GPU a step, the error, and four before the first: whether it begins at
+    finite numbers, and how long that step should be. γ is evaluated as always. Backward, every step is taken again, which ``nfe.backward`` counts; two states a step are kept.
 
     A graph repeats the operations that were recorded, on the memory that they were recorded for:
 
     - x(0) and u have the shape, dtype and device of the examples. Only their values may change.
     - Optimisers and ``load_state_dict`` change parameters in place, and a replay sees it. Where a parameter or buffer
       has moved, a module was switched between training and evaluation, or the model has another solver, the next call
-      records anew, which takes as long as several solves.
+      records anew.
     - Python runs while the field is recorded and never again: what it reads of numbers and of tensors that are neither
       parameters nor buffers stays as it was, as do hooks of the field, and PyTorch's settings such as TF32. Call
       :meth:`record` after a change of such.
