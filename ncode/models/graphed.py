@@ -28,7 +28,8 @@ class Graphed(nn.Module):
 
     The solve is the model's own: the same loop, error control, limits and failures, and the gradient of the steps that
     were taken. It reads one number from the GPU a step, the error, and four before the first: whether it begins at
-    finite numbers, and how long that step should be. γ is evaluated as always. Backward, every step is taken again, which ``nfe.backward`` counts; two states a step are kept.
+    finite numbers, and how long that step should be. γ is evaluated as always. Backward, every step is taken again,
+    which ``nfe.backward`` counts; two states a step are kept.
 
     A graph repeats the operations that were recorded, on the memory that they were recorded for:
 
