@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncode import NCODE, Field, OpenLoop, Solver
 from ncode.fields.conv import ConvBlock
+from ncode.solvers import graphed
 
 SOLVER = Solver(rtol=1e-5, atol=1e-5)
 # Both take the same steps; h multiplies a sum here, and its terms there.
@@ -73,3 +75,17 @@ class Switching(Field):
 
     def forward(self, t, x, theta):
         return self.inner(t, x, theta) * (1.0 if self.training else 0.5)
+
+
+class Traced(graphed.Recorded):
+    """As a GPU captures: operations on memory are recorded, and Python is not run again."""
+
+    def __init__(self, function, device):
+        self.function, self.device = function, device
+        self.graph = make_fx(lambda: function())()
+        self.found = tuple(part.clone() for part in self.graph())
+
+    def replay(self):
+        for kept, part in zip(self.found, self.graph(), strict=True):
+            kept.copy_(part)
+        return self.found

@@ -5,11 +5,12 @@ import pickle
 
 import pytest
 import torch
-from graph_cases import CLOSE, SOLVER, Own, Switching, conv, moved, must_agree, solved
+from graph_cases import CLOSE, SOLVER, Own, Switching, Traced, conv, moved, must_agree, solved
 from models import KINDS, build
 from torch import nn
 
 from ncode import MLP, NCODE, AugmentedNeuralODE, Field, Graphed, NeuralODE, OpenLoop, Solver
+from ncode.solvers import graphed
 from ncode.solvers.options import EXPLICIT
 from ncode.training import Batches, fit
 
@@ -122,7 +123,9 @@ def test_frozen_parameters_and_states_without_gradient():
         assert not fast(x).requires_grad and model.nfe.backward == 0
     with torch.inference_mode():
         torch.testing.assert_close(fast(x), model(x), **CLOSE)
-    must_train = Graphed(model.requires_grad_(), x)
+    model.requires_grad_()
+    must_agree(fast, x)
+    must_train = Graphed(model, x)
     with torch.inference_mode():
         must_train.record(x)
         must_train(x)
@@ -188,7 +191,9 @@ def test_training_takes_the_models_course(kind):
 
 
 @pytest.mark.parametrize("change", ["moved", "replaced", "loaded", "assigned", "solver", "horizon", "eval", "none"])
-def test_what_changes_between_calls_is_seen(change):
+def test_what_changes_between_calls_is_seen(change, monkeypatch):
+    # Run anew, a function would see by itself what a graph does not.
+    monkeypatch.setattr(graphed, "Recorded", Traced)
     model = build("closed", SOLVER)
     model.field = Switching(model.field)
     x = torch.randn(4, 2)

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from graph_cases import READS, SOLVER, NoReads, Own, Switching, conv, moved, must_agree
+from graph_cases import READS, SOLVER, NoReads, Own, Switching, Traced, conv, moved, must_agree
 from models import KINDS, build
 from torch import nn
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncode import MLP, NCODE, Graphed, NeuralODE, OpenLoop, Solver
@@ -61,20 +60,6 @@ def test_what_is_recorded_reads_no_number_and_copies_none(method):
         with NoReads():
             for one in functions:
                 one.function()
-
-
-class Traced(graphed.Recorded):
-    """As a GPU captures: operations on memory are recorded, and Python is not run again."""
-
-    def __init__(self, function, device):
-        self.function, self.device = function, device
-        self.graph = make_fx(lambda: function())()
-        self.found = tuple(part.clone() for part in self.graph())
-
-    def replay(self):
-        for kept, part in zip(self.found, self.graph(), strict=True):
-            kept.copy_(part)
-        return self.found
 
 
 @pytest.fixture
