@@ -10,7 +10,7 @@ from ncode.costs import path_cost
 from ncode.fields.base import Field
 from ncode.fields.mlp import MLP, TimedMLP
 from ncode.fields.wrap import Wrapped
-from ncode.models import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, NeuralODE, Trajectory
+from ncode.models import NCODE, AugmentedNeuralODE, DataControlledODE, Flow, Graphed, NeuralODE, Trajectory
 from ncode.solvers.dispatch import solve
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
@@ -28,6 +28,7 @@ __all__ = [
     "DataControlledODE",
     "Field",
     "Flow",
+    "Graphed",
     "NeuralODE",
     "OpenLoop",
     "SolveError",

@@ -122,6 +122,7 @@ def path_cost(
         costs=1,
         kernel=None,
         only=None,
+        reading=None,
     )
     *path, c = model.integrate(with_running, given)
     controls = [problem.control([part[i] for part in path]) for i in range(len(times))]

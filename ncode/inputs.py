@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -92,12 +92,16 @@ class Filled(NamedTuple):
     constant: Tensor | None = None
     varies: bool = False
 
-    def only(self, rows: Tensor) -> Filled:
-        """The same for some samples alone, where it does not vary."""
+    def reading(self, captured: Sequence[Tensor]) -> Filled:
+        """The same of other tensors in place of those captured, where it does not vary."""
         if self.constant is None:
             return self
-        some = self.constant[rows]
-        return self._replace(at=lambda t: {"u": some}, captured=(some,), constant=some)
+        (constant,) = captured
+        return self._replace(at=lambda t: {"u": constant}, captured=(constant,), constant=constant)
+
+    def only(self, rows: Tensor) -> Filled:
+        """The same for some samples alone, where it does not vary."""
+        return self.reading([part[rows] for part in self.captured])
 
 
 def fill(field: Field, x0: Float[Tensor, "batch ..."], u: Input | None, before: Tensor | None = None) -> Filled:

@@ -13,6 +13,7 @@ All map a batch of states x(0) to a batch of states x(T) of the same shape, and 
 
 from ncode.models.controlled import NCODE
 from ncode.models.flow import Flow, Problem, Trajectory, find_flows
+from ncode.models.graphed import Graphed
 from ncode.models.neural_ode import AugmentedNeuralODE, DataControlledODE, NeuralODE
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "AugmentedNeuralODE",
     "DataControlledODE",
     "Flow",
+    "Graphed",
     "NeuralODE",
     "Problem",
     "Trajectory",

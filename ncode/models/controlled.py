@@ -108,25 +108,26 @@ class NCODE(Flow):
         g = self.g
         if g is None:
             kernel = None if filled.varies else self._kernel(x0, theta0, filled.constant)
-            values = {}
 
-            def steered(t, z):
-                # Not before they are needed: a kernel may compute, and what is compiled with γ has γ's whole gradient
-                # behind it, for every evaluation.
-                values.update({} if values else self.field.unpack(theta0))
-                return (self.field(t, z[0], {**values, **filled.at(t)}),)
+            def steered(theta, filled):
+                values = {}
 
-            def only(rows):
-                values, some = self.field.unpack(theta0[rows]), filled.only(rows)
-                return lambda t, z: (self.field(t, z[0], {**values, **some.at(t)}),)
+                def f(t, z):
+                    # Not before they are needed: a kernel may compute, and what is compiled with γ has γ's whole
+                    # gradient behind it, for every evaluation.
+                    values.update({} if values else self.field.unpack(theta))
+                    return (self.field(t, z[0], {**values, **filled.at(t)}),)
+
+                return f
 
             return Problem(
-                steered,
+                steered(theta0, filled),
                 (x0,),
                 captured=(theta0, *filled.captured),
                 control=lambda z: theta0,
                 kernel=kernel,
-                only=None if filled.varies else only,
+                only=None if filled.varies else lambda rows: steered(theta0[rows], filled.only(rows)),
+                reading=None if filled.varies else lambda c: steered(c[0], filled.reading(c[1:])),
             )
 
         def following(filled):
@@ -145,6 +146,7 @@ class NCODE(Flow):
             control=lambda z: z[1],
             kernel=kernel,
             only=None if filled.varies else lambda rows: following(filled.only(rows)),
+            reading=None if filled.varies else lambda c: following(filled.reading(c[len(captured) :])),
         )
 
     def _coupled_kernel(self, x0: Tensor, theta0: Tensor) -> Kernel | None:

@@ -17,7 +17,7 @@ from ncode.arguments import arguments, instance, optional
 from ncode.fields.base import Field
 from ncode.fields.kernels import Kernel
 from ncode.fields.wrap import Wrapped
-from ncode.inputs import Input, fill
+from ncode.inputs import Filled, Input, fill
 from ncode.solvers.dispatch import integrate, not_finite
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
@@ -45,6 +45,8 @@ class Problem(NamedTuple):
         costs: how many of the last parts feed back into nothing.
         kernel: f as arithmetic with its own gradient, where it has that form.
         only: f for some samples alone, given their indices, where it can be had.
+        reading: f that reads other tensors in place of those ``captured``, in their order, where it can be had; a
+            module's parameters among them it reads where they are.
     """
 
     f: RightHandSide
@@ -54,6 +56,12 @@ class Problem(NamedTuple):
     costs: int = 0
     kernel: Kernel | None = None
     only: Only | None = None
+    reading: Callable[[Sequence[Tensor]], RightHandSide] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What gives each part of z', for error messages."""
+        return [*("field", "g")[: len(self.state) - self.costs], *["running"] * self.costs]
 
 
 class Flow(nn.Module):
@@ -177,14 +185,7 @@ class Flow(nn.Module):
                 training costs a step.
             ValueError: when x(0) is not finite.
         """
-        # A call that fails must not leave another call's count.
-        self.nfe = NFE()
-        if bad := not_finite(problem.state):
-            part, sample = bad
-            if part == 0:
-                raise ValueError(f"x0: sample {sample} is not finite")
-            raise SolveError("non-finite values", sample, float(t[0]), 0, math.inf)
-        names = [*("field", "g")[: len(problem.state) - problem.costs], *["running"] * problem.costs]
+        self._begin(problem, t)
         captured = [*problem.captured, *self.field.parameters()]
         try:
             path, self.nfe = integrate(
@@ -194,7 +195,7 @@ class Flow(nn.Module):
                 self.solver,
                 captured,
                 problem.costs,
-                names,
+                problem.names,
                 kernel=problem.kernel,
                 only=problem.only,
             )
@@ -203,9 +204,24 @@ class Flow(nn.Module):
             raise
         return path
 
+    def _begin(self, problem: Problem, t: Times) -> None:
+        """Count anew, and raise as :meth:`integrate` does where the problem begins at what is not finite."""
+        # A call that fails must not leave another call's count.
+        self.nfe = NFE()
+        if bad := not_finite(problem.state):
+            part, sample = bad
+            if part == 0:
+                raise ValueError(f"x0: sample {sample} is not finite")
+            raise SolveError("non-finite values", sample, float(t[0]), 0, math.inf)
+
     def _path(self, x0: Tensor, t: Times, u: Input | None = None) -> tuple[State, Problem]:
         problem = self.pose(x0, u)
-        return self.integrate(problem, t), problem
+        x, *rest = self.integrate(problem, t)
+        return (self._shown(x), *rest), problem
+
+    def _shown(self, x: Float[Tensor, "time batch ..."]) -> Float[Tensor, "time batch ..."]:
+        """What callers see of a path's x."""
+        return x
 
     def _control(self, path: State, problem: Problem) -> Tensor | None:
         return None
@@ -215,14 +231,17 @@ class Flow(nn.Module):
         filled = fill(self.field, x0, u, before)
         kernel = None if filled.varies else self._kernel(x0, u=filled.constant)
 
-        def f(t: Tensor, z: State) -> State:
-            return (self.field(t, z[0], filled.at(t)),)
+        def following(filled: Filled) -> RightHandSide:
+            return lambda t, z: (self.field(t, z[0], filled.at(t)),)
 
-        def only(rows: Tensor) -> RightHandSide:
-            some = filled.only(rows)
-            return lambda t, z: (self.field(t, z[0], some.at(t)),)
-
-        return Problem(f, (x0,), filled.captured, kernel=kernel, only=None if filled.varies else only)
+        return Problem(
+            following(filled),
+            (x0,),
+            filled.captured,
+            kernel=kernel,
+            only=None if filled.varies else lambda rows: following(filled.only(rows)),
+            reading=None if filled.varies else lambda captured: following(filled.reading(captured)),
+        )
 
     def _kernel(self, x0: Tensor, theta: Tensor | None = None, u: Tensor | None = None) -> Kernel | None:
         """The field's kernel, if the solver wants it."""

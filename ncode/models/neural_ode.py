@@ -77,9 +77,8 @@ class AugmentedNeuralODE(Flow):
         zeros = x0.new_zeros(x0.shape[0], self.augment, *x0.shape[2:])
         return self._uncontrolled(torch.cat([x0, zeros], dim=1), u)
 
-    def _path(self, x0, t, u=None):
-        (path,), problem = super()._path(x0, t, u)
-        return (path[:, :, : -self.augment] if self.project else path,), problem
+    def _shown(self, x):
+        return x[:, :, : -self.augment] if self.project else x
 
     def extra_repr(self) -> str:
         return f"augment={self.augment}, project={self.project}, {super().extra_repr()}"

@@ -83,11 +83,11 @@ def integrate(
 
         return integrate_own_times(f, state, t, solver, one), nfe
     if not readable() and (solver.adaptive or solver.gradients != "direct"):
-        _must_not_be_recorded()
+        must_not_be_recorded()
         return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel, only, failures)
     times, wanted = spread(t, state) if solver.independent else read(t)
     _check(state)
-    f = _checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
+    f = checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
     nfe = NFE() if nfe is None else nfe
     state = begin_at(f, wanted[0], state)
     if isinstance(times, Tensor):
@@ -112,7 +112,8 @@ def _uncompiled() -> Callable:
     return torch.compiler.disable(integrate)
 
 
-def _must_not_be_recorded() -> None:
+def must_not_be_recorded() -> None:
+    """Raise where only fixed steps could be recorded."""
     for how, recorded in (("exported", torch.compiler.is_exporting()), ("captured in a CUDA graph", capturing())):
         if recorded:
             raise ValueError(f"solver: only fixed steps with direct gradients can be {how}, adaptive ones need numbers")
@@ -176,7 +177,7 @@ def _check(state: State) -> None:
         raise ValueError("x0: the batch is empty")
 
 
-def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
+def checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
     """f, with a look at its first evaluation.
 
     torchdiffeq flattens what f gives: another layout of as many numbers would be taken for the right one. And it
@@ -184,7 +185,7 @@ def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
     """
     seen = False
 
-    def checked(t: Tensor, z: State) -> State:
+    def looked_at(t: Tensor, z: State) -> State:
         nonlocal seen
         if seen:
             return f(t, z)
@@ -197,7 +198,7 @@ def _checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
         seen = True
         return velocity
 
-    return checked
+    return looked_at
 
 
 def _versions(z: State) -> list[int]:

@@ -229,7 +229,7 @@ def clock(t: float | Tensor, x: State) -> Tensor:
     """The time as the right-hand side sees it."""
     dtype = real(x[0].dtype)
     if isinstance(t, Tensor):
-        return t.to(dtype).reshape(-1, *[1] * (x[0].dim() - 1))
+        return t.to(dtype).reshape(-1, *[1] * (x[0].dim() - 1)) if t.dim() else t.to(dtype)
     return torch.full((), t, dtype=dtype, device=x[0].device)
 
 

@@ -18,11 +18,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from ncode import Solver
+from tests.core.graph_cases import NoReads
 from tests.core.models import build
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "own_problem.md"
@@ -241,6 +243,21 @@ def as_a_user_has_it(check: str, kind: str, column: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+def cuda_graph(model):
+    """A step of training captures; test_gpu.py replays it. Without a GPU: nothing is read while one would capture."""
+    x, _ = states()
+    parameters = list(model.parameters())
+    expected = torch.autograd.grad(model(x).square().sum(), parameters)
+    with (
+        mock.patch.object(torch.cuda, "is_initialized", lambda: True),
+        mock.patch.object(torch.cuda, "is_current_stream_capturing", lambda: True),
+        NoReads(),
+    ):
+        found = torch.autograd.grad(model(x).square().sum(), parameters)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 CHECKS = {
     "double backward, `create_graph=True`": (double_backward,),
     "`torch.autograd.functional.jacobian`": (jacobian,),
@@ -253,6 +270,7 @@ CHECKS = {
     "`copy.deepcopy`, `pickle`, `torch.save`": (copies,),
     "`torch.compile(model)`": (compiled_model,),
     "`model.field.compile()`": (compiled_field,),
+    "`torch.cuda.graph`": (cuda_graph,),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ncode import Solver
+from ncode import Graphed, Solver
 from ncode.costs import kinetic, path_cost
 from ncode.fields import per_sample
 from ncode.reproduction.experiments import image_classification
@@ -194,3 +194,50 @@ def test_fixed_steps_are_captured_in_a_graph_that_gives_their_gradients(kind):
         graph.replay()
         for got, want in zip(found, step(), strict=True):
             torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attempted_steps_are_captured_and_give_the_models_ends_and_gradients(kind):
+    model = build(kind, Solver(rtol=1e-5, atol=1e-5)).double().to(GPU)
+
+    def draw():
+        return torch.randn(4, 2, dtype=torch.float64, device=GPU, requires_grad=True)
+
+    def gradients(call, xs):
+        loss = sum(call(x).square().sum() for x in xs)
+        return loss.detach(), model.nfe.forward, *torch.autograd.grad(loss, [*xs, *model.parameters()])
+
+    fast = Graphed(model, draw())
+    for _ in range(3):
+        # Two calls before their backward pass, which reads what each was given.
+        xs = [draw(), draw()]
+        found, expected = gradients(fast, xs), gradients(model, xs)
+        assert found[1] == expected[1]
+        for got, want in zip(found, expected, strict=True):
+            # Its sums in another order, by kernels that round otherwise.
+            torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-10)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.1 * torch.randn_like(p))
+    # Moved parameters are captured anew.
+    for p in model.parameters():
+        p.data = p.data.clone()
+    torch.testing.assert_close(fast(xs[0]), model(xs[0]), rtol=1e-8, atol=1e-10)
+
+
+def test_a_graphed_open_loop_of_the_block_trains_as_the_model_does():
+    config = image_classification.Config("open", 0, dataset="digits", size=8, filters=6, method="dopri5")
+    x, losses = torch.randn(6, 1, 8, 8, dtype=torch.float64, device=GPU), []
+    for graphed in (True, False):
+        torch.manual_seed(0)
+        network = image_classification.build(config).double().to(GPU)
+        body = Graphed(network.body, network.start(x)) if graphed else network.body
+        optimiser, course = torch.optim.Adam(network.parameters(), lr=1e-2), []
+        for _ in range(3):
+            loss = body(network.start(x)).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            course.append(float(loss.detach()))
+        losses.append(course)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6) and losses[0][0] != losses[0][-1]

@@ -2,22 +2,12 @@
 
 import pytest
 import torch
+from graph_cases import NoReads, Own
 from models import KINDS, build
-from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncode import NeuralODE, Solver
 from ncode.fields.conv import ConvBlock
 from ncode.solvers.options import FIXED
-
-READS = ("_local_scalar_dense", "nonzero", "is_nonzero", "lift_fresh", "equal.default")
-"""Operations that bring a number off the device, or one to it: what a graph cannot hold."""
-
-
-class NoReads(TorchDispatchMode):
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        assert not any(name in str(function) for name in READS), f"{function} while a graph is captured"
-        return function(*args, **(kwargs or {}))
 
 
 def models(solver):
@@ -25,15 +15,6 @@ def models(solver):
         yield build(kind, solver), (2,)
     yield NeuralODE(Own(), solver=solver), (2,)
     yield NeuralODE(ConvBlock(2, 6, filters=4), solver=solver), (2, 6, 6)
-
-
-class Own(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(2, 2)
-
-    def forward(self, t, x):
-        return torch.sin(self.layer(x))
 
 
 @pytest.fixture
