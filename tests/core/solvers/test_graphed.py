@@ -123,6 +123,7 @@ def test_frozen_parameters_and_states_without_gradient():
         assert not fast(x).requires_grad and model.nfe.backward == 0
     with torch.inference_mode():
         torch.testing.assert_close(fast(x), model(x), **CLOSE)
+    fast.record(x)
     model.requires_grad_()
     must_agree(fast, x)
     must_train = Graphed(model, x)
