@@ -8,9 +8,13 @@ library's processor time over that of ANODE's public code (``training``); a grad
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import measure
@@ -165,6 +169,22 @@ def episode(rounds: int, seed: int) -> Entries:
         (middle, low, high), seconds = found[way]["ratio"], found[way]["seconds"][0]
         ratios = {"ratio": middle, "ratio_low": low, "ratio_high": high}
         yield _entry("episode", way, "memory", f"n = {EPISODE[0]}", seed), {"seconds": seconds, **ratios}
+
+
+def book(rounds: int, seed: int) -> Entries:
+    """Seconds of ``make environment`` and ``make book`` in a fresh clone of this checkout, with a folder of runs of its
+    own; once, since it takes minutes."""
+    here = Path(__file__).resolve().parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "fresh clone"
+        subprocess.run(["git", "clone", "--quiet", str(here), str(clone)], check=True)
+        taken = {}
+        for name, target in (("environment", "environment"), ("seconds", "book")):
+            start = time.perf_counter()
+            given = {**os.environ, "NCODE_RUNS": f"{folder}/runs"}
+            subprocess.run(["make", target], cwd=clone, env=given, check=True)
+            taken[name] = time.perf_counter() - start
+    yield _entry("book", "make book", "cpu", "fresh clone", seed), taken
 
 
 def where(rounds: int, seed: int) -> Entries:

@@ -164,6 +164,7 @@ SUITES = {
     "block": reach.block,
     "flow": reach.flow,
     "episode": reach.episode,
+    "book": reach.book,
     "shares": reach.where,
     "block-shares": reach.where_in_blocks,
     "gpu": gpu,

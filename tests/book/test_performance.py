@@ -144,7 +144,8 @@ def test_every_other_target_has_a_row(tmp_path):
     lines = [line("training", "ncode", "spheres"), line("flow", "exact", size=25), line("flow", "exact", size=64)]
     lines += [line("block", "adjoint", targets.BLOCKS[0]), line("block", "Appendix B", targets.BLOCKS[2])]
     rows = {row[0]: row[1:] for row in targets.goal_rows(record(tmp_path, *lines))}
-    assert len(rows) == len(targets.GOALS) + 1 + len(targets.ELSEWHERE)
+    # And the growth of memory, and the book.
+    assert len(rows) == len(targets.GOALS) + 2
     (spheres,) = [row for name, row in rows.items() if "spheres" in name]
     assert spheres == ["≤ 0.5", "2.50 (2.00 to 3.00)", "no"]
     assert [row[-1] for name, row in rows.items() if "m = " in name] == ["no", "no", "not measured"]
@@ -179,3 +180,14 @@ def test_a_blocks_gradients_stand_beside_direct_ones(tmp_path):
     one["metrics"] |= {"seconds": 2.5, "forward": 14.0, "backward": 20.0}
     (row,) = targets.block_rows(record(tmp_path, json.dumps(one)))
     assert row == ["Table 1, MNIST", "adjoint", "2500", "2.50 (2.00 to 3.00)", "14", "20"]
+
+
+def test_a_books_minutes_are_those_of_its_environment_too(tmp_path):
+    def book(seconds: float) -> str:
+        one = json.loads(line("book", "make book"))
+        return json.dumps({**one, "metrics": {"environment": 90.0, "seconds": seconds}})
+
+    row = targets.book_row(record(tmp_path, book(660.0)))
+    assert row[1:] == ["≤ 13", "12.5 (1.5 of them its environment)", "yes"]
+    assert targets.book_row(record(tmp_path, book(720.0)))[-1] == "no"
+    assert targets.book_row([])[-1] == "not measured"

@@ -110,8 +110,8 @@ GOALS = [
         for kind in ("ANODE", "open loop")
     ),
 ]
-ELSEWHERE = [("minutes of `make book` from a fresh clone, two quiet cores", "≤ 13")]
-"""What the record does not hold: a book's build is no part of ``make bench``."""
+BOOK = 13.0
+"""Minutes that `make book` may take from a fresh clone, the environment included."""
 
 
 def step_rows(measured: Sequence[Measured]) -> list[list[str]]:
@@ -144,7 +144,18 @@ def goal_rows(measured: Sequence[Measured]) -> list[list[str]]:
     growth = memory_growth(measured)
     shown, verdict = ("–", "not measured") if growth is None else (f"{growth:.2f}", _verdict([growth], None, 0.5))
     rows.append(["checkpointed gradients' peak memory: exponent of its growth with the steps", "≤ 0.5", shown, verdict])
-    return rows + [[name, bound, "–", "not measured"] for name, bound in ELSEWHERE]
+    return [*rows, book_row(measured)]
+
+
+def book_row(measured: Iterable[Measured]) -> list[str]:
+    """The minutes of `make book` from a fresh clone, of which the environment's."""
+    row = ["minutes of `make book` from a fresh clone, two cores", f"≤ {BOOK:g}"]
+    for one in measured:
+        if one.config["suite"] == "book":
+            environment, book = (one.metrics[part] / 60 for part in ("environment", "seconds"))
+            total = environment + book
+            return [*row, f"{total:.1f} ({environment:.1f} of them its environment)", _verdict([total], None, BOOK)]
+    return [*row, "–", "not measured"]
 
 
 def memory_growth(measured: Iterable[Measured]) -> float | None:
