@@ -53,7 +53,7 @@ def n22_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
 
 N22_NOTE = (
     "'Beats' and 'above' mean that the 95 % interval of the difference, paired by seed, lies above zero. Seeds are "
-    "those of the autoencoder and of the clustering; pixels have only the latter. The best other autoencoder is the best "
-    "by these same accuracies, which favours it: where its interval just misses zero, the evidence is weak. The checks "
-    "set AutoN-CODE beside each of the others."
+    "those of the autoencoder and of the clustering; pixels have only the latter. The best other autoencoder is the "
+    "best by these same accuracies, which favours it: where its interval just misses zero, the evidence is weak. The "
+    "checks set AutoN-CODE beside each of the others."
 )
