@@ -48,3 +48,14 @@ class Dropped(Field):
 
     def forward(self, t, x, theta):
         return -self.drop(x)
+
+
+class Switched(Field):
+    """x' = early x before t = 1/2, and late x from then on."""
+
+    def __init__(self):
+        super().__init__(shape=(1,))
+        self.early, self.late = (nn.Parameter(torch.tensor([rate])) for rate in (0.5, 1.0))
+
+    def forward(self, t, x, theta):
+        return torch.where(t < 0.5, self.early, self.late) * x

@@ -7,10 +7,9 @@ import math
 import pytest
 import torch
 from adjoint_cases import relative
-from models import KINDS, Dropped, build
-from torch import nn
+from models import KINDS, Dropped, Switched, build
 
-from ncode import Field, NeuralODE, Solver, path_cost
+from ncode import NeuralODE, Solver, path_cost
 from ncode.costs import kinetic
 from ncode.solvers.dispatch import integrate
 from ncode.solvers.record import DENSE, Record, segments
@@ -58,14 +57,6 @@ def test_many_steps_keep_few_states_and_have_the_same_gradient(options):
 
 
 def test_a_jump_is_taken_again_as_a_jump():
-    class Switched(Field):
-        def __init__(self):
-            super().__init__(shape=(1,))
-            self.early, self.late = (nn.Parameter(torch.tensor([rate])) for rate in (0.5, 1.0))
-
-        def forward(self, t, x, theta):
-            return torch.where(t < 0.5, self.early, self.late) * x
-
     model, x = NeuralODE(Switched()), torch.ones(2, 1)
     for kind in ("direct", "checkpointed", "adjoint"):
         found, nfe = gradient(model, x, kind, (0.0, 1.0), rtol=1e-8, atol=1e-8, jumps=(0.5,))

@@ -6,10 +6,10 @@ import pickle
 import pytest
 import torch
 from graph_cases import CLOSE, SOLVER, Own, Switching, Traced, conv, moved, must_agree, solved
-from models import KINDS, build
+from models import KINDS, Switched, build
 from torch import nn
 
-from ncode import MLP, NCODE, AugmentedNeuralODE, Field, Graphed, NeuralODE, OpenLoop, Solver
+from ncode import MLP, NCODE, AugmentedNeuralODE, Graphed, NeuralODE, OpenLoop, Solver
 from ncode.solvers import graphed
 from ncode.solvers.options import EXPLICIT
 from ncode.training import Batches, fit
@@ -51,14 +51,6 @@ def test_the_solvers_options_are_the_loops(options):
 
 
 def test_a_jump_is_a_jump():
-    class Switched(Field):
-        def __init__(self):
-            super().__init__(shape=(1,))
-            self.early, self.late = (nn.Parameter(torch.tensor([rate])) for rate in (0.5, 1.0))
-
-        def forward(self, t, x, theta):
-            return torch.where(t < 0.5, self.early, self.late) * x
-
     model = NeuralODE(Switched(), solver=Solver(rtol=1e-8, atol=1e-8, jumps=(0.5,)))
     fast = Graphed(model, torch.ones(2, 1))
     must_agree(fast, torch.randn(2, 1))
