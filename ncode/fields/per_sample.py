@@ -76,7 +76,6 @@ def conv2d(
 
     Gradients are direct. Beyond the shared convolution's memory, a solve keeps the batch's kernels once, however many
     evaluations it takes; their gradient is accumulated at every evaluation, so the same again while it runs backward.
-    On a GPU in full float32 every evaluation keeps the images' patches, too, ``size**2`` times the images.
 
     On a GPU cuDNN rounds the factors of larger kernels to TF32's ten bits, unless
     ``torch.backends.cudnn.allow_tf32 = False``: a relative error of about 1e-3, however tight the solver's tolerance.
@@ -110,13 +109,59 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
     height, width = x.shape[2:]
     if x.is_cuda and not _rounds_to_tf32():
         # In full float32 cuDNN's grouped convolution is slow (benchmarks/convolution.py --device cuda).
-        patches = F.unfold(x, size, padding=size // 2)
-        return torch.bmm(weight.flatten(2), patches).reshape(batch, outputs, height, width)
+        if not torch.compiler.is_compiling():
+            return Unfolded.apply(x, weight)
+        # A compiler fuses the patches itself, and takes no function that has a forward derivative of its own.
+        return torch.bmm(weight.flatten(2), F.unfold(x, size, padding=size // 2)).unflatten(2, (height, width))
     if not x.is_cuda and outputs * inputs * size**2 * height * width > _LARGE:
         pairs = zip(x.split(1), weight.unbind(0), strict=True)
         return torch.cat([F.conv2d(image, kernels, padding=size // 2) for image, kernels in pairs])
     y = F.conv2d(x.reshape(1, batch * inputs, height, width), weight.flatten(0, 1), padding=size // 2, groups=batch)
     return y.reshape(batch, outputs, height, width)
+
+
+class Unfolded(torch.autograd.Function):
+    """A convolution with kernels per sample as one batched matrix product: the kernels times the images' patches.
+
+    The images' gradient is the same convolution, with turned kernels. It keeps images and kernels, and no patches:
+    making those again costs one copy, and keeping them ``size**2`` times the memory.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor) -> Tensor:
+        return torch.bmm(weight.flatten(2), _patches(x, weight.shape[-1])).unflatten(2, x.shape[2:])
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        at_x = at_weight = None
+        if ctx.needs_input_grad[0]:
+            at_x = Unfolded.apply(gradient, weight.flip(3, 4).transpose(1, 2))
+        if ctx.needs_input_grad[1]:
+            patches = _patches(x, weight.shape[-1])
+            at_weight = torch.bmm(gradient.flatten(2), patches.transpose(1, 2)).view_as(weight)
+        return at_x, at_weight
+
+    @staticmethod
+    def jvp(ctx, x_t: Tensor | None, weight_t: Tensor | None) -> Tensor | None:
+        x, weight = ctx.saved_tensors
+        pairs = (x_t, weight), (x, weight_t)
+        terms = [Unfolded.apply(*pair) for pair in pairs if all(part is not None for part in pair)]
+        return sum(terms[1:], terms[0]) if terms else None
+
+
+def _patches(x: Tensor, size: int) -> Float[Tensor, "batch columns pixels"]:
+    """What kernels of an odd size see of images that zeros surround, pixel by pixel, in one copy."""
+    # F.unfold copies image by image on a GPU: a kernel for each of the batch.
+    windows = F.pad(x, [size // 2] * 4).unfold(2, size, 1).unfold(3, size, 1)
+    return windows.permute(0, 1, 4, 5, 2, 3).reshape(x.shape[0], x.shape[1] * size**2, -1)
 
 
 def _rounds_to_tf32() -> bool:

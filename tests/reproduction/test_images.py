@@ -45,6 +45,35 @@ def test_kernels_per_sample_are_one_convolution_a_sample(size, channels, pixels)
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(("size", "height", "width"), [(3, 5, 4), (5, 4, 6)])
+def test_a_gpus_product_with_patches_is_one_convolution_a_sample(size, height, width):
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, height, width, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 4, 2, size, size, dtype=torch.float64, requires_grad=True)
+    ours, expected = per_sample.Unfolded.apply(x, weight), reference(x, weight, torch.zeros(3, 4).double())
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    upstream = torch.randn_like(ours)
+    gradients = [torch.autograd.grad(y, (x, weight), upstream, retain_graph=True) for y in (ours, expected)]
+    for got, want in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    stacked = torch.func.vmap(per_sample.Unfolded.apply)(torch.stack([x, -x]), torch.stack([weight, weight]))
+    torch.testing.assert_close(stacked, torch.stack([ours, -ours]))
+    # What it keeps: images and kernels, none of the patches.
+    assert sum(part.numel() for part in ours.grad_fn.saved_tensors) == x.numel() + weight.numel()
+
+
+def test_derivatives_of_a_gpus_product_with_patches():
+    torch.manual_seed(1)
+    x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    call = per_sample.Unfolded.apply
+    assert torch.autograd.gradcheck(call, (x, weight), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(call, (x, weight))
+    # One of the two alone.
+    assert torch.autograd.gradcheck(lambda x: call(x, weight.detach()), (x,), check_forward_ad=True)
+    assert torch.autograd.gradcheck(lambda weight: call(x.detach(), weight), (weight,), check_forward_ad=True)
+
+
 def test_the_large_case_is_large():
     assert 49 * 48 * 9 * 24 * 24 > per_sample._LARGE > 4 * 3 * 9 * 5 * 5
 
