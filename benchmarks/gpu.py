@@ -3,8 +3,9 @@
 Rules: 64 images of 32×32, 50 filters, ten channels of zeros; ANODE and the open loop at their initial parameters;
 cuDNN's and cuBLAS's factors in full float32, and rounded to TF32. Times are the wall clock's until the GPU is done,
 medians after a warm-up. *dopri5* is the paper's solver at 1e-3 as it is trained: forward, backward, clipping and an
-optimiser's step, whose rate is zero. *rk4* takes five steps, forward and backward, as it is and captured whole in one
-CUDA graph. Errors are against the same model in float64. The GPU's own time is the sum of its kernels' in PyTorch's
+optimiser's step, whose rate is zero; *graphs of steps* is the same with :class:`ncode.Graphed`, which replays a graph
+of an attempted step and one of its gradient. *rk4* takes five steps, forward and backward, as it is and captured whole
+in one CUDA graph. Errors are against the same model in float64. The GPU's own time is the sum of its kernels' in PyTorch's
 profiler, forward and backward of dopri5: the rest of a step is spent on launching them.
 """
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ncode import Graphed
 from ncode.reproduction.experiments.image_classification.train import Classifier, Config, build
 from ncode.reproduction.precision import full_float32, tf32
 
@@ -39,7 +41,7 @@ def gpu(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
     for kind, model in KINDS.items():
         for rounded in (False, True):
             config = {"suite": "gpu", "kind": kind, "seed": seed, "tf32": rounded}
-            for way, method, measure in (("as it is", "dopri5", _adaptive), ("one graph", "rk4", _captured)):
+            for way, method, measure in WAYS:
                 found = measure(_made(model, seed, method), batch, rounded, rounds)
                 yield {**config, "way": way, "fields": method}, found
 
@@ -55,8 +57,7 @@ def _step(model: Classifier, batch: tuple[Tensor, Tensor]) -> Callable[[], tuple
     return lambda: torch.autograd.grad(F.cross_entropy(model(x), y), parameters)
 
 
-def _adaptive(model: Classifier, batch: tuple[Tensor, Tensor], rounded: bool, rounds: int) -> dict[str, float]:
-    step = _step(model, batch)
+def _trained(model: Classifier, batch: tuple[Tensor, Tensor]) -> Callable[[], None]:
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)
 
     def trained() -> None:
@@ -65,8 +66,13 @@ def _adaptive(model: Classifier, batch: tuple[Tensor, Tensor], rounded: bool, ro
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
 
+    return trained
+
+
+def _adaptive(model: Classifier, batch: tuple[Tensor, Tensor], rounded: bool, rounds: int) -> dict[str, float]:
+    step = _step(model, batch)
     with tf32(rounded):
-        found = {"seconds": _seconds(trained, rounds), "nfe": float(model.body.nfe.forward)}
+        found = {"seconds": _seconds(_trained(model, batch), rounds), "nfe": float(model.body.nfe.forward)}
         found |= _kernels(step)
         end, gradient = model.body(model.start(batch[0])).flatten(1).detach(), _flat(step())
     exact = model.double()
@@ -75,6 +81,15 @@ def _adaptive(model: Classifier, batch: tuple[Tensor, Tensor], rounded: bool, ro
     expected = _flat(_step(exact, (x, y))())
     error = ((end - there).norm(dim=1) / there.norm(dim=1)).max()
     return {**found, "error": float(error), "gradient_error": float((gradient - expected).norm() / expected.norm())}
+
+
+def _replayed(model: Classifier, batch: tuple[Tensor, Tensor], rounded: bool, rounds: int) -> dict[str, float]:
+    with tf32(rounded):
+        eager, expected = _seconds(_trained(model, batch), rounds), _flat(_step(model, batch)())
+        model.body = Graphed(model.body, model.start(batch[0]))
+        replayed, found = _seconds(_trained(model, batch), rounds), _flat(_step(model, batch)())
+    difference, nfe = float((found - expected).norm() / expected.norm()), float(model.body.nfe.forward)
+    return {"seconds": replayed, "eager": eager, "ratio": eager / replayed, "difference": difference, "nfe": nfe}
 
 
 def _captured(model: Classifier, batch: tuple[Tensor, Tensor], rounded: bool, rounds: int) -> dict[str, float]:
@@ -94,6 +109,13 @@ def _captured(model: Classifier, batch: tuple[Tensor, Tensor], rounded: bool, ro
         difference = float((_flat(found) - _flat(step())).norm())
     nfe = float(model.body.nfe.forward)
     return {"seconds": replayed, "eager": eager, "ratio": eager / replayed, "difference": difference, "nfe": nfe}
+
+
+WAYS = (
+    ("as it is", "dopri5", _adaptive),
+    ("graphs of steps", "dopri5", _replayed),
+    ("one graph", "rk4", _captured),
+)
 
 
 def _seconds(step: Callable, rounds: int) -> float:

@@ -131,7 +131,8 @@ class Unfolded(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor) -> Tensor:
-        return torch.bmm(weight.flatten(2), _patches(x, weight.shape[-1])).unflatten(2, x.shape[2:])
+        y = torch.bmm(weight.reshape(*weight.shape[:2], -1), _patches(x, weight.shape[-1]))
+        return y.reshape(*weight.shape[:2], *x.shape[2:])
 
     @staticmethod
     def setup_context(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -146,7 +147,7 @@ class Unfolded(torch.autograd.Function):
             at_x = Unfolded.apply(gradient, weight.flip(3, 4).transpose(1, 2))
         if ctx.needs_input_grad[1]:
             patches = _patches(x, weight.shape[-1])
-            at_weight = torch.bmm(gradient.flatten(2), patches.transpose(1, 2)).view_as(weight)
+            at_weight = torch.bmm(gradient.reshape(*gradient.shape[:2], -1), patches.transpose(1, 2)).view_as(weight)
         return at_x, at_weight
 
     @staticmethod

@@ -67,7 +67,7 @@ def test_derivatives_of_a_gpus_product_with_patches():
     x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     call = per_sample.Unfolded.apply
-    assert torch.autograd.gradcheck(call, (x, weight), check_forward_ad=True)
+    assert torch.autograd.gradcheck(call, (x, weight), check_forward_ad=True, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(call, (x, weight))
     # One of the two alone.
     assert torch.autograd.gradcheck(lambda x: call(x, weight.detach()), (x,), check_forward_ad=True)
