@@ -5,8 +5,8 @@ cuDNN's and cuBLAS's factors in full float32, and rounded to TF32. Times are the
 medians after a warm-up. *dopri5* is the paper's solver at 1e-3 as it is trained: forward, backward, clipping and an
 optimiser's step, whose rate is zero; *graphs of steps* is the same with :class:`ncode.Graphed`, which replays a graph
 of an attempted step and one of its gradient. *rk4* takes five steps, forward and backward, as it is and captured whole
-in one CUDA graph. Errors are against the same model in float64. The GPU's own time is the sum of its kernels' in PyTorch's
-profiler, forward and backward of dopri5: the rest of a step is spent on launching them.
+in one CUDA graph. Errors are against the same model in float64. The GPU's own time is the sum of its kernels' in
+PyTorch's profiler, forward and backward of dopri5: the rest of a step is spent on launching them.
 """
 
 from __future__ import annotations
