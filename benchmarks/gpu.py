@@ -40,7 +40,8 @@ def gpu(rounds: int, seed: int) -> Iterator[tuple[dict, dict]]:
     batch = torch.randn(BATCH, 3, 32, 32, device="cuda"), torch.randint(10, (BATCH,), device="cuda")
     for kind, model in KINDS.items():
         for rounded in (False, True):
-            config = {"suite": "gpu", "kind": kind, "seed": seed, "tf32": rounded}
+            card = torch.cuda.get_device_name()
+            config = {"suite": "gpu", "card": card, "kind": kind, "seed": seed, "tf32": rounded}
             for way, method, measure in WAYS:
                 found = measure(_made(model, seed, method), batch, rounded, rounds)
                 yield {**config, "way": way, "fields": method}, found

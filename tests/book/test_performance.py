@@ -37,17 +37,24 @@ def test_own_steps_stand_beside_shared_ones(tmp_path):
 
 def test_a_gpus_steps_stand_beside_their_graph(tmp_path):
     def on_gpu(way: str, fields: str, tf32: bool, **metrics: float) -> str:
-        one = json.loads(line("gpu", way, fields, kind="ANODE", tf32=tf32))
+        one = json.loads(line("gpu", way, fields, kind="ANODE", tf32=tf32, card="card A"))
         return json.dumps({**one, "metrics": metrics})
 
     lines = []
     for tf32, error, ratio in ((False, 1e-7, 1.5), (True, 1e-4, 4.5)):
         free = {"seconds": 0.03, "nfe": 14, "kernels": 0.007, "launches": 800, "error": error, "gradient_error": 0.01}
         lines.append(on_gpu("as it is", "dopri5", tf32, **free))
+        if not tf32:
+            lines.append(on_gpu("graphs of steps", "dopri5", tf32, seconds=0.012, eager=0.03, ratio=2.5))
         lines.append(on_gpu("one graph", "rk4", tf32, seconds=0.01, eager=0.01 * ratio, ratio=ratio))
     full, rounded = performance.gpu_rows(record(tmp_path, *lines))
-    assert full[:5] == ["ANODE, full float32", "30.0", "14", "7.0", "800"] and full[-1] == "1.50"
-    assert rounded[0] == "ANODE, TF32" and rounded[5] == "1.0\xa0×\xa010⁻⁴" and rounded[-3:] == ["45.0", "10.0", "4.50"]
+    assert full[:5] == ["ANODE, full float32, card A", "30.0", "14", "7.0", "800"] and full[-1] == "1.50"
+    assert full[7:9] == ["12.0", "2.50"] and rounded[7:9] == ["–", "–"]
+    assert (
+        rounded[0] == "ANODE, TF32, card A"
+        and rounded[5] == "1.0\xa0×\xa010⁻⁴"
+        and rounded[-3:] == ["45.0", "10.0", "4.50"]
+    )
     rows = {row[0]: row[1:] for row in targets.goal_rows(record(tmp_path, *lines))}
     (missed,) = (row for name, row in rows.items() if "ANODE" in name and "full float32" in name)
     (reached,) = (row for name, row in rows.items() if "ANODE" in name and "TF32" in name)

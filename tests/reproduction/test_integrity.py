@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ncode.reproduction.experiments import annuli, autoencoding, digit_features, image_classification, reflection
-from ncode.reproduction.runs import store, verify
-from ncode.reproduction.runs.experiment import CHECKPOINT, LOCK, Experiment, named
+from ncode.reproduction.runs import provenance, store, verify
+from ncode.reproduction.runs.experiment import CHECKPOINT, LOCK, PARTS, Experiment, named
 from ncode.reproduction.runs.files import DamagedFile, digest_of, write_atomically
 from ncode.reproduction.runs.output import RunOutput
 
@@ -154,6 +154,36 @@ def test_what_killed_processes_left_is_found_and_cleaned(folder):
     temporary.write_text("{")
     SMALL.run(Config())
     assert sorted(path.name for path in run.folder.iterdir()) == sorted([LOCK, store.RECORD, store.WEIGHTS])
+
+
+def test_a_run_that_went_on_elsewhere_names_every_machine_and_when_it_began(folder, monkeypatch):
+    left = ["a laptop", "a GPU", "a GPU"]
+
+    def falters(config, checkpoint):
+        checkpoint.write_text("")
+        left.pop(0)
+        if left:
+            raise KeyboardInterrupt
+        return train(config)
+
+    monkeypatch.setattr(provenance, "device_name", lambda: left[0] if left else "a GPU")
+    experiment = Experiment("small", Config, build, falters)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(Config())
+    run = experiment.run(Config())
+    assert run.provenance["device"] == "a laptop, then a GPU"
+    assert [part["device"] for part in run.provenance["parts"]] == ["a laptop", "a GPU", "a GPU"]
+    assert run.provenance["started"] == run.provenance["parts"][0]["started"]
+    assert not (run.folder / PARTS).exists()
+
+
+def test_a_process_that_left_no_checkpoint_is_no_part_of_a_run(folder, monkeypatch):
+    place = folder / "small" / SMALL.identity(Config())
+    place.mkdir(parents=True)
+    (place / PARTS).write_text(json.dumps([{"device": "another machine", "started": "2026"}]))
+    facts = SMALL.run(Config()).provenance
+    assert "another" not in facts["device"] and "parts" not in facts
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O: No space left")])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,31 +112,35 @@ def rounding(tf32: bool) -> str:
 
 
 def gpu_rows(measured: Sequence[Measured]) -> list[list[str]]:
-    """For every kind of model and rounding on a GPU: dopri5's step, what of it the GPU computes, its error; rk4's step
-    as it is and as one graph."""
-    found: dict[tuple[str, bool], dict[str, Mapping[str, float]]] = {}
+    """A row for every model, rounding and card: dopri5's step, the GPU's part of it, its error, the step by graphs;
+    rk4's as it is and as one graph."""
+    found: dict[tuple[str, bool, str], dict[str, Mapping[str, float]]] = {}
     for one in measured:
         if one.config["suite"] == "gpu":
-            key = one.config["kind"], one.config["tf32"]
-            found.setdefault(key, {})[one.config["fields"]] = one.metrics
+            key = one.config["kind"], one.config["tf32"], one.config["card"]
+            found.setdefault(key, {})[one.config["way"]] = one.metrics
     rows = []
-    for (kind, tf32), made in found.items():
-        free, fixed = made["dopri5"], made["rk4"]
-        rows.append(
-            [
-                f"{kind}, {rounding(tf32)}",
-                f"{1e3 * free['seconds']:.1f}",
-                f"{free['nfe']:.0f}",
-                f"{1e3 * free['kernels']:.1f}",
-                f"{free['launches']:.0f}",
-                numbers.number(free["error"], 2),
-                numbers.number(free["gradient_error"], 2),
-                f"{1e3 * fixed['eager']:.1f}",
-                f"{1e3 * fixed['seconds']:.1f}",
-                f"{fixed['ratio']:.2f}",
-            ]
-        )
+    for (kind, tf32, card), made in sorted(found.items()):
+        free, steps, fixed = (made.get(way) for way in ("as it is", "graphs of steps", "one graph"))
+        row = [f"{kind}, {rounding(tf32)}, {card}"]
+        row += _cells(free, ("seconds", "nfe", "kernels", "launches", "error", "gradient_error"))
+        row += _cells(steps, ("seconds", "ratio"))
+        row += _cells(fixed, ("eager", "seconds", "ratio"))
+        rows.append(row)
     return rows
+
+
+def _cells(metrics: Mapping[str, float] | None, names: Sequence[str]) -> list[str]:
+    """Metrics of a GPU's training step as they are shown: times in milliseconds."""
+    return ["–" if metrics is None else _GPU_CELLS[name](metrics[name]) for name in names]
+
+
+_GPU_CELLS: dict[str, Callable[[float], str]] = {
+    **dict.fromkeys(("seconds", "kernels", "eager"), lambda seconds: f"{1e3 * seconds:.1f}"),
+    **dict.fromkeys(("nfe", "launches"), lambda count: f"{count:.0f}"),
+    **dict.fromkeys(("error", "gradient_error"), lambda error: numbers.number(error, 2)),
+    "ratio": lambda ratio: f"{ratio:.2f}",
+}
 
 
 def draw(folder: Path, measured: Sequence[Measured]) -> list[str]:

@@ -131,16 +131,17 @@ def goal_rows(measured: Sequence[Measured]) -> list[list[str]]:
     """Every other target: its name, the target, the ratio with its quartiles, and whether it is reached."""
     rows = []
     for goal in GOALS:
-        one = next((one for one in measured if _is(one, goal)), None)
         bound = f"≥ {goal.least:g}" if goal.most is None else f"≤ {goal.most:g}"
-        if one is None:
+        found = [one for one in measured if _is(one, goal)]
+        if not found:
             rows.append([goal.name, bound, "–", "not measured"])
-            continue
-        m = one.metrics
-        shown = f"{m['ratio']:.2f}"
-        if "ratio_low" in m:
-            shown += f" ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})"
-        rows.append([goal.name, bound, shown, _verdict([m["ratio"]], goal.least, goal.most)])
+        for one in found:
+            m = one.metrics
+            shown = f"{m['ratio']:.2f}"
+            if "ratio_low" in m:
+                shown += f" ({m['ratio_low']:.2f} to {m['ratio_high']:.2f})"
+            where = f", {one.config['card']}" if "card" in one.config else ""
+            rows.append([goal.name + where, bound, shown, _verdict([m["ratio"]], goal.least, goal.most)])
     growth = memory_growth(measured)
     shown, verdict = ("–", "not measured") if growth is None else (f"{growth:.2f}", _verdict([growth], None, 0.5))
     rows.append(["checkpointed gradients' peak memory: exponent of its growth with the steps", "≤ 0.5", shown, verdict])

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ncode.reproduction.runs.experiment import CHECKPOINT, root
+from ncode.reproduction.runs.experiment import CHECKPOINT, root, unfinished
 from ncode.reproduction.runs.files import write_atomically
 from ncode.reproduction.runs.store import RECORD, WEIGHTS
 
@@ -88,7 +88,7 @@ class Copies:
             for path in _worth_keeping(run):
                 _copied(path, there / path.name)
             if finished:
-                for path in there.glob(f"{CHECKPOINT}*"):
+                for path in unfinished(there):
                     path.unlink()
         except OSError as error:
             self._tell(f"could not be kept: {error}")
@@ -105,7 +105,7 @@ def _worth_keeping(run: Path) -> list[Path]:
     """The files of a run that somebody else needs, in the order in which they are written: the record is the last."""
     if (run / RECORD).exists():
         return [path for path in (run / WEIGHTS, run / RECORD) if path.exists()]
-    return sorted(run.glob(f"{CHECKPOINT}*"))
+    return unfinished(run)
 
 
 def _copied(source: Path, target: Path) -> bool:

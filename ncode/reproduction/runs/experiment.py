@@ -35,7 +35,7 @@ from tqdm import tqdm
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.runs import asked, kept, provenance, store
 from ncode.reproduction.runs.configs import plain, typed
-from ncode.reproduction.runs.files import leftovers
+from ncode.reproduction.runs.files import leftovers, read_json, write_atomically
 from ncode.reproduction.runs.output import RunOutput
 from ncode.reproduction.runs.store import RECORD
 from ncode.training import History
@@ -44,7 +44,7 @@ C = TypeVar("C")
 
 EXPERIMENTS = "ncode.reproduction.experiments"
 
-CHECKPOINT, LOCK = "checkpoint", ".lock"
+CHECKPOINT, LOCK, PARTS = "checkpoint", ".lock", "parts.json"
 """Files of a run's folder while it is made."""
 
 WAIT = 0.5
@@ -144,6 +144,7 @@ class Experiment(Generic[C]):
         for path in leftovers(here):
             path.unlink(missing_ok=True)
         started = datetime.now(UTC).isoformat(timespec="seconds")
+        parts = _parts(here, started)
         clock = time.perf_counter()
         full_float32()
         with asked.quiet():
@@ -152,11 +153,14 @@ class Experiment(Generic[C]):
         seconds = max(time.perf_counter() - clock, sum(output.history.seconds))
         facts = {
             **provenance.here(),
+            "device": ", then ".join(dict.fromkeys(part["device"] for part in parts)),
             "code": provenance.code_fingerprint(self.train.__module__),
             "data": output.data,
             "seconds": round(seconds, 3),
-            "started": started,
+            "started": parts[0]["started"],
         }
+        if len(parts) > 1:
+            facts["parts"] = parts
         store.write(here, id_, self.name, plain(config), output, facts)
 
     def sweep(self, models: Sequence[str], seeds: int, **settings: Any) -> dict[str, list[Run[C]]]:
@@ -209,7 +213,8 @@ class Run(Generic[C]):
         experiment: what made it.
         config: its configuration.
         metrics, history: as the run returned them.
-        provenance: commit, versions, device, threads, fingerprints of code and data, seconds, time of day.
+        provenance: commit, versions, device, threads, fingerprints of code and data, seconds, time of day. Of a run
+            that went on from a checkpoint, ``parts`` has the processes that worked on it, and the device is theirs.
         folder: where it lies.
         weights: the SHA-256 of the file of its weights; empty where it kept none.
     """
@@ -301,7 +306,22 @@ def waited_for(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """What is kept of a run until it is finished, in the order in which it is written: its parts, checkpoints."""
+    return [*folder.glob(PARTS), *sorted(folder.glob(f"{CHECKPOINT}*"))]
+
+
+def _parts(folder: Path, started: str) -> list[dict[str, Any]]:
+    """The processes that worked on a run, this one last; kept for the next that goes on from a checkpoint."""
+    here = provenance.here()
+    file, goes_on = folder / PARTS, any(folder.glob(f"{CHECKPOINT}*"))
+    earlier = read_json(file, "Delete it.") if goes_on and file.exists() else []
+    part = {"started": started, "device": here["device"], "commit": here["commit"], "torch": here["versions"]["torch"]}
+    write_atomically(file, lambda path: path.write_text(json.dumps([*earlier, part])))
+    return [*earlier, part]
+
+
 def _tidy(folder: Path) -> None:
-    """Remove what a killed process left of a finished run: its checkpoints."""
-    for path in folder.glob(f"{CHECKPOINT}*"):
+    """Remove what a killed process left of a finished run."""
+    for path in unfinished(folder):
         path.unlink(missing_ok=True)

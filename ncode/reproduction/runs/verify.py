@@ -14,7 +14,7 @@ from PIL import Image
 
 from ncode.reproduction.runs import recordings, store
 from ncode.reproduction.runs.configs import typed
-from ncode.reproduction.runs.experiment import CHECKPOINT, Run, named, root
+from ncode.reproduction.runs.experiment import Run, named, root, unfinished
 from ncode.reproduction.runs.files import DamagedFile, digest, leftovers, write_atomically
 
 SUMS = "SHA256SUMS"
@@ -75,7 +75,7 @@ def of_runs(folder: Path) -> Iterator[Finding]:
                 yield Finding(record, f"is a run of {content['experiment']}, and lies among {place.parent.name}'s")
         except (DamagedFile, KeyError) as error:
             yield Finding(record, str(error))
-        for path in (*leftovers(place), *place.glob(f"{CHECKPOINT}*")):
+        for path in (*leftovers(place), *unfinished(place)):
             yield Finding(path, "was left by a process that was killed. Delete it")
 
 
