@@ -181,24 +181,28 @@ def checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
     """f, with a look at its first evaluation.
 
     torchdiffeq flattens what f gives: another layout of as many numbers would be taken for the right one. And it
-    reads z again after the evaluation.
+    reads z again after the evaluation. Under autocast f may give another type than z's, in which nothing is summed up.
     """
-    seen = False
+    seen = rounds = False
 
     def looked_at(t: Tensor, z: State) -> State:
-        nonlocal seen
+        nonlocal seen, rounds
         if seen:
-            return f(t, z)
+            return _like(f(t, z), z) if rounds else f(t, z)
         before = _versions(z)
         velocity = f(t, z)
         if _versions(z) != before:
             who = " or ".join(names)
             raise ValueError(f"{who}: must not change its inputs in place, as nn.ReLU(inplace=True) does")
         _check_velocity(velocity, z, names)
-        seen = True
-        return velocity
+        seen, rounds = True, any(part.dtype != x.dtype for part, x in zip(velocity, z, strict=True))
+        return _like(velocity, z) if rounds else velocity
 
     return looked_at
+
+
+def _like(velocity: State, z: State) -> State:
+    return tuple(part.to(x.dtype) for part, x in zip(velocity, z, strict=True))
 
 
 def _versions(z: State) -> list[int]:

@@ -355,6 +355,30 @@ def test_a_solve_may_run_in_inference_mode_and_under_autocast():
             torch.testing.assert_close(model(x), end, rtol=0.05, atol=0.05)
 
 
+class Rounds(nn.Module):
+    """x' = 1, in eight bits."""
+
+    def forward(self, t, x):
+        return torch.ones_like(x, dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        Solver("rk4", steps=3),
+        Solver("dopri5", first_step=0.3),
+        Solver("dopri5", first_step=0.3, independent=True),
+        Solver("rk4", steps=3, gradients="checkpointed"),
+        Solver("rk4", steps=3, backend="torchdiffeq"),
+    ],
+)
+def test_under_autocast_the_field_alone_rounds(solver):
+    # Its steps of 1/3 and 0.3 have more bits than eight.
+    with torch.autocast("cpu", torch.bfloat16):
+        end = NeuralODE(Rounds(), solver=solver)(torch.zeros(2, 1))
+    torch.testing.assert_close(end, torch.ones(2, 1), rtol=1e-6, atol=0)
+
+
 def test_what_is_no_module_is_no_field(unchecked):
     for model in (
         NeuralODE,
