@@ -110,7 +110,7 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
     if x.is_cuda and not _rounds_to_tf32():
         # In full float32 cuDNN's grouped convolution is slow (benchmarks/convolution.py --device cuda).
         if not torch.compiler.is_compiling():
-            return Unfolded.apply(x, weight)
+            return _Unfolded.apply(x, weight)
         # A compiler fuses the patches itself, and takes no function that has a forward derivative of its own.
         return torch.bmm(weight.flatten(2), F.unfold(x, size, padding=size // 2)).unflatten(2, (height, width))
     if not x.is_cuda and outputs * inputs * size**2 * height * width > _LARGE:
@@ -120,7 +120,7 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
     return y.reshape(batch, outputs, height, width)
 
 
-class Unfolded(torch.autograd.Function):
+class _Unfolded(torch.autograd.Function):
     """A convolution with kernels per sample as one batched matrix product: the kernels times the images' patches.
 
     The images' gradient is the same convolution, with turned kernels. It keeps images and kernels, and no patches:
@@ -144,7 +144,7 @@ class Unfolded(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         at_x = at_weight = None
         if ctx.needs_input_grad[0]:
-            at_x = Unfolded.apply(gradient, weight.flip(3, 4).transpose(1, 2))
+            at_x = _Unfolded.apply(gradient, weight.flip(3, 4).transpose(1, 2))
         if ctx.needs_input_grad[1]:
             patches = _patches(x, weight.shape[-1])
             at_weight = torch.bmm(gradient.reshape(*gradient.shape[:2], -1), patches.transpose(1, 2)).view_as(weight)
@@ -154,7 +154,7 @@ class Unfolded(torch.autograd.Function):
     def jvp(ctx, x_t: Tensor | None, weight_t: Tensor | None) -> Tensor | None:
         x, weight = ctx.saved_tensors
         pairs = (x_t, weight), (x, weight_t)
-        terms = [Unfolded.apply(*pair) for pair in pairs if all(part is not None for part in pair)]
+        terms = [_Unfolded.apply(*pair) for pair in pairs if all(part is not None for part in pair)]
         return sum(terms[1:], terms[0]) if terms else None
 
 

@@ -50,13 +50,13 @@ def test_a_gpus_product_with_patches_is_one_convolution_a_sample(size, height, w
     torch.manual_seed(0)
     x = torch.randn(3, 2, height, width, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 4, 2, size, size, dtype=torch.float64, requires_grad=True)
-    ours, expected = per_sample.Unfolded.apply(x, weight), reference(x, weight, torch.zeros(3, 4).double())
+    ours, expected = per_sample._Unfolded.apply(x, weight), reference(x, weight, torch.zeros(3, 4).double())
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
     upstream = torch.randn_like(ours)
     gradients = [torch.autograd.grad(y, (x, weight), upstream, retain_graph=True) for y in (ours, expected)]
     for got, want in zip(*gradients, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
-    stacked = torch.func.vmap(per_sample.Unfolded.apply)(torch.stack([x, -x]), torch.stack([weight, weight]))
+    stacked = torch.func.vmap(per_sample._Unfolded.apply)(torch.stack([x, -x]), torch.stack([weight, weight]))
     torch.testing.assert_close(stacked, torch.stack([ours, -ours]))
     # What it keeps: images and kernels, none of the patches.
     assert sum(part.numel() for part in ours.grad_fn.saved_tensors) == x.numel() + weight.numel()
@@ -66,7 +66,7 @@ def test_derivatives_of_a_gpus_product_with_patches():
     torch.manual_seed(1)
     x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
-    call = per_sample.Unfolded.apply
+    call = per_sample._Unfolded.apply
     assert torch.autograd.gradcheck(call, (x, weight), check_forward_ad=True, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(call, (x, weight))
     # One of the two alone.
