@@ -581,10 +581,12 @@ def test_what_a_gpu_took_is_said_of_the_flows_that_it_trained(monkeypatch):
     made[1].provenance.update(seconds=1.0, device="a processor, 1 of 2 cores", device_type="cpu")
     for run, seconds in zip((made[0], *made[2:]), (1.0, 20.0, 70.0), strict=True):
         run.provenance.update(seconds=seconds, device="a GPU", device_type="cuda")
+    made[-1].provenance.update(device="a GPU, then another")
     name = next(iter(plans.comparisons()))
     monkeypatch.setattr(hours.recordings, "find", lambda asked: made if asked == name else [])
     (line,) = hours.measured()
-    assert line.startswith(f"- `{name}`, as it was recorded: 20 to 70 seconds a run of 2 epochs on one a GPU")
+    words = "20 to 70 seconds a run of 2 epochs on a GPU and another, which many runs shared."
+    assert line == f"- `{name}`, as it was recorded: {words}"
     for run in made:
         run.provenance.update(device="a processor, 1 of 2 cores", device_type="cpu")
     assert hours.measured() == []

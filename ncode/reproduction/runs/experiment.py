@@ -153,7 +153,7 @@ class Experiment(Generic[C]):
         seconds = max(time.perf_counter() - clock, sum(output.history.seconds))
         facts = {
             **provenance.here(),
-            "device": ", then ".join(dict.fromkeys(part["device"] for part in parts)),
+            "device": provenance.THEN.join(dict.fromkeys(part["device"] for part in parts)),
             "code": provenance.code_fingerprint(self.train.__module__),
             "data": output.data,
             "seconds": round(seconds, 3),

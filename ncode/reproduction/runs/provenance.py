@@ -18,6 +18,9 @@ import torch
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.runs.sources import PACKAGE, Sources
 
+THEN = ", then "
+"""Between the devices of a run that went on elsewhere."""
+
 # The packages whose version can change a number.
 PACKAGES = ("torch", "torchdiffeq", "numpy", "scikit-learn")
 

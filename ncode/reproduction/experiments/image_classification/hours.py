@@ -12,7 +12,7 @@ from ncode.reproduction import profiles
 from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.image_classification.plans import comparisons
 from ncode.reproduction.experiments.image_classification.train import FLOWS, Config, build
-from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs import provenance, recordings
 
 TRAINING_IMAGES = {"mnist": 55_000, "cifar10": 45_000, "svhn": 68_257, "imagenet64": 95_000}
 """Of the full data sets, without validation's; of ImageNet the 200 classes that ANODE's authors use (Tiny ImageNet)."""
@@ -68,9 +68,10 @@ def measured() -> list[str]:
         ]
         if runs:
             seconds = [run.provenance["seconds"] for run in runs]
-            epochs, device = runs[0].config.epochs, runs[0].provenance["device"]
+            epochs = runs[0].config.epochs
+            devices = dict.fromkeys(one for run in runs for one in run.provenance["device"].split(provenance.THEN))
             lines.append(
                 f"- `{name}`, as it was recorded: {min(seconds):.0f} to {max(seconds):.0f} seconds a run of "
-                f"{epochs} epochs on one {device} that many runs shared."
+                f"{epochs} epochs on {' and '.join(devices)}, which many runs shared."
             )
     return lines
