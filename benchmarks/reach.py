@@ -48,7 +48,7 @@ MODES = {"direct": "direct", "checkpointed": "direct", "adjoint": "adjoint", "Ap
 
 
 def module(rounds: int, seed: int) -> Entries:
-    """A user's module as field, beside torchdiffeq at equal worst-sample error."""
+    """A user's module as field, beside torchdiffeq, as exact as ours."""
     from benchmarks import peers
     from benchmarks.ours import ncode
     from benchmarks.problems import KINDS, case

@@ -3,7 +3,7 @@
 Rules: forward and backward of one training step (:mod:`benchmarks.problems`); every library in one process, interleaved
 round by round, after a warm-up (:mod:`benchmarks.measure`). Times are medians with quartiles, ratios are taken within
 rounds. Beside every time stands the worst sample's error at the path's end, against a solve in double precision at
-1e-10. At *equal worst-sample error* means: this library solves at 1e-3, and every other one's tolerance is halved until
+1e-10. *As exact as ours* means: this library solves at 1e-3, and every other one's tolerance is halved until
 its worst sample is as good, to two per cent. Results go to ``results/performance.jsonl``.
 """
 
@@ -76,7 +76,7 @@ def as_good(make: Callable, case, exact, target: float) -> tuple[Callable, float
 
 
 def steps(rounds: int, seed: int, kinds: list[str] | None = None) -> Iterator[tuple[dict, dict]]:
-    """Training steps at equal worst-sample error: near-equal and very different fields, three kinds of model."""
+    """Training steps as exact as ours: near-equal and very different fields, three kinds of model."""
     from benchmarks.problems import KINDS, case
 
     for kind in kinds or KINDS:

@@ -86,8 +86,8 @@ page = Page("10_image_classification", profile, runs)
 # - **γ alone**: γ's hidden units with a linear readout and no flow. If that classified as well, the flow would not be
 #   needed.
 #
-# The paper calls γ both "a two-layer perceptron" and "a linear transformation into 10 hidden units with multiple
-# heads". We take the first reading, with tanh between the two layers. {doc}`17_image_regularisation` compares it with
+# The paper calls γ "a two-layer perceptron with 10 hidden units" (Section 4.2) and "a very simple linear transformation
+# of the data into 10 hidden units followed by multiple heads" (C.2). We take the first reading, with tanh between the two layers. {doc}`17_image_regularisation` compares it with
 # the second, a linear γ.
 #
 # **The heads' initialisation decides how large the first loss is.** A head is the layer of γ that writes one kernel.
@@ -307,7 +307,9 @@ page.readings()
 #   rate, too. The open loop depends on the rate much more than ANODE does ({numref}`tab-images-accuracy`). Both
 #   comparisons are recorded, and both count for the verdicts. "Own rates" means that each model has its own best rate.
 #   No MNIST run has that.
-# - The recording in Table 1's setting has only some of the models. Each has the rate that trials at 16×16 chose.
+# - The recording with Table 1's field and solver (JPEG copy, six epochs, TF32) has only some of the models. Each has the
+#   rate that trials at 16×16 chose. Most of its runs went on from a checkpoint on another machine
+#   ({doc}`/book/reproducing`).
 # - Recorded CIFAR-10 runs are made from a JPEG copy.
 # - γ does not steer the biases. Its heads have about ten times as many parameters as ANODE's block. So we compare with
 #   ANODE at an equal block, not at equal parameters.

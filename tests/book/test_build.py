@@ -331,7 +331,7 @@ class TestExecutedElsewhere:
         assert "* - " + "\n  - ".join(cells) + "\n::::" in written
         assert "commit `abc`" in written
         recorded.verdicts["N8"]["verdict"] = "holds"
-        assert "N8 in part (here not)" in markdown.executed_elsewhere(recorded)
+        assert "N8 in part (differs here)" in markdown.executed_elsewhere(recorded)
         elsewhere.main(["gpu", str(tmp_path / "05_reflection.ipynb")])
         assert markdown.executed_elsewhere(recorded).count("`/notebooks/05_reflection`") == 1, (
             "executed again, it is listed once"

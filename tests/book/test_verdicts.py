@@ -1,5 +1,6 @@
 """Verdicts as pages show them: the numbers are the evidence's, the word is the decision's."""
 
+import html
 import json
 import re
 
@@ -89,7 +90,7 @@ def test_the_table_has_every_claim_once():
     assert re.findall(r'href="#claim-(n11|a1)"', table) == ["n11", "a1"]
     assert '<tr data-verdict="does not hold" data-paper="N-CODE"><th scope="row"><a href="#claim-n11">' in table
     assert table.count("<tr data-verdict") == 30
-    assert "<td>\N{MINUS SIGN}38.34</td>" in table and "<td>no number</td><td>not run</td>" in table
+    assert "<td>\N{MINUS SIGN}38.34 in FID</td>" in table and "<td>no number</td><td>not run</td>" in table
     assert verdicts.picture(executed).count("<a class=") == 30
 
 
@@ -156,3 +157,17 @@ def test_many_forest_plots_are_shown_on_demand(parts, shut):
     text = verdicts.admonition(Verdict("N17", [accuracy(part=part) for part in parts]).content(), "")
     assert text.count('class="ncode-forest"') == len(parts)
     assert text.count("<summary>Every setting, with its interval</summary>") == shut
+
+
+def test_a_papers_number_on_another_scale_is_said_and_not_drawn():
+    question = Question("a", "below", "Fréchet distance", below=0.0, published="−38.34 in FID")
+    plot = forest(Answer(question, [accuracy(-9.1, -1.8, "a")]))
+    assert "The paper: −38.34 in FID." in plot and 'class="paper"' not in plot
+    assert "thin line" not in plot
+
+
+def test_a_plot_says_what_its_thin_line_adds():
+    one = evidence.accuracies("a", "x", "reduced", [0.5, 0.52], [0.4, 0.41], 1000)
+    assert "The thin line, and the interval in numbers, add the test images' sampling error." in html.unescape(
+        forest(Answer(Question("a", "above", "points", above=0.0), [one]))
+    )

@@ -55,4 +55,6 @@ def _times(entries: Sequence[Entry]) -> str:
         "the device on which less is known to be needed. Runs of which nothing is known are left out: "
         f"{unknown[0]} of all, {unknown[1]} of what is left."
     )
-    return list_table("tab-queue-times", caption, ["GPUs", "everything, hours", "what is left, hours"], rows)
+    return list_table(
+        "tab-queue-times", caption, ["GPUs", "all runs of known cost, hours", "runs left of known cost, hours"], rows
+    )

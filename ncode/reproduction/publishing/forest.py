@@ -44,7 +44,10 @@ def forest(answer: Answer) -> str:
     scale = _scale([*levels, *([] if published is None else [published]), *(v for one in near for v in _span(one))])
     labels = _labels(rows)
     body = "".join(_row(answer, one, label, levels, published, scale) for one, label in zip(rows, labels, strict=True))
-    key = f" ◆ the paper: {html.escape(question.published)}." if published is not None else ""
+    says = "The paper" if published is None else "◆ the paper"
+    key = f" {says}: {html.escape(question.published)}." if question.published else ""
+    if any(one.total for one in rows):
+        key += " The thin line, and the interval in numbers, add the test images' sampling error."
     lines = " and ".join(number(level) for level in levels)
     return (
         f'<table class="ncode-forest"><caption>{html.escape(question.measure)}, with 95 % intervals; '

@@ -65,6 +65,9 @@ def queue(executed) -> str:
     rows = "".join(f"<tr>{''.join(f'<td>{html.escape(c)}</td>' for c in row)}</tr>" for row in planned.table(entries))
     table = f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
     return (
+        "These are the planned runs that are not finished, by recording. Those of priority 1 come first. *decides* "
+        "names the claims that they are about, and – says that none is asked of them alone. Hours are those of the "
+        "runs that are left.\n\n"
         f'```{{raw}} html\n<div class="ncode-results" role="region" aria-label="planned runs" tabindex="0">'
         f"{table}</div>\n```\n\n"
         f"{downloads.offer('queue.csv', downloads.as_csv(head, planned.table(entries)))}\n"

@@ -19,6 +19,7 @@ from ncode.reproduction.publishing import (
     downloads,
     front,
     gallery,
+    numbers,
     performance,
     sync,
     targets,
@@ -63,10 +64,6 @@ def table(shown: Mapping) -> str:
     return _folded(shown, list_table(shown["name"], shown["caption"], shown["columns"], shown["rows"], source))
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def verdict(shown: Mapping) -> str:
     """An admonition from the content of a :class:`ncode.reproduction.publishing.display.Verdict`, with a link to all
     claims."""
@@ -78,8 +75,8 @@ def took(shown: Mapping) -> str:
     """One paragraph from the content of a :class:`ncode.reproduction.publishing.display.Took`."""
     runs = len(shown["runs"])
     trained = (
-        f" Its {_count(runs, 'training run')} took {shown['training_seconds']:.0f} s when they were computed "
-        f"({_count(shown['seeds'], 'seed')})."
+        f" Its {numbers.counted(runs, 'training run')} took {shown['training_seconds']:.0f} s when they were computed "
+        f"({numbers.counted(shown['seeds'], 'seed')})."
     )
     facts = _facts(shown["provenance"])
     page = f"This page took {shown['seconds']:.0f} s in the **{shown['profile']}** profile."
@@ -90,7 +87,7 @@ def took(shown: Mapping) -> str:
 
 def _facts(provenance: Mapping) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in provenance["versions"].items())
-    threads = _count(provenance["threads"], "thread")
+    threads = numbers.counted(provenance["threads"], "thread")
     return f"{provenance['device']}; {threads} a notebook; {versions}; commit `{provenance['commit']}`"
 
 
@@ -174,7 +171,7 @@ def executed_elsewhere(executed) -> str:
     rows = []
     for one in sorted(kept, key=lambda one: (one["profile"], one["notebook"])):
         words = [
-            f"{claim} {word}" + ("" if word == executed.verdicts.get(claim, {}).get("verdict") else " (here not)")
+            f"{claim} {word}" + ("" if word == executed.verdicts.get(claim, {}).get("verdict") else " (differs here)")
             for claim, word in one["verdicts"].items()
         ]
         # The smoke profile's numbers say nothing.
@@ -193,8 +190,8 @@ def executed_elsewhere(executed) -> str:
         sorted({", ".join(f"{k} {v}" for k, v in one["provenance"]["versions"].items()) for one in kept})
     )
     caption = (
-        f'Notebooks that were executed elsewhere ({versions}; commit {commits}). A verdict of which it says "here not" '
-        "is another one in this build. Several ran side by side."
+        f"Notebooks that were executed on other machines ({versions}; commit {commits}). *Differs here* marks a "
+        "verdict that this build does not share. Several notebooks ran side by side."
     )
     return list_table("tab-elsewhere", caption, ["notebook", "profile", "page, s", "device", "verdicts"], rows)
 
@@ -259,6 +256,9 @@ _MEASURED = {
 }
 
 
+AS_EXACT = " at a worst-sample error no larger than ours"
+
+
 def measured(executed, what: str, *kind: str) -> str:
     """Of what ``make bench`` measured: a table of the training steps of a kind of model, a figure, or where the
     numbers come from."""
@@ -268,12 +268,12 @@ def measured(executed, what: str, *kind: str) -> str:
         columns = ["way", "threads"]
         for fields in performance.FIELDS.values():
             columns += [f"{fields}: ms", "times ours (quartiles)", "worst sample's error", "tolerance"]
-        caption = f"{name[0].upper()}{name[1:]}: a training step at equal worst-sample error, forward and backward."
+        caption = f"{name[0].upper()}{name[1:]}: a training step, forward and backward{AS_EXACT}."
         rows = performance.step_rows(name, record)
         return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
     if what == "targets":
         columns = ["this library", "fields", "beside", "to reach", *targets.KINDS, "reached"]
-        caption = "Training steps at equal worst-sample error: how many times as long the other library takes."
+        caption = f"Training steps{AS_EXACT}: how many times as long the other library takes."
         steps = list_table("tab-targets-steps", caption, columns, targets.step_rows(record))
         caption = "All else that was set out to be reached; ratios with their quartiles."
         columns = ["measure", "to reach", "measured", "reached"]
@@ -298,7 +298,8 @@ def measured(executed, what: str, *kind: str) -> str:
     if what == "independent":
         columns = ["case", "steps", "ms", "times shared (quartiles)", "evaluations by sample", "worst sample's error"]
         caption = (
-            "A training step at equal worst-sample error, forward and backward: shared steps and every sample's own."
+            "A training step, forward and backward, with shared steps and with every sample's own, whose worst "
+            "sample's error is no larger."
         )
         rows = performance.independent_rows(record)
         told = list_table("tab-independent", caption, [*columns, "tolerance"], rows)
@@ -308,14 +309,18 @@ def measured(executed, what: str, *kind: str) -> str:
         columns += [
             "relative error of x(T)",
             "of the gradient",
-            "by graphs of steps: ms",
-            "times as fast",
+            "dopri5 again: ms",
+            "by graphs of its steps: ms",
+            "graphs: times as fast",
             "rk4: ms",
             "as one graph: ms",
-            "times as fast",
+            "one graph: times as fast",
         ]
-        caption = "A training step of Table 1's block on a GPU: 64 images of 32×32, 50 filters; forward and backward, "
-        caption += "in the columns on dopri5, trained, and on graphs of its steps the optimiser's step, too."
+        caption = (
+            "A training step of Table 1's block on a GPU, forward and backward: 64 images of 32×32, 50 filters. The "
+            "columns on dopri5, trained, and on graphs of its steps include clipping and the optimiser's step. Each "
+            "ratio compares two times that were measured one after the other. –: not measured on that card."
+        )
         rows = performance.gpu_rows(record)
         return list_table("tab-gpu", caption, columns, rows) if rows else "This was not measured yet.\n"
     if what in _MEASURED:

@@ -124,7 +124,7 @@ def gpu_rows(measured: Sequence[Measured]) -> list[list[str]]:
         free, steps, fixed = (made.get(way) for way in ("as it is", "graphs of steps", "one graph"))
         row = [f"{kind}, {rounding(tf32)}, {card}"]
         row += _cells(free, ("seconds", "nfe", "kernels", "launches", "error", "gradient_error"))
-        row += _cells(steps, ("seconds", "ratio"))
+        row += _cells(steps, ("eager", "seconds", "ratio"))
         row += _cells(fixed, ("eager", "seconds", "ratio"))
         rows.append(row)
     return rows
@@ -226,13 +226,15 @@ def described(measured: Sequence[Measured]) -> str:
     for one in measured:
         facts = one.provenance
         versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-        where = f"{facts['device']}, {facts['threads']} thread(s), commit `{facts['commit']}`, with {versions}"
+        threads = numbers.counted(facts["threads"], "thread")
+        where = f"{facts['device']}, {threads}, commit `{facts['commit']}`, with {versions}"
         seen.setdefault(where, []).append(facts.get("load"))
     lines = []
     for where, loads in seen.items():
         known = sorted(round(load) for load in loads if load is not None)
-        shared = f"; the machine was shared, its load {known[0]} to {known[-1]}" if known else ""
-        lines.append(f"- {len(loads)} of them on {where}{shared}.")
+        between = " to ".join(map(str, dict.fromkeys([*known[:1], *known[-1:]])))
+        shared = f"; the machine's load was about {between}" if known else ""
+        lines.append(f"- {numbers.counted(len(loads), 'measurement')} on {where}{shared}.")
     return "\n".join(lines) + "\n" if lines else "Nothing is measured yet: `make bench` does it.\n"
 
 

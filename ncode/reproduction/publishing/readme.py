@@ -60,7 +60,7 @@ def peers(root: Path = ROOT) -> str:
         [
             *lines,
             "",
-            "The measurements behind this table and its page in the book:",
+            "The measurements behind this table; the book's page on performance has the others:",
             "",
             performance.described(measured),
             "",

@@ -22,14 +22,14 @@ PARTS = {
     "field_forward": "field, forward",
     "field_backward": "field, backward",
     "arithmetic": "solver's arithmetic",
-    "autograd": "autograd and the backward pass",
-    "loop": "loop, forward",
+    "autograd": "autograd, beyond operations",
+    "loop": "Python of the forward pass",
 }
 
 
 @dataclass(frozen=True)
 class Step:
-    """A training step at equal worst-sample error: how many times as long another library is to take, at least."""
+    """A training step as exact as ours: how many times as long another library is to take, at least."""
 
     way: str
     fields: str

@@ -67,7 +67,8 @@ def differences(weighed: Mapping[str, Runs]) -> dict[str, Any]:
     """Differences of test accuracies between :data:`PAIRS` of models, in every set of several seeds."""
     return {
         "name": "tab-images-differences",
-        "caption": "Differences in test accuracy, percentage points: 95 % intervals, paired by seed. In parentheses, "
+        "caption": "Differences in test accuracy, percentage points: 95 % intervals over seeds, paired by seed. The "
+        "verdicts' intervals are wider: they add the test images' sampling error. In parentheses, "
         "where zero lies inside: the number of seeds at which it would not, if mean and deviation stayed as they are.",
         "columns": ["difference", *weighed],
         "rows": [
