@@ -54,13 +54,18 @@ def runs(experiment, metrics, seeds=3, **config):
     }
 
 
-def generation(distances):
-    """A hundred points: distances of 1, 10 and 100 components by model, the same for either fit."""
+def generation(distances, components=(1, 10, 100)):
+    """As many points as the most components: distances by model, the same for either fit."""
     metrics = {}
     for model, of_model in distances.items():
-        metrics[model] = {"points": 100.0, "floor": 1.0, "reconstructed": of_model[-1], "prior.distance": 50.0}
+        metrics[model] = {
+            "points": float(components[-1]),
+            "floor": 1.0,
+            "reconstructed": of_model[-1],
+            "prior.distance": 50.0,
+        }
         for fit in image_generation.FITS:
-            for k, distance in zip((1, 10, 100), of_model, strict=True):
+            for k, distance in zip(components, of_model, strict=True):
                 density = f"{fit}.mixture-{k}"
                 metrics[model] |= {f"{density}.{what}": 0.5 for what in ("copied", "likelihood")}
                 metrics[model][f"{density}.distance"] = distance
@@ -70,7 +75,8 @@ def generation(distances):
     found = runs(image_generation, metrics)
     for of_model in found.values():  # How many points there are does not depend on the seed.
         for run in of_model:
-            run.metrics["points"] = 100.0
+            run.metrics["points"] = float(components[-1])
+            run.provenance["started"] = "2026-11-27T00:00:00+00:00"
     return found
 
 
@@ -126,6 +132,24 @@ def test_the_context_of_the_order_follows_the_distances():
     assert kernels["x: at the smallest variance AutoN-CODE below: autoencoder"] is False
     (copies,) = (held for text, held in kernels.items() if "at σ = 2 its samples are no copies" in text)
     assert copies is False
+
+
+def test_the_papers_components_have_no_mixture_of_one_and_answer_every_question():
+    found = {"x": generation({**MODELS, "double": MODELS["vae"]}, (10, 100, 1000))}
+    falls = generation_verdict.n18_checks(found)
+    assert falls["x: fitted to test, the distance falls from 10 components to ten points each"] is True
+    double = generation_verdict.n19_checks(found)
+    assert list(double) == [
+        f"x: the double-size autoencoder above the autoencoder, 10 components, fitted to {fit}"
+        for fit in image_generation.FITS
+    ]
+    assert [one.part for one in generation_verdict.n17(found)] == [*"abcd"]
+    assert [one.part for one in generation_verdict.n18(found)] == [*"abc"]
+    assert [one.part for one in generation_verdict.n19(found)] == [*"ab"]
+    assert generation_verdict.n17_checks(found) and generation_verdict.n18_note(found)
+    # One component is one, and said so.
+    one = generation_verdict.n18_checks({"x": generation(MODELS)})
+    assert "x: fitted to test, the distance falls from 1 component to ten points each" in one
 
 
 def test_an_evaluation_says_which_recording_is_nearest_to_the_paper():

@@ -141,8 +141,9 @@ def n18_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
     checks = {}
     for name, runs in sets.items():
         ours = runs["ncode"]
+        few = analysis.sizes(ours, "mixture")[0]
         for fit in FITS:
-            falls = f"{name}: fitted to {fit}, the distance falls from 1 component to ten points each"
+            falls = f"{name}: fitted to {fit}, the distance falls from {_components(few)} to ten points each"
             checks[falls] = analysis.falls(ours, fit)
         one, ten = (analysis.overfits(ours, points) for points in (1, 10))
         copied = analysis.copies(ours, analysis.mixture_of(ours, 10))
@@ -174,14 +175,19 @@ def n18_note(sets: Mapping[str, Runs]) -> str:
 def n19_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
     """The double-size autoencoder above the plain one at one and at ten components."""
     return {
-        f"{name}: the double-size autoencoder above the autoencoder, {k} component{'s' * (k > 1)}, fitted to {fit}": (
-            below(runs, "autoencoder", "double", f"{fit}.mixture-{k}.distance")
+        f"{name}: the double-size autoencoder above the autoencoder, {_components(k)}, fitted to {fit}": (
+            below(runs, "autoencoder", "double", f"{fit}.{analysis.name('mixture', k)}.distance")
         )
         for name, runs in sets.items()
         if "double" in runs
         for fit in FITS
         for k in (1, 10)
+        if k in analysis.sizes(runs["double"], "mixture")
     }
+
+
+def _components(number: float | int) -> str:
+    return f"{number:g} component{'s' * (number > 1)}"
 
 
 def n20_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
