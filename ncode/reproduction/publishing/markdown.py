@@ -305,24 +305,21 @@ def measured(executed, what: str, *kind: str) -> str:
         told = list_table("tab-independent", caption, [*columns, "tolerance"], rows)
         return told if rows else "This was not measured yet.\n"
     if what == "gpu":
-        columns = ["training step", "dopri5, trained: ms", "evaluations", "ms of the GPU's own", "kernels launched"]
-        columns += [
-            "relative error of x(T)",
-            "of the gradient",
-            "dopri5 again: ms",
-            "by graphs of its steps: ms",
-            "graphs: times as fast",
-            "rk4: ms",
-            "as one graph: ms",
-            "one graph: times as fast",
-        ]
-        caption = (
-            "A training step of Table 1's block on a GPU, forward and backward: 64 images of 32×32, 50 filters. The "
-            "columns on dopri5, trained, and on graphs of its steps include clipping and the optimiser's step. Each "
-            "ratio compares two times that were measured one after the other. –: not measured on that card."
-        )
+        block = "of Table 1's block on a GPU: 64 images of 32×32, 50 filters."
+        columns = ["training step", "card", "ms", "evaluations", "ms of the GPU's own", "kernels launched"]
+        columns += ["relative error of x(T)", "of the gradient"]
+        caption = f"dopri5's training step {block} Forward, backward, clipping and the optimiser's step; the GPU's own "
+        caption += "time, its kernels and the errors are those of forward and backward."
         rows = performance.gpu_rows(record)
-        return list_table("tab-gpu", caption, columns, rows) if rows else "This was not measured yet.\n"
+        told = list_table("tab-gpu", caption, columns, rows)
+        columns = ["training step", "card", "dopri5: ms", "by graphs of its steps: ms", "times as fast"]
+        columns += ["rk4: ms", "as one graph: ms", "one graph: times as fast"]
+        caption = (
+            f"The same by graphs, and five steps of rk4, forward and backward, {block} Each ratio compares two times "
+        )
+        caption += "that were measured one after the other. –: not measured on that card."
+        told += "\n" + list_table("tab-gpu-graphs", caption, columns, performance.graph_rows(record))
+        return told if rows else "This was not measured yet.\n"
     if what in _MEASURED:
         panels = performance.drawable(record).get(what)
         if not panels:

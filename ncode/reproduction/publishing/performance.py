@@ -112,22 +112,28 @@ def rounding(tf32: bool) -> str:
 
 
 def gpu_rows(measured: Sequence[Measured]) -> list[list[str]]:
-    """A row for every model, rounding and card: dopri5's step, the GPU's part of it, its error, the step by graphs;
-    rk4's as it is and as one graph."""
-    found: dict[tuple[str, bool, str], dict[str, Mapping[str, float]]] = {}
+    """A row for every model, rounding and card: dopri5's step, the GPU's part of it, and its error."""
+    names = "seconds", "nfe", "kernels", "launches", "error", "gradient_error"
+    return [[*key, *_cells(made.get("as it is"), names)] for key, made in _on_gpus(measured)]
+
+
+def graph_rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """A row for every model, rounding and card: dopri5's step by graphs of its steps, and rk4's as one graph."""
+    names = "eager", "seconds", "ratio"
+    ways = "graphs of steps", "one graph"
+    return [
+        [*key, *(cell for way in ways for cell in _cells(made.get(way), names))] for key, made in _on_gpus(measured)
+    ]
+
+
+def _on_gpus(measured: Sequence[Measured]) -> list[tuple[tuple[str, str], dict[str, Mapping[str, float]]]]:
+    """Metrics of a GPU's training steps by way, for every model and rounding, and card."""
+    found: dict[tuple[str, str], dict[str, Mapping[str, float]]] = {}
     for one in measured:
         if one.config["suite"] == "gpu":
-            key = one.config["kind"], one.config["tf32"], one.config["card"]
-            found.setdefault(key, {})[one.config["way"]] = one.metrics
-    rows = []
-    for (kind, tf32, card), made in sorted(found.items()):
-        free, steps, fixed = (made.get(way) for way in ("as it is", "graphs of steps", "one graph"))
-        row = [f"{kind}, {rounding(tf32)}, {card}"]
-        row += _cells(free, ("seconds", "nfe", "kernels", "launches", "error", "gradient_error"))
-        row += _cells(steps, ("eager", "seconds", "ratio"))
-        row += _cells(fixed, ("eager", "seconds", "ratio"))
-        rows.append(row)
-    return rows
+            model, card = f"{one.config['kind']}, {rounding(one.config['tf32'])}", one.config["card"]
+            found.setdefault((model, card), {})[one.config["way"]] = one.metrics
+    return sorted(found.items())
 
 
 def _cells(metrics: Mapping[str, float] | None, names: Sequence[str]) -> list[str]:

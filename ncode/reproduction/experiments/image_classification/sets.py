@@ -227,5 +227,5 @@ def budget(made: Runs) -> str:
     falling = ", falling to 0" if config.cosine else ""
     solver = "" if config.method == "rk4" else f"{config.method} at {numbers.setting(config.tolerance)}, "
     rounded = "products rounded to TF32 in training, " if config.tf32 else ""
-    alone = "" if set(made) >= set(MODELS) else f"; {', '.join(style.LABELS[model] for model in made)} alone"
+    alone = "" if set(made) >= set(MODELS) else f"; {' · '.join(style.LABELS[model] for model in made)} alone"
     return f"k = {config.filters}, {solver}{rounded}{rate}{falling}, {count} seed{'s' if count > 1 else ''}{alone}"
