@@ -114,8 +114,8 @@ page.table(**tables.calmed(chosen | varied))
 #
 # - Change one thing at a time. Choose it on validation images, on a seed that no comparison uses. Only then does an
 #   interval on test images mean something.
-# - γ reads raw pixels through one matrix. With few images its training accuracy runs ahead of its test accuracy.
-#   {numref}`tab-images-gamma` says how much each remedy closes the gap.
+# - γ reads raw pixels through one matrix. Training accuracy says how well that fits, and the gap to test accuracy how far
+#   it overfits. {numref}`tab-images-gamma` sets both beside ANODE's, for every remedy.
 # - A running cost can make a flow cheaper. {numref}`tab-images-calm` says how many evaluations it saves, and how much
 #   accuracy it costs.
 #
