@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ncode.reproduction.runs import recordings as recorded
+from ncode.reproduction.words import counted
 
 HEADS = {
     "experiments": ("experiment", "what it is"),
@@ -83,7 +84,7 @@ def description(runs: Sequence[Mapping]) -> list[str]:
     settings = [run["config"] for run in runs]
     shared = {key: value for key, value in settings[0].items() if all(one.get(key) == value for one in settings)}
     varied = [key for key in settings[0] if key not in shared]
-    lines = [f"{runs[0]['experiment']}: {len(runs)} run(s)", "", "settings"]
+    lines = [f"{runs[0]['experiment']}: {counted(len(runs), 'run')}", "", "settings"]
     lines += [f"  {key} = {json.dumps(value)}" for key, value in shared.items()]
     for group, members in _grouped(runs, [key for key in varied if key != "seed"]).items():
         lines += ["", f"{group or 'metrics'} ({_seeds(members)})"]

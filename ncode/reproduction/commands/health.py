@@ -18,6 +18,7 @@ from ncode.reproduction.data import downloads
 from ncode.reproduction.extras import DISTRIBUTION, command
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import root
+from ncode.reproduction.words import counted
 
 EXTRAS = {"book": ("jupyter_book", "papermill", "snakemake"), "features": ("efficientnet_lite_pytorch",)}
 EXTRAS["fid"] = ("torch_fidelity",)
@@ -58,7 +59,7 @@ def _packages() -> Iterator[Fact]:
 
 
 def _devices() -> Iterator[Fact]:
-    yield Fact("processor", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} thread(s)")
+    yield Fact("processor", f"{os.cpu_count()} cores, torch uses {counted(torch.get_num_threads(), 'thread')}")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             gpu = torch.cuda.get_device_properties(index)

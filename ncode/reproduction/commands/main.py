@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ncode.reproduction.commands import found, health
+from ncode.reproduction.words import counted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -86,7 +87,7 @@ def verify(
     problems = checks.problems(recompute)
     for problem in problems:
         typer.echo(problem)
-    typer.echo(f"{len(problems)} problem(s)" if problems else "Everything is what was computed.")
+    typer.echo(counted(len(problems), "problem") if problems else "Everything is what was computed.")
     raise typer.Exit(bool(problems))
 
 

@@ -28,6 +28,7 @@ from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.precision import full_float32
 from ncode.reproduction.publishing.forest import MARKS, forest
 from ncode.reproduction.runs import asked, folders, kept, provenance
+from ncode.reproduction.words import counted
 
 FIGURE = "application/vnd.ncode.figure+json"
 TABLE = "application/vnd.ncode.table+json"
@@ -280,7 +281,7 @@ class Took(_Shown):
         return (
             f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s{drawn}; its "
             f"{len(self.runs)} training runs took {self.training_seconds:.0f} s when they were computed "
-            f"({self.seeds} seeds). {facts['device']}, {facts['threads']} thread(s). {versions}. "
+            f"({self.seeds} seeds). {facts['device']}, {counted(facts['threads'], 'thread')}. {versions}. "
             f"Commit {facts['commit']}.</p>"
         )
 

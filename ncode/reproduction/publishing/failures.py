@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ncode.reproduction.words import counted
+
 
 def summary(build: Path) -> str:
     """What failed in the folder ``build``: each notebook with its cell and error, or the book itself."""
     reports = sorted((build / "failed").glob("*.txt"))
-    lines = [f"\nThe book was not published. {len(reports)} notebook(s) failed:" if reports else ""]
+    lines = [f"\nThe book was not published. {counted(len(reports), 'notebook')} failed:" if reports else ""]
     lines += [report.read_text(encoding="utf-8").rstrip() for report in reports]
     if not reports:
         # A build starts without a log of the pages: where there is one, they were what failed.

@@ -19,7 +19,6 @@ from ncode.reproduction.publishing import (
     downloads,
     front,
     gallery,
-    numbers,
     performance,
     sync,
     targets,
@@ -28,6 +27,7 @@ from ncode.reproduction.publishing import (
 from ncode.reproduction.publishing.display import Verdict, aside
 from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.words import counted
 
 # Where the staged book keeps the figures that pages borrow from notebooks.
 FIGURES = "book/figures"
@@ -75,8 +75,8 @@ def took(shown: Mapping) -> str:
     """One paragraph from the content of a :class:`ncode.reproduction.publishing.display.Took`."""
     runs = len(shown["runs"])
     trained = (
-        f" Its {numbers.counted(runs, 'training run')} took {shown['training_seconds']:.0f} s when they were computed "
-        f"({numbers.counted(shown['seeds'], 'seed')})."
+        f" Its {counted(runs, 'training run')} took {shown['training_seconds']:.0f} s when they were computed "
+        f"({counted(shown['seeds'], 'seed')})."
     )
     facts = _facts(shown["provenance"])
     page = f"This page took {shown['seconds']:.0f} s in the **{shown['profile']}** profile."
@@ -87,7 +87,7 @@ def took(shown: Mapping) -> str:
 
 def _facts(provenance: Mapping) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in provenance["versions"].items())
-    threads = numbers.counted(provenance["threads"], "thread")
+    threads = counted(provenance["threads"], "thread")
     return f"{provenance['device']}; {threads} a notebook; {versions}; commit `{provenance['commit']}`"
 
 

@@ -46,11 +46,6 @@ def number(value: float | int, digits: int = 2) -> str:
     return f"{_plain(value / 10.0**power, digits - 1)}{_times(power)}"
 
 
-def counted(number: int, thing: str) -> str:
-    """So many things: ``counted(2, "run")`` is "2 runs"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def setting(value: float | int) -> str:
     """A number that somebody chose, with the digits it was given: ``0.004``, ``10⁻⁴``, ``3 × 10⁻⁵``; three at most."""
     if isinstance(value, int | np.integer) or value == 0 or not math.isfinite(value):

@@ -20,6 +20,7 @@ from matplotlib.ticker import NullFormatter
 from ncode.reproduction.plotting.vectors import svg
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.words import counted
 
 FIELDS = {"near": "near-equal fields", "far": "very different fields"}
 CASES = {**FIELDS, "stiff": "one stiff sample", "horizons": "horizons from 1 to 100"}
@@ -232,7 +233,7 @@ def described(measured: Sequence[Measured]) -> str:
     for one in measured:
         facts = one.provenance
         versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-        threads = numbers.counted(facts["threads"], "thread")
+        threads = counted(facts["threads"], "thread")
         where = f"{facts['device']}, {threads}, commit `{facts['commit']}`, with {versions}"
         seen.setdefault(where, []).append(facts.get("load"))
     lines = []
@@ -240,7 +241,7 @@ def described(measured: Sequence[Measured]) -> str:
         known = sorted(round(load) for load in loads if load is not None)
         between = " to ".join(map(str, dict.fromkeys([*known[:1], *known[-1:]])))
         shared = f"; the machine's load was about {between}" if known else ""
-        lines.append(f"- {numbers.counted(len(loads), 'measurement')} on {where}{shared}.")
+        lines.append(f"- {counted(len(loads), 'measurement')} on {where}{shared}.")
     return "\n".join(lines) + "\n" if lines else "Nothing is measured yet: `make bench` does it.\n"
 
 

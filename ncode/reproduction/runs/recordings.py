@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 from ncode.reproduction.runs.configs import plain, typed
 from ncode.reproduction.runs.experiment import Run, named
 from ncode.reproduction.runs.files import write_atomically
+from ncode.reproduction.words import counted
 
 LIMIT = 300_000
 """The largest size of a recording or a picture, in bytes."""
@@ -247,7 +248,7 @@ def describe(name: str) -> str:
     machines: dict[str, list[RecordedRun]] = {}
     for run in made:
         facts = run.provenance
-        machine = f"{facts['device']}, {facts['threads']} thread(s), torch {facts['versions']['torch']}"
+        machine = f"{facts['device']}, {counted(facts['threads'], 'thread')}, torch {facts['versions']['torch']}"
         machines.setdefault(machine, []).append(run)
     parts = []
     for machine, runs in machines.items():
@@ -256,7 +257,7 @@ def describe(name: str) -> str:
         of = f"{len(runs)} of them " if len(machines) > 1 else ""
         parts.append(f"{of}{minutes:.0f} minutes on {machine}, commit {commits}")
     seeds = len({run.config.seed for run in made})
-    return f"- `{name}`: {len(made)} runs, {seeds} seed(s), {'; '.join(parts)}"
+    return f"- `{name}`: {counted(len(made), 'run')}, {counted(seeds, 'seed')}, {'; '.join(parts)}"
 
 
 def _coarser(history: dict[str, list], points: int) -> dict[str, list]:
