@@ -178,6 +178,17 @@ def test_a_run_that_went_on_elsewhere_names_every_machine_and_when_it_began(fold
     assert not (run.folder / PARTS).exists()
 
 
+def test_a_run_that_was_stopped_and_went_on_in_one_place_has_no_parts(folder):
+    place = folder / "small" / SMALL.identity(Config())
+    place.mkdir(parents=True)
+    here = provenance.here()
+    part = {"started": "2026-11-27", "device": here["device"], "commit": here["commit"]}
+    (place / PARTS).write_text(json.dumps([{**part, "torch": here["versions"]["torch"]}]))
+    (place / CHECKPOINT).write_text("")
+    facts = SMALL.run(Config()).provenance
+    assert "parts" not in facts and facts["device"] == here["device"] and facts["started"] == "2026-11-27"
+
+
 def test_a_process_that_left_no_checkpoint_is_no_part_of_a_run(folder, monkeypatch):
     place = folder / "small" / SMALL.identity(Config())
     place.mkdir(parents=True)

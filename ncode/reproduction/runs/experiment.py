@@ -159,7 +159,7 @@ class Experiment(Generic[C]):
             "seconds": round(seconds, 3),
             "started": parts[0]["started"],
         }
-        if len(parts) > 1:
+        if len({tuple(part[name] for name in ("device", "commit", "torch")) for part in parts}) > 1:
             facts["parts"] = parts
         store.write(here, id_, self.name, plain(config), output, facts)
 
@@ -214,7 +214,8 @@ class Run(Generic[C]):
         config: its configuration.
         metrics, history: as the run returned them.
         provenance: commit, versions, device, threads, fingerprints of code and data, seconds, time of day. Of a run
-            that went on from a checkpoint, ``parts`` has the processes that worked on it, and the device is theirs.
+            that went on elsewhere from a checkpoint, or with other code, ``parts`` has the processes that worked on it,
+            and the device is theirs.
         folder: where it lies.
         weights: the SHA-256 of the file of its weights; empty where it kept none.
     """
