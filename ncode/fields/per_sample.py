@@ -109,10 +109,8 @@ def _per_sample_convolution(x: Tensor, weight: Tensor) -> Tensor:
     height, width = x.shape[2:]
     if x.is_cuda and not _rounds_to_tf32():
         # In full float32 cuDNN's grouped convolution is slow (benchmarks/convolution.py --device cuda).
-        if not torch.compiler.is_compiling():
-            return _Unfolded.apply(x, weight)
-        # A compiler fuses the patches itself, and takes no function that has a forward derivative of its own.
-        return torch.bmm(weight.flatten(2), F.unfold(x, size, padding=size // 2)).unflatten(2, (height, width))
+        # A compiler takes no function that has a forward derivative of its own, and decides itself what is kept.
+        return (_Unfolded.forward if torch.compiler.is_compiling() else _Unfolded.apply)(x, weight)
     if not x.is_cuda and outputs * inputs * size**2 * height * width > _LARGE:
         pairs = zip(x.split(1), weight.unbind(0), strict=True)
         return torch.cat([F.conv2d(image, kernels, padding=size // 2) for image, kernels in pairs])

@@ -163,11 +163,11 @@ def test_a_papers_number_on_another_scale_is_said_and_not_drawn():
     question = Question("a", "below", "Fréchet distance", below=0.0, published="−38.34 in FID")
     plot = forest(Answer(question, [accuracy(-9.1, -1.8, "a")]))
     assert "The paper: −38.34 in FID." in plot and 'class="paper"' not in plot
-    assert "thin line" not in plot
+    assert "dashed line" not in plot
 
 
-def test_a_plot_says_what_its_thin_line_adds():
+def test_a_plot_says_what_its_dashed_line_adds():
     one = evidence.accuracies("a", "x", "reduced", [0.5, 0.52], [0.4, 0.41], 1000)
-    assert "The thin line, and the interval in numbers, add the test images' sampling error." in html.unescape(
+    assert "The dashed line, and the interval in numbers, add the test images' sampling error." in html.unescape(
         forest(Answer(Question("a", "above", "points", above=0.0), [one]))
     )

@@ -62,6 +62,19 @@ def test_a_gpus_product_with_patches_is_one_convolution_a_sample(size, height, w
     assert sum(part.numel() for part in ours.grad_fn.saved_tensors) == x.numel() + weight.numel()
 
 
+def test_a_compiler_takes_a_gpus_product_with_patches_whole():
+    code = """import torch
+from ncode.fields.per_sample import _Unfolded as product
+torch.manual_seed(0)
+x, weight = (torch.randn(*shape, requires_grad=True).double() for shape in ((3, 2, 5, 4), (3, 4, 2, 3, 3)))
+compiled = torch.compile(product.forward, backend="aot_eager", fullgraph=True)
+ours, expected = (torch.autograd.grad(f(x, weight).sin().sum(), (x, weight)) for f in (compiled, product.apply))
+torch.testing.assert_close(ours, expected)
+"""
+    # In a process of its own: the compiler cannot follow the checks of shapes that every test has.
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_derivatives_of_a_gpus_product_with_patches():
     torch.manual_seed(1)
     x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)

@@ -280,8 +280,8 @@ class Took(_Shown):
         drawn = f" and trained nothing; it shows {self.kept}" if self.kept else ""
         return (
             f"<p>Profile <strong>{self.profile}</strong>: this page took {self.seconds:.0f} s{drawn}; its "
-            f"{len(self.runs)} training runs took {self.training_seconds:.0f} s when they were computed "
-            f"({self.seeds} seeds). {facts['device']}, {counted(facts['threads'], 'thread')}. {versions}. "
+            f"{counted(len(self.runs), 'training run')} took {self.training_seconds:.0f} s when they were computed "
+            f"({counted(self.seeds, 'seed')}). {facts['device']}, {counted(facts['threads'], 'thread')}. {versions}. "
             f"Commit {facts['commit']}.</p>"
         )
 

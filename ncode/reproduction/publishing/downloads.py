@@ -16,6 +16,9 @@ from ncode.reproduction.claims.questions import Answer
 from ncode.reproduction.publishing.forest import MARKS, ranked
 from ncode.reproduction.publishing.numbers import SPACE, THIN
 
+FIGURES = "book/figures"
+"""Where the staged book keeps figures that pages borrow from notebooks, or that are drawn of the record of speed."""
+
 _ROLE = re.compile(r"\{\w+\}`([^`]*)`")
 _SPACES = str.maketrans({SPACE: " ", THIN: " "})
 

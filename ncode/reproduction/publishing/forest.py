@@ -47,7 +47,7 @@ def forest(answer: Answer) -> str:
     says = "The paper" if published is None else "◆ the paper"
     key = f" {says}: {html.escape(question.published)}." if question.published else ""
     if any(one.total for one in rows):
-        key += " The thin line, and the interval in numbers, add the test images' sampling error."
+        key += " The dashed line, and the interval in numbers, add the test images' sampling error."
     lines = " and ".join(number(level) for level in levels)
     return (
         f'<table class="ncode-forest"><caption>{html.escape(question.measure)}, with 95 % intervals; '

@@ -19,18 +19,14 @@ from ncode.reproduction.publishing import (
     downloads,
     front,
     gallery,
-    performance,
+    measured,
     sync,
-    targets,
     verdicts,
 )
 from ncode.reproduction.publishing.display import Verdict, aside
 from ncode.reproduction.publishing.tables import flat_text, list_table
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.words import counted
-
-# Where the staged book keeps the figures that pages borrow from notebooks.
-FIGURES = "book/figures"
 
 # What notebooks said on other machines and in other profiles (written by ncode.reproduction.publishing.elsewhere).
 ELSEWHERE = sync.ROOT / "book" / "elsewhere"
@@ -40,7 +36,9 @@ def numbered_figure(shown: Mapping) -> str:
     """A numbered figure from the content of a :class:`ncode.reproduction.publishing.display.Figure`."""
     options = {"name": shown["name"], "alt": flat_text(shown["alt"]), "width": f"{shown['width']}px"}
     lines = "\n".join(f":{option}: {value}" for option, value in options.items())
-    written = f"::::{{figure}} /{FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
+    written = (
+        f"::::{{figure}} /{downloads.FIGURES}/{shown['name']}.png\n{lines}\n\n{flat_text(shown['caption'])}\n::::\n"
+    )
     if shown.get("vectors"):
         written += f"\n{vectors(shown['name'], shown.get('source', ''))}"
     return _folded(shown, written)
@@ -55,7 +53,7 @@ def _folded(shown: Mapping, written: str) -> str:
 
 def vectors(name: str, source: str = "") -> str:
     """The offer of the SVG of the figure called ``name``."""
-    return downloads.offer(f"{name}.svg", source=source, of=f"{FIGURES}/{name}.svg")
+    return downloads.offer(f"{name}.svg", source=source, of=f"{downloads.FIGURES}/{name}.svg")
 
 
 def table(shown: Mapping) -> str:
@@ -235,99 +233,12 @@ def figure(executed, name: str) -> str:
         raise ValueError(f"figure: no executed notebook has one called {name!r}")
     shown = executed.figures[name]
     caption = f"{flat_text(shown.caption)} From {{doc}}`/notebooks/{shown.notebook}`."
-    return f"::::{{figure}} /{FIGURES}/{name}.png\n:alt: {flat_text(shown.alt)}\n\n{caption}\n::::\n"
+    return f"::::{{figure}} /{downloads.FIGURES}/{name}.png\n:alt: {flat_text(shown.alt)}\n\n{caption}\n::::\n"
 
 
 def recordings_described(executed) -> str:
     """What every recording in ``results/`` consists of."""
     return "\n".join(recordings.describe(path.stem) for path in sorted(recordings.folder().glob("*.json"))) + "\n"
-
-
-_MEASURED = {
-    "performance-precision": "Time of a training step, forward and backward, against the worst sample's error at the "
-    "path's end: open loop, 512 samples, double precision, tolerances from 10⁻² to 10⁻⁸. Lower and further left is "
-    "better.",
-    "performance-scaling": "How a training step's time grows at tolerance 10⁻³, as far as it was measured: with the "
-    "batch (a field a sample), the state's dimension (one field for all), the horizon.",
-    "performance-memory": "A training step on a convolutional block with kernels of its own for every sample, as the "
-    "steps become more, by gradient mode: its time, and the memory that it needs beyond what it held before.",
-    "performance-stiff": "Time of a solve, one sample forward in double precision at tolerance 10⁻⁶, as the problem "
-    "becomes stiffer. A line ends where the method takes more than 50 000 evaluations.",
-}
-
-
-AS_EXACT = " at a worst-sample error no larger than ours"
-
-
-def measured(executed, what: str, *kind: str) -> str:
-    """Of what ``make bench`` measured: a table of the training steps of a kind of model, a figure, or where the
-    numbers come from."""
-    record = performance.load()
-    if what == "steps":
-        name = " ".join(kind)
-        columns = ["way", "threads"]
-        for fields in performance.FIELDS.values():
-            columns += [f"{fields}: ms", "times ours (quartiles)", "worst sample's error", "tolerance"]
-        caption = f"{name[0].upper()}{name[1:]}: a training step, forward and backward{AS_EXACT}."
-        rows = performance.step_rows(name, record)
-        return list_table(f"tab-steps-{'-'.join(kind).lower()}", caption, columns, rows) if rows else ""
-    if what == "targets":
-        columns = ["this library", "fields", "beside", "to reach", *targets.KINDS, "reached"]
-        caption = f"Training steps{AS_EXACT}: how many times as long the other library takes."
-        steps = list_table("tab-targets-steps", caption, columns, targets.step_rows(record))
-        caption = "All else that was set out to be reached; ratios with their quartiles."
-        columns = ["measure", "to reach", "measured", "reached"]
-        return steps + "\n" + list_table("tab-targets", caption, columns, targets.goal_rows(record))
-    if what == "shares":
-        last = "times as fast were all but the field free"
-        columns = ["training step", "ms", *targets.PARTS.values(), "operations", last]
-        rows = targets.share_rows(record)
-        told = list_table("tab-shares", "Where a training step's time goes, one thread.", columns, rows)
-        columns = ["block", "gradient", "ms", "times direct (quartiles)", "evaluations: forward", "backward"]
-        caption = "A gradient of a convolutional block with kernels of its own for every sample, one thread."
-        blocks = targets.block_rows(record)
-        told += "\n" + list_table("tab-blocks", caption, columns, blocks) if blocks else ""
-        return told if rows else "This was not measured yet.\n"
-    if what == "stiff":
-        columns = ["problem"]
-        for method in ("rodas4", "dopri5"):
-            columns += [f"{method}: evaluations", "ms", "relative error"]
-        caption = "An implicit and an explicit method as the problem becomes stiffer; the errors are relative, at T."
-        rows = performance.stiff_rows(record)
-        return list_table("tab-stiff", caption, [*columns, "dopri5's time over rodas4's"], rows) if rows else ""
-    if what == "independent":
-        columns = ["case", "steps", "ms", "times shared (quartiles)", "evaluations by sample", "worst sample's error"]
-        caption = (
-            "A training step, forward and backward, with shared steps and with every sample's own, whose worst "
-            "sample's error is no larger."
-        )
-        rows = performance.independent_rows(record)
-        told = list_table("tab-independent", caption, [*columns, "tolerance"], rows)
-        return told if rows else "This was not measured yet.\n"
-    if what == "gpu":
-        block = "of Table 1's block on a GPU: 64 images of 32×32, 50 filters."
-        columns = ["training step", "card", "ms", "evaluations", "ms of the GPU's own", "kernels launched"]
-        columns += ["relative error of x(T)", "of the gradient"]
-        caption = f"dopri5's training step {block} Forward, backward, clipping and the optimiser's step; the GPU's own "
-        caption += "time, its kernels and the errors are those of forward and backward."
-        rows = performance.gpu_rows(record)
-        told = list_table("tab-gpu", caption, columns, rows)
-        columns = ["training step", "card", "dopri5: ms", "by graphs of its steps: ms", "times as fast"]
-        columns += ["rk4: ms", "as one graph: ms", "one graph: times as fast"]
-        caption = (
-            f"The same by graphs, and five steps of rk4, forward and backward, {block} Each ratio compares two times "
-        )
-        caption += "that were measured one after the other. –: not measured on that card."
-        told += "\n" + list_table("tab-gpu-graphs", caption, columns, performance.graph_rows(record))
-        return told if rows else "This was not measured yet.\n"
-    if what in _MEASURED:
-        panels = performance.drawable(record).get(what)
-        if not panels:
-            return "This was not measured yet.\n"
-        options = f":name: fig-{what}\n:width: {performance.width(len(panels))}px"
-        drawn = f"::::{{figure}} /{FIGURES}/{what}.png\n{options}\n\n{_MEASURED[what]}\n::::\n"
-        return drawn + "\n" + downloads.offer(f"fig-{what}.svg", of=f"{FIGURES}/{what}.svg")
-    return performance.described(record)
 
 
 def live(shown: Mapping) -> str:
@@ -406,7 +317,7 @@ FILLS = {
     "live": live_figure,
     "notebooks": notebooks,
     "recordings": recordings_described,
-    "measured": measured,
+    "measured": measured.fill,
     "repository": repository,
     "install": install,
     "modules": api.index,

@@ -84,12 +84,12 @@ def stage(root: Path, notebooks: list[Path], profile: str, to: Path) -> Executed
         nbformat.write(for_the_book(notebook, path.stem, source), to / "notebooks" / path.name)
     shutil.copytree(root / "book", to / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", "_toc.yml"))
     shutil.copytree(root / "book" / "_ext", to / "book" / "_ext", dirs_exist_ok=True)
-    (to / markdown.FIGURES).mkdir()
+    (to / downloads.FIGURES).mkdir()
     for name, figure in executed.figures.items():
-        (to / markdown.FIGURES / f"{name}.png").write_bytes(figure.png)
+        (to / downloads.FIGURES / f"{name}.png").write_bytes(figure.png)
         if figure.svg:
-            (to / markdown.FIGURES / f"{name}.svg").write_text(figure.svg, encoding="utf-8")
-    performance.draw(to / markdown.FIGURES, performance.load())
+            (to / downloads.FIGURES / f"{name}.svg").write_text(figure.svg, encoding="utf-8")
+    performance.draw(to / downloads.FIGURES, performance.load())
     (to / "book" / "_static" / "interactive.js").write_text(
         f"{interactive.script()}\nNcodeLive.start();\n", encoding="utf-8"
     )

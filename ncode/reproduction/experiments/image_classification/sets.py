@@ -17,6 +17,7 @@ from ncode.reproduction.metrics.comparison import Runs, by_model, metric
 from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.words import counted
 
 
 def at_hand(sets: Mapping[str, Mapping]) -> tuple[dict[str, dict], list[str]]:
@@ -228,4 +229,4 @@ def budget(made: Runs) -> str:
     solver = "" if config.method == "rk4" else f"{config.method} at {numbers.setting(config.tolerance)}, "
     rounded = "products rounded to TF32 in training, " if config.tf32 else ""
     alone = "" if set(made) >= set(MODELS) else f"; {' · '.join(style.LABELS[model] for model in made)} alone"
-    return f"k = {config.filters}, {solver}{rounded}{rate}{falling}, {count} seed{'s' if count > 1 else ''}{alone}"
+    return f"k = {config.filters}, {solver}{rounded}{rate}{falling}, {counted(count, 'seed')}{alone}"

@@ -18,6 +18,7 @@ from ncode.reproduction.experiments.image_generation.train import FITS
 from ncode.reproduction.metrics.comparison import Runs, below, difference, metric
 from ncode.reproduction.metrics.intervals import every, interval, is_above, is_below
 from ncode.reproduction.publishing import numbers
+from ncode.reproduction.words import counted
 
 FIT = "test"
 
@@ -143,7 +144,9 @@ def n18_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
         ours = runs["ncode"]
         few = analysis.sizes(ours, "mixture")[0]
         for fit in FITS:
-            falls = f"{name}: fitted to {fit}, the distance falls from {_components(few)} to ten points each"
+            falls = (
+                f"{name}: fitted to {fit}, the distance falls from {counted(int(few), 'component')} to ten points each"
+            )
             checks[falls] = analysis.falls(ours, fit)
         one, ten = (analysis.overfits(ours, points) for points in (1, 10))
         copied = analysis.copies(ours, analysis.mixture_of(ours, 10))
@@ -175,7 +178,7 @@ def n18_note(sets: Mapping[str, Runs]) -> str:
 def n19_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
     """The double-size autoencoder above the plain one at one and at ten components."""
     return {
-        f"{name}: the double-size autoencoder above the autoencoder, {_components(k)}, fitted to {fit}": (
+        f"{name}: the double-size autoencoder above the autoencoder, {counted(k, 'component')}, fitted to {fit}": (
             below(runs, "autoencoder", "double", f"{fit}.{analysis.name('mixture', k)}.distance")
         )
         for name, runs in sets.items()
@@ -184,10 +187,6 @@ def n19_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
         for k in (1, 10)
         if k in analysis.sizes(runs["double"], "mixture")
     }
-
-
-def _components(number: float | int) -> str:
-    return f"{number:g} component{'s' * (number > 1)}"
 
 
 def n20_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
