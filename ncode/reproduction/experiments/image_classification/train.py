@@ -33,6 +33,9 @@ from ncode.training import Batches, cosine, fit
 FLOWS = ("node", "anode", "data", "open", "mix")
 """NODE; ANODE; NODE with data control; N-CODE open loop with all kernels steered, and with the 3×3 kernels only."""
 
+STEERED = ("open", "mix")
+"""Of them those whose kernels γ sets."""
+
 MODELS = (*FLOWS, "gamma", "resnet")
 """And what has no flow: γ's hidden units with a linear readout; a ResNet (Eq. 3) of ANODE's number of parameters."""
 
@@ -188,7 +191,7 @@ def build(config: Config, classes: int = 10) -> Classifier:
         block = ConvBlock(state, size, filters=config.filters, inputs=channels)
         flow = NCODE(block, gamma=ImageControl(channels), steer="u", **how)
         return classifier(flow, state * pixels, config.augment)
-    if config.model in ("open", "mix"):
+    if config.model in STEERED:
         block, steer = (
             ConvBlock(state, size, filters=config.filters),
             "*.weight" if config.model == "open" else "mix.weight",
@@ -244,9 +247,10 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         ``fitted_loss``, of :data:`FITTED` training images once training is over; ``train_loss``, over the last tenth
         of the iterations; ``parameters`` and ``body_parameters`` (without the readout); and for a flow
         ``nfe``, ``nfe_adaptive``, of dopri5 at 1e-3 on :data:`PROBE` validation images, ``motion``, the mean over
-        them of ‖x(T) - x(0)‖/‖x(0)‖, and ``solver_error``, the worst of eight validation images'. One that was
-        trained with TF32 has ``tf32_error`` besides, how far that moves its x(T). The history's evaluations are
-        validation's.
+        them of ‖x(T) - x(0)‖/‖x(0)‖, and ``solver_error``, the worst of eight validation images'. One with a γ has
+        ``control_deviation`` besides, the mean over them of :func:`ncode.costs.control_deviation`: how much θ differs
+        between images. One that was trained with TF32 has ``tf32_error``, how far that moves its x(T). The history's
+        evaluations are validation's.
     """
     ready = prepare(config.dataset, config.variant, config.images, config.size)
     model = build(config, len(ready.classes)).to(ready.device)
@@ -287,6 +291,8 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
     if isinstance(model.body, Flow):
         metrics |= {"nfe": model.body.nfe.forward, "nfe_adaptive": looks["nfe_adaptive"][-1]}
         metrics |= _motion(model, ready.validation[0][:PROBE])
+        if config.model in STEERED:
+            metrics |= _deviation(model, ready.validation[0][:PROBE])
         if config.tf32:
             metrics |= _rounding(model, ready.validation[0][:PROBE])
     return RunOutput(metrics, history, model, data=fingerprint(*ready.train))
@@ -370,6 +376,13 @@ def _motion(model: Classifier, x: Tensor) -> dict[str, float]:
     moved = (end - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
     error = model.body.solver_error(model.start(x[:8]), tolerance=1e-6)
     return {"motion": moved.mean().item(), "solver_error": error.max().item()}
+
+
+@torch.no_grad()
+def _deviation(model: Classifier, x: Tensor) -> dict[str, float]:
+    """How much θ differs between images, in squares of an ordinary kernel's size."""
+    start, distance = model.start(x), control_deviation(model.body.gamma.scales)
+    return {"control_deviation": distance(start, model.body.initial_control(start)).mean().item()}
 
 
 @torch.no_grad()
