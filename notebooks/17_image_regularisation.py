@@ -98,6 +98,29 @@ page.figure(**figures.tuning(tuned)) if tuned else None
 page.table(**tables.gamma(chosen | varied))
 
 # %% [markdown]
+# ## Is it still an open loop?
+#
+# γ's heads share a bias, the kernels of an ordinary block, which decay leaves free. If decay takes all of γ's matrices, the
+# open loop is ANODE, with that bias for its kernels. So decay can bring it to ANODE's accuracy in two ways: γ
+# generalises better, or it steers no more.
+#
+# To tell these apart we train both models at every one of a few learning rates with every one of a few decays, so both
+# have as many trials. Validation images choose, on a seed that is used for nothing else. Then we train the best of each on
+# other seeds, and the open loop with every decay at its rate. For each we measure how much θ still differs between
+# images. The best few of each model's trials are then tried on all images.
+
+# %% tags=["hide-input"]
+studies = analysis.decayed()
+page.say(analysis.passes_in_words(studies))
+
+# %% tags=["hide-input"]
+drawn = any(map(figures.every_decay, studies.values()))
+page.figure(**figures.decayed(studies)) if drawn else None
+
+# %% tags=["hide-input"]
+page.table(**tables.decayed(studies)) if studies else None
+
+# %% [markdown]
 # ## Does a regularised flow need fewer evaluations?
 #
 # Among the recorded weights λ, we look only at those whose validation accuracy is at most one percentage point below the

@@ -10,7 +10,7 @@ from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import sets
 from ncode.reproduction.experiments.image_classification.analysis import accuracy, standing
 from ncode.reproduction.experiments.image_classification.analysis import tuned as tuned_rates
-from ncode.reproduction.experiments.image_regularisation import variations
+from ncode.reproduction.experiments.image_regularisation import decay, variations
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import difference_interval
 from ncode.reproduction.publishing import numbers
@@ -20,6 +20,13 @@ from ncode.reproduction.runs.experiment import Run
 Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
 """Variations by role (see :func:`ncode.reproduction.experiments.image_regularisation.variations.chosen`): (model,
 name), and the runs."""
+
+
+Decayed = Mapping[str, tuple[tuple[str, decay.Trial], Sequence]]
+"""By role (see :func:`ncode.reproduction.experiments.image_regularisation.decay.roles`): model and trial; the runs."""
+
+SHARE = 0.1
+"""Of the deviation of θ without decay: what is left of it where θ is said to differ between images still."""
 
 
 def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
@@ -43,6 +50,25 @@ def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
         if made:
             chosen[title] = {role: (of, made[of]) for role, of in variations.chosen(tuned[title]).items()}
     return tuned, chosen
+
+
+def decayed() -> dict[str, dict[str, tuple[tuple[str, decay.Trial], list]]]:
+    """The recorded studies of weight decay that have a whole seed, by data set and role, on the whole seeds."""
+    found = {}
+    for name, table in decay.tables().items():
+        roles = decay.roles(name)
+        made = {run.config: run for run in recordings.find(decay.name_of(name))}
+        wanted = dict.fromkeys(roles.values())
+        seeds = [
+            seed
+            for seed in range(table.options["seeds"])
+            if wanted and all(decay.config(table, *of, seed) in made for of in wanted)
+        ]
+        if seeds:
+            runs = {of: [made[decay.config(table, *of, seed)] for seed in seeds] for of in wanted}
+            title = sets.described(runs[next(iter(wanted))][0].config, "recorded")
+            found[title] = {role: (of, runs[of]) for role, of in roles.items()}
+    return found
 
 
 def scores(runs: Sequence, anode: Sequence) -> list[str]:
@@ -117,6 +143,43 @@ def saves(title: str, roles: Roles) -> str:
             f"({numbers.interval(points)} points)."
         )
     return "\n".join(lines)
+
+
+def deviation_left(roles: Decayed) -> float | None:
+    """The deviation of the tuned open loop's θ, as a share of that without decay at its rate, where that ran."""
+    (_, (rate, _)), runs = roles["open loop, tuned"]
+    free = [made for of, made in roles.values() if of == ("open", (rate, 0.0))]
+    if not free:
+        return None
+    return float(metric(runs, "control_deviation").mean() / metric(free[0], "control_deviation").mean())
+
+
+def passes(title: str, roles: Decayed) -> str:
+    """Whether the tuned open loop beats the tuned ANODE, and whether it still is one, as a line of Markdown."""
+    (_, ours), open_loop = roles["open loop, tuned"]
+    (_, theirs), anode = roles["ANODE, tuned"]
+    bounds = difference_interval(*(metric(runs, "test_accuracy", 100.0) for runs in (open_loop, anode)))
+    word = _word(bounds, "less accurate", "more accurate", "not told apart")
+    left = deviation_left(roles)
+    still = ""
+    if left is not None:
+        answer = "still differs" if left >= SHARE else "hardly differs"
+        still = f" Its θ **{answer}** between images: {numbers.share(left)} of the deviation without decay is left."
+    return (
+        f"- {title}: the tuned open loop ({trial(ours)}) reaches {accuracy(open_loop)} %, the tuned ANODE "
+        f"({trial(theirs)}) {accuracy(anode)} %; difference {standing(open_loop, anode)} points: **{word}**.{still}"
+    )
+
+
+def trial(of: decay.Trial) -> str:
+    """A trial in words."""
+    rate, weight = of
+    return f"rate {numbers.setting(rate)}, {f'decay {numbers.setting(weight)}' if weight else 'no decay'}"
+
+
+def passes_in_words(studies: Mapping[str, Decayed]) -> str:
+    """:func:`passes` for every study, as Markdown."""
+    return "\n".join(passes(title, roles) for title, roles in studies.items()) or "No recording is at hand."
 
 
 def _word(bounds: tuple[float, float], below: str, above: str, neither: str) -> str:

@@ -1,13 +1,16 @@
-"""The figure of γ's variations: what tuning found."""
+"""The figures of γ's variations: what tuning found, and what decay does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from ncode.reproduction.experiments.image_regularisation import variations
+from ncode.reproduction.experiments.image_regularisation.analysis import Decayed
+from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
 
 EDGE = 1.6
@@ -42,3 +45,43 @@ def tuning_panel(axes: Axes, tuned: Mapping[tuple[str, str], list], title: str) 
     axes.axvline(anode, color=style.COLOURS["anode"], linestyle="--", linewidth=1)
     axes.set(xlabel="validation loss", title=title.split(", ")[1], yticks=range(len(names)))
     axes.set_yticklabels(names)
+
+
+def decayed(studies: Mapping[str, Decayed]) -> dict[str, Any]:
+    """Test accuracy and the deviation of θ against γ's weight decay, of the studies that have every decay."""
+    drawn = {title: runs for title, roles in studies.items() if (runs := every_decay(roles))}
+    figure, axes = style.panels(2, len(drawn), width=3.8, height=2.9)
+    for pair, (title, runs) in zip(axes, drawn.items(), strict=True):
+        decay_panels(*pair, runs, studies[title]["ANODE, tuned"][1])
+        pair[0].set_title(title.split(", ", 1)[1], loc="left", fontsize="medium")
+    style.legend(figure, axes[0][0])
+    return {
+        "drawing": figure,
+        "name": "fig-images-decay",
+        "caption": "The open loop with more and more weight decay of γ, at one learning rate: test accuracy beside "
+        "the tuned ANODE's, and how much θ differs between images, in squares of an ordinary kernel's size. Lines "
+        "and bands are median and range over seeds.",
+        "alt": "Two panels over weight decay: the open loop's accuracy beside ANODE's, and the deviation of θ.",
+    }
+
+
+def every_decay(roles: Decayed) -> dict[float, Sequence]:
+    """The open loop's runs by decay, at one learning rate; empty where a study has the tuned ones alone."""
+    return {of[1][1]: runs for role, (of, runs) in roles.items() if role.startswith("open loop, decay ")}
+
+
+def decay_panels(left: Axes, right: Axes, series: Mapping[float, Sequence], anode: Sequence) -> None:
+    """Draw accuracy and deviation of the open loop against its decay; every decay is as far from the next."""
+    places, theirs = np.arange(len(series)), 100 * metric(anode, "test_accuracy")
+    accuracy, deviation = (
+        np.stack([metric(runs, name) for runs in series.values()], axis=1)
+        for name in ("test_accuracy", "control_deviation")
+    )
+    style.band(left, places, 100 * accuracy, "open")
+    style.band(left, places, np.repeat(theirs[:, None], len(series), axis=1), "anode")
+    style.band(right, places, deviation, "open")
+    left.set_ylabel("test accuracy, %")
+    right.set(ylabel="deviation of θ", yscale="log")
+    for axes in (left, right):
+        axes.set_xlabel("weight decay of γ")
+        axes.set_xticks(places, [f"{decay:g}" for decay in series])

@@ -1,0 +1,127 @@
+"""The study of γ's weight decay: as many trials for both models, validation alone chooses, θ's deviation is told."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pytest
+
+from ncode.reproduction.experiments.image_regularisation import analysis, decay, figures, tables
+from ncode.reproduction.publishing.display import Page
+from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.recordings import RecordedRun
+
+GRID, ALL = decay.tables()
+BEST = {"anode": (1e-2, 0.0), "open": (3e-3, 10.0)}
+
+
+def recorded(configs, best=BEST, open_loop=0.5):
+    """Runs whose validation loss is least at the trials ``best``; the test set says the opposite, and more decay is
+    more accurate there. θ's deviation falls with decay."""
+    made = []
+    for config in configs:
+        trial = config.learning_rate, config.decay
+        away = 0.0 if trial == best[config.model] else 0.1 + config.decay / 1000 + abs(config.learning_rate - 3e-3)
+        metrics = {
+            "validation_loss": 1.0 + away,
+            "test_accuracy": (open_loop if config.model == "open" else 0.5) + 0.01 * (config.seed % 3),
+            "fitted_accuracy": 0.6,
+            "solver_error": 0.1,
+        }
+        if config.model == "open":
+            metrics["control_deviation"] = 2.0 / (1 + config.decay)
+        made.append(RecordedRun("", "", config, metrics, {}, {}))
+    return made
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Recordings by name: both studies whole, the open loop behind by as much on every seed."""
+    made = {}
+    monkeypatch.setattr(recordings, "find", lambda name: made.get(name, []))
+    made[f"{decay.name_of(GRID)}_tuning"] = recorded(decay.tuning(GRID))
+    made[decay.name_of(GRID)] = recorded(decay.comparison(GRID))
+    made[f"{decay.name_of(ALL)}_tuning"] = recorded(decay.tuning(ALL))
+    made[decay.name_of(ALL)] = recorded(decay.comparison(ALL))
+    return made
+
+
+def test_both_models_have_the_same_number_of_trials(kept):
+    for name in (GRID, ALL):
+        trials = decay.trials(name)
+        assert len(trials["anode"]) == len(trials["open"]) == len(set(trials["open"]))
+    assert decay.trials(GRID)["anode"] == decay.trials(GRID)["open"]
+    assert all(config.seed == decay.SEED for config in decay.tuning(GRID) + decay.tuning(ALL))
+
+
+def test_validation_alone_chooses(kept):
+    roles = decay.roles(GRID)
+    assert roles["ANODE, tuned"] == ("anode", BEST["anode"])
+    assert roles["open loop, tuned"] == ("open", BEST["open"])
+    assert roles["open loop, without decay"] == ("open", (3e-3, 0.0))
+    # Every decay at the rate that was chosen.
+    assert [trial for _, trial in roles.values()][4:] == [(3e-3, d) for d in decay.tables()[GRID].options["decays"]]
+
+
+def test_the_best_few_of_the_grid_are_tried_on_all_images(kept):
+    finalists = decay.trials(ALL)
+    assert finalists["open"][0] == BEST["open"] and finalists["anode"][0] == BEST["anode"]
+    assert {len(of) for of in finalists.values()} == {decay.tables()[ALL].options["finalists"]}
+    assert {config.images for config in decay.tuning(ALL)} == {0}
+
+
+def test_nothing_is_compared_before_every_trial_is_recorded(kept):
+    missing = kept[f"{decay.name_of(GRID)}_tuning"].pop()
+    assert decay.tried(GRID) == {} and decay.roles(GRID) == {}
+    for plan in (lambda: decay.comparison(GRID), lambda: decay.trials(ALL)):
+        with pytest.raises(ValueError, match=r"not all recorded|not every run"):
+            plan()
+    assert decay.tried(ALL) == {}
+    assert analysis.decayed() == {}
+    assert analysis.passes_in_words({}) == "No recording is at hand."
+    # A loss that is no number is a trial like any other, and chosen never.
+    kept[f"{decay.name_of(GRID)}_tuning"].append(replace(missing, metrics={"validation_loss": float("nan")}))
+    assert decay.roles(GRID)["open loop, tuned"] == ("open", BEST["open"])
+
+
+def test_seeds_that_are_not_whole_are_left_out(kept):
+    kept[decay.name_of(GRID)].pop()
+    (title, roles), *_ = analysis.decayed().items()
+    assert {len(runs) for _, runs in roles.values()} == {decay.tables()[GRID].options["seeds"] - 1}
+    assert "6000 images" in title
+
+
+@pytest.mark.parametrize(
+    ("open_loop", "word"), [(0.4, "less accurate"), (0.6, "more accurate")], ids=["behind", "ahead"]
+)
+def test_the_answer_names_trials_accuracy_and_what_is_left_of_the_deviation(kept, open_loop, word):
+    kept[decay.name_of(GRID)] = recorded(decay.comparison(GRID), open_loop=open_loop)
+    (title, roles), *_ = analysis.decayed().items()
+    line = analysis.passes(title, roles)
+    assert f"**{word}**" in line
+    assert "rate 0.003, decay 10" in line and "rate 0.01, no decay" in line
+    # 2/(1 + 10) of 2.
+    assert analysis.deviation_left(roles) == pytest.approx(1 / 11)
+    assert "**hardly differs** between images: 9.1" in line
+
+
+def test_without_the_same_rate_undecayed_nothing_is_said_of_the_deviation(kept):
+    kept[decay.name_of(ALL)] = recorded(decay.comparison(ALL))
+    *_, (title, roles) = analysis.decayed().items()
+    free = {role: of for role, of in roles.items() if of[0] != ("open", (3e-3, 0.0))}
+    assert analysis.deviation_left(free) is None
+    assert "between images" not in analysis.passes(title, free)
+
+
+def test_the_table_has_a_row_a_trial_and_the_figure_a_row_of_panels_a_grid(kept):
+    studies = analysis.decayed()
+    table = tables.decayed(studies)
+    Page("17_image_regularisation", "smoke").table(**table)
+    of_grid = [row for row in table["rows"] if "6000 images" in row[0]]
+    assert len({tuple(row[1:3]) for row in of_grid}) == len(of_grid) == len(set(decay.roles(GRID).values()))
+    assert [row[-2] for row in of_grid if row[1].startswith("ANODE")] == ["–"]
+    drawn = figures.decayed(studies)["drawing"]
+    accuracy, deviation = drawn.axes
+    assert [label.get_text() for label in accuracy.get_xticklabels()] == ["0", "1", "3", "10", "30", "100"]
+    assert deviation.lines[0].get_ydata()[3] == pytest.approx(2 / 11)
+    assert figures.every_decay(studies[list(studies)[-1]]) == {}
+    plt.close(drawn)
