@@ -99,8 +99,8 @@ def table(made: Mapping[str, Sequence[RecordedRun]]) -> dict[str, Any]:
         "name": "tab-clustering-readings",
         "caption": "What the text leaves open, one setting at a time, with Table A.1's networks for MNIST on one seed "
         "that no comparison uses: test loss in nats an image; clustering accuracy in % of a mixture's likeliest "
-        "start, on average over its starts, and of its best by labels; the change of the likeliest from the first row of "
-        "its model, in points; and t-SNE with a mixture.",
+        "start, on average over its starts, and of its best by labels; the change of the likeliest from the first row "
+        "of its model, in points; and t-SNE with a mixture.",
         "columns": [
             "model",
             "reading",
