@@ -347,3 +347,11 @@ def test_an_experiments_metrics_come_out_again_from_weights_and_data(folder, mon
     run = named(name).run(config)
     assert named(name).evaluate(config, run.model())
     assert found(folder, recompute=1) == []
+
+
+def test_sealing_a_file_that_is_not_there_is_refused_and_changes_nothing(tmp_path):
+    (tmp_path / "made.json").write_text("[]")
+    before = verify.seal(tmp_path).read_text()
+    with pytest.raises(ValueError, match="is called 'made'"):
+        verify.seal(tmp_path, "made")
+    assert (tmp_path / verify.SUMS).read_text() == before

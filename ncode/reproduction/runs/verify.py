@@ -117,8 +117,14 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def seal(folder: Path | None = None, only: str | None = None) -> Path:
-    """List the checksums of all recordings and pictures as they are now, or of ``only`` the one with that name."""
+    """List the checksums of all recordings and pictures as they are now, or of ``only`` the file with that name.
+
+    Raises:
+        ValueError: when no recording or picture is called ``only``.
+    """
     folder = folder or recordings.folder()
+    if only and only not in {path.name for path in _kept(folder)}:
+        raise ValueError(f"only: no recording or picture in {folder} is called {only!r}")
     # Workers write different recordings side by side, and all of them this one list.
     with FileLock(folder / f"{SUMS}.lock"):
         listed = checksums(folder) if only else {}
