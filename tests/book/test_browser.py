@@ -86,8 +86,8 @@ def visit(chromium, address):
     """Open a page in some look; what it complained about and asked for elsewhere is on ``page.wrong``."""
     contexts = []
 
-    def visit(path: str, look: str = "light"):
-        context = chromium.new_context(**LOOKS[look])
+    def visit(path: str, look: str = "light", **options):
+        context = chromium.new_context(**LOOKS[look], **options)
         contexts.append(context)
         page = context.new_page()
         page.wrong = []
@@ -290,3 +290,19 @@ def test_smoke_build_says_so_on_every_page(visit):
         pytest.skip("the built book is not a smoke build")
     pages = [path for path in PAGES if path != "index.html"]
     assert [path for path in pages if "smoke build" not in (BOOK / path).read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if p.startswith(("notebooks/", "index"))] or ["index.html"])
+def test_a_page_is_read_without_scripts(visit, path):
+    page = visit(path, java_script_enabled=False)
+    assert page.wrong == []
+    assert page.locator("article h1").inner_text().strip(" #")
+    # A figure, a table, a code cell that has no size is one that only a script would have shown.
+    hidden = page.evaluate(
+        """() => { document.querySelectorAll('details').forEach(each => { each.open = true; });
+        return [...document.querySelectorAll('article :is(img, table, pre, p):not(summary *)')]
+            .filter(each => !each.getBoundingClientRect().width && each.textContent.trim() + (each.src ?? ''))
+            .map(each => each.outerHTML.slice(0, 100)); }"""
+    )
+    assert hidden == []
+    assert page.evaluate("() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)") == []
