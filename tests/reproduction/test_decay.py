@@ -28,7 +28,7 @@ def recorded(configs, best=BEST, open_loop=0.5):
             "solver_error": 0.1,
         }
         if config.model == "open":
-            metrics["control_deviation"] = 2.0 / (1 + config.decay)
+            metrics |= {"control_deviation": 2.0 / (1 + config.decay), "unsteered_accuracy": 0.3}
         made.append(RecordedRun("", "", config, metrics, {}, {}))
     return made
 
@@ -102,6 +102,7 @@ def test_the_answer_names_trials_accuracy_and_what_is_left_of_the_deviation(kept
     # 2/(1 + 10) of 2.
     assert analysis.deviation_left(roles) == pytest.approx(1 / 11)
     assert "**hardly differs** between images: 9.1" in line
+    assert line.endswith("With one θ for all images it reaches 30\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0 %.")
 
 
 def test_without_the_same_rate_undecayed_nothing_is_said_of_the_deviation(kept):
@@ -118,9 +119,10 @@ def test_the_table_has_a_row_a_trial_and_the_figure_a_row_of_panels_a_grid(kept)
     Page("17_image_regularisation", "smoke").table(**table)
     of_grid = [row for row in table["rows"] if "6000 images" in row[0]]
     assert len({tuple(row[1:3]) for row in of_grid}) == len(of_grid) == len(set(decay.roles(GRID).values()))
-    assert [row[-2] for row in of_grid if row[1].startswith("ANODE")] == ["–"]
+    assert [row[-2] == "–" for row in of_grid] == [row[1].startswith("ANODE") for row in of_grid]
     drawn = figures.decayed(studies)["drawing"]
     accuracy, deviation = drawn.axes
+    assert [line.get_ydata()[0] for line in accuracy.lines] == pytest.approx([51, 30, 51])
     assert [label.get_text() for label in accuracy.get_xticklabels()] == ["0", "1", "3", "10", "30", "100"]
     assert deviation.lines[0].get_ydata()[3] == pytest.approx(2 / 11)
     assert figures.every_decay(studies[list(studies)[-1]]) == {}

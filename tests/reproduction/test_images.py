@@ -305,6 +305,24 @@ def test_each_model_trains_and_is_tested(model):
         assert metrics["nfe"] == 8
         assert metrics["nfe_adaptive"] > 8
         assert 0 < metrics["motion"] < 100
+    steered = {"control_deviation", "unsteered_accuracy", "unsteered_loss"}
+    assert steered & set(metrics) == (steered if model in train.STEERED else set())
+
+
+@pytest.mark.parametrize("model", train.STEERED)
+def test_an_unsteered_copy_gives_every_image_the_mean_of_theta(model):
+    config = Config(model, seed=0, **SMALL)
+    built, x = train.build(config).eval(), torch.randn(7, 1, 7, 7)
+    start = built.start(x)
+    theta = built.body.initial_control(start)
+    alike = train.unsteered(built, x, batch=3)
+    torch.testing.assert_close(alike.body.initial_control(start), theta.mean(0).expand_as(theta))
+    # One image is its own mean; of the model itself nothing has changed.
+    one = train.unsteered(built, x[:1])
+    torch.testing.assert_close(one(x[:1]), built(x[:1]))
+    torch.testing.assert_close(built.body.initial_control(start), theta)
+    assert train._deviation(built, x)["control_deviation"] > 0.1
+    assert train._deviation(alike, x)["control_deviation"] < 1e-12
 
 
 def test_training_learns():

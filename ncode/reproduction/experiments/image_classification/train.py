@@ -6,6 +6,7 @@ the flow. All but the plain neural ODE have the same augmented state, so that wh
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from dataclasses import dataclass
@@ -247,10 +248,12 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         ``fitted_loss``, of :data:`FITTED` training images once training is over; ``train_loss``, over the last tenth
         of the iterations; ``parameters`` and ``body_parameters`` (without the readout); and for a flow
         ``nfe``, ``nfe_adaptive``, of dopri5 at 1e-3 on :data:`PROBE` validation images, ``motion``, the mean over
-        them of ‖x(T) - x(0)‖/‖x(0)‖, and ``solver_error``, the worst of eight validation images'. One with a γ has
-        ``control_deviation`` besides, the mean over them of :func:`ncode.costs.control_deviation`: how much θ differs
-        between images. One that was trained with TF32 has ``tf32_error``, how far that moves its x(T). The history's
-        evaluations are validation's.
+        them of ‖x(T) - x(0)‖/‖x(0)‖, and ``solver_error``, the worst of eight validation images'.
+
+        One with a γ has ``control_deviation`` besides, the mean over the probed images of
+        :func:`ncode.costs.control_deviation`: how much θ differs between images; and ``unsteered_accuracy`` and
+        ``unsteered_loss``, of the test images when each gets the mean θ of the first training images. One that was
+        trained with TF32 has ``tf32_error``, how far that moves its x(T). The history's evaluations are validation's.
     """
     ready = prepare(config.dataset, config.variant, config.images, config.size)
     model = build(config, len(ready.classes)).to(ready.device)
@@ -293,6 +296,8 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         metrics |= _motion(model, ready.validation[0][:PROBE])
         if config.model in STEERED:
             metrics |= _deviation(model, ready.validation[0][:PROBE])
+            alike = unsteered(model, ready.train[0][:FITTED])
+            metrics["unsteered_accuracy"], metrics["unsteered_loss"] = score(alike, *ready.test)
         if config.tf32:
             metrics |= _rounding(model, ready.validation[0][:PROBE])
     return RunOutput(metrics, history, model, data=fingerprint(*ready.train))
@@ -383,6 +388,17 @@ def _deviation(model: Classifier, x: Tensor) -> dict[str, float]:
     """How much θ differs between images, in squares of an ordinary kernel's size."""
     start, distance = model.start(x), control_deviation(model.body.gamma.scales)
     return {"control_deviation": distance(start, model.body.initial_control(start)).mean().item()}
+
+
+@torch.no_grad()
+def unsteered(model: Classifier, x: Float[Tensor, "n c h w"], batch: int = 250) -> Classifier:
+    """A copy of a model with a γ that gives every image one θ: the mean over the images ``x``."""
+    model = copy.deepcopy(model)
+    mean = torch.cat([model.body.initial_control(model.start(part)) for part in x.split(batch)]).mean(0)
+    *_, heads = model.body.gamma.layers
+    heads.weight.zero_()
+    heads.bias.copy_(mean)
+    return model
 
 
 @torch.no_grad()

@@ -59,8 +59,8 @@ def decayed(studies: Mapping[str, Decayed]) -> dict[str, Any]:
         "drawing": figure,
         "name": "fig-images-decay",
         "caption": "The open loop with more and more weight decay of γ, at one learning rate: test accuracy beside "
-        "the tuned ANODE's, and how much θ differs between images, in squares of an ordinary kernel's size. Lines "
-        "and bands are median and range over seeds.",
+        "the tuned ANODE's, dotted where the trained model gets one θ for all images; and how much θ differs between "
+        "images, in squares of an ordinary kernel's size. Lines and bands are median and range over seeds.",
         "alt": "Two panels over weight decay: the open loop's accuracy beside ANODE's, and the deviation of θ.",
     }
 
@@ -73,11 +73,12 @@ def every_decay(roles: Decayed) -> dict[float, Sequence]:
 def decay_panels(left: Axes, right: Axes, series: Mapping[float, Sequence], anode: Sequence) -> None:
     """Draw accuracy and deviation of the open loop against its decay; every decay is as far from the next."""
     places, theirs = np.arange(len(series)), 100 * metric(anode, "test_accuracy")
-    accuracy, deviation = (
+    accuracy, unsteered, deviation = (
         np.stack([metric(runs, name) for runs in series.values()], axis=1)
-        for name in ("test_accuracy", "control_deviation")
+        for name in ("test_accuracy", "unsteered_accuracy", "control_deviation")
     )
     style.band(left, places, 100 * accuracy, "open")
+    left.plot(places, 100 * np.median(unsteered, 0), ".:", color=style.COLOURS["open"], label="one θ for all images")
     style.band(left, places, np.repeat(theirs[:, None], len(series), axis=1), "anode")
     style.band(right, places, deviation, "open")
     left.set_ylabel("test accuracy, %")

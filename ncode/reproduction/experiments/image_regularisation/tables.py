@@ -52,7 +52,8 @@ def decayed(studies: Mapping[str, Decayed]) -> dict[str, Any]:
         "caption": "Both models with as many trials: accuracy in % on training images and on test images, mean ± "
         "standard deviation over seeds; how much lower the second is; the 95 % interval of the test accuracy's "
         "difference to the tuned ANODE, paired by seed, and the number of seeds as above; the deviation of θ between "
-        "images, in squares of an ordinary kernel's size; and the largest solver error of a probed image.",
+        "images, in squares of an ordinary kernel's size; the test accuracy when every image gets the mean θ of "
+        "training images; and the largest solver error of a probed image.",
         "columns": [
             "data",
             "model",
@@ -62,6 +63,7 @@ def decayed(studies: Mapping[str, Decayed]) -> dict[str, Any]:
             "gap",
             "test − ANODE",
             "deviation of θ",
+            "one θ for all",
             "solver error",
         ],
         "rows": [row for title, roles in studies.items() for row in decay_rows(title, roles)],
@@ -84,6 +86,7 @@ def decay_rows(title: str, roles: Decayed) -> list[list[str]]:
                 trial(of[1]),
                 *scores(runs, anode),
                 numbers.number(metric(runs, "control_deviation").mean()) if steered else numbers.UNDEFINED,
+                numbers.percent(metric(runs, "unsteered_accuracy")) if steered else numbers.UNDEFINED,
                 numbers.number(metric(runs, "solver_error").max()),
             ]
         )
