@@ -588,3 +588,20 @@ def test_a_study_has_whatever_the_page_and_its_parts_read_of_it():
     here = {field.name for field in dataclasses.fields(Study)} | set(dir(Study))
     modules = {"Study", "LIVE", "PRINTED", "follow"}
     assert read - modules <= here
+
+
+@pytest.mark.parametrize(
+    ("changed", "near", "words"),
+    [
+        ({}, "paper", "CIFAR-10, as printed, 50 epochs"),
+        ({"epochs": 10}, "reduced", "CIFAR-10, as printed, 10 epochs"),
+        ({"width": 0.125}, "reduced", "CIFAR-10, as printed, 1/8 of the width, 50 epochs"),
+        ({"kind": "convolutional", "width": 0.25}, "reduced", "CIFAR-10, 1/4 of the width, 50 epochs"),
+        ({"kind": "perceptron", "dataset": "mnist"}, "reduced", "MNIST, 50 epochs"),
+        ({"dataset": "digits"}, "toy", "5,000 digits, as printed, 50 epochs"),
+    ],
+)
+def test_narrower_networks_are_not_the_paper_s_setting_and_are_called_so(changed, near, words):
+    config = autoencoding.Config("ncode", 0, **{"dataset": "cifar10", "kind": "printed", "epochs": 50, **changed})
+    assert verdict.nearness(config) == near
+    assert analysis.setting(config) == words

@@ -146,12 +146,13 @@ def against(runs: Sequence, others: Sequence) -> tuple[float, float]:
 def setting(config: Config) -> str:
     """A run's data, networks and budget in words, such as ``MNIST, as printed, 50 epochs``.
 
-    Only Table A.1's networks are named: they tell the paper's own setting from ours.
+    Only Table A.1's networks are named, and narrower ones: they tell the paper's own setting from ours.
     """
     readings = {(0, 1): ", one entry a row", (5, 5): ", dense 5 × 5"}
     reading = readings.get((config.latent, config.entries), "")
     of_paper = f", as printed{reading}" if config.kind == "printed" else ""
-    return f"{title(config.dataset, config.variant)}{of_paper}, {config.epochs} epochs"
+    narrow = f", 1/{1 / config.width:g} of the width" if config.width < 1 else ""
+    return f"{title(config.dataset, config.variant)}{of_paper}{narrow}, {config.epochs} epochs"
 
 
 def orbit_picture(

@@ -32,7 +32,7 @@ def nearness(config) -> str:
     """How near an autoencoder's setting is to Table A.1's and C.4's: its data and its networks."""
     if config.dataset == "digits":
         return "toy"
-    printed = config.kind == "printed" or (config.kind == "convolutional" and config.width == 1)
+    printed = config.kind in ("printed", "convolutional") and config.width == 1
     return "paper" if printed and config.epochs >= 40 else "reduced"
 
 
