@@ -151,7 +151,8 @@ def setting(config: Config) -> str:
     readings = {(0, 1): ", one entry a row", (5, 5): ", dense 5 × 5"}
     reading = readings.get((config.latent, config.entries), "")
     of_paper = f", as printed{reading}" if config.kind == "printed" else ""
-    narrow = f", 1/{1 / config.width:g} of the width" if config.width < 1 else ""
+    narrowed = config.kind in ("printed", "convolutional") and config.width < 1  # Perceptrons of ours have any width.
+    narrow = f", 1/{1 / config.width:g} of the width" if narrowed else ""
     return f"{title(config.dataset, config.variant)}{of_paper}{narrow}, {config.epochs} epochs"
 
 
