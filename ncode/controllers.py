@@ -236,6 +236,8 @@ class KernelController(Controller):
         activation: of the hidden units; ``None`` for a linear γ.
         spread: see above.
         dropout: share of the hidden units that training drops at random, one draw a sample and solve.
+        features: what the hidden units read instead of the image's pixels: a module from images, shape (batch,
+            channels, height, width), to (batch, n) numbers.
 
     Attributes:
         scales: 1/√(fan-in) of every control variable (see :meth:`ConvBlock.scales`).
@@ -256,8 +258,10 @@ class KernelController(Controller):
         activation: str | None = "tanh",
         spread: float = 1.0,
         dropout: float = 0.0,
+        features: nn.Module | None = None,
     ):
         super().__init__()
+        self.features = features or nn.Flatten()
         self.channels, self.hidden, self.spread = channels, hidden, spread
         self.layers = nn.ModuleList()
         self.activation = activation_function(activation) if activation else _identity
@@ -271,7 +275,7 @@ class KernelController(Controller):
         if self.channels > most:
             raise ValueError(f"channels: must be at most the state's {most}, not {self.channels}")
         start, scales = field.start(names), field.scales(names)
-        inputs = self.channels * math.prod(image)
+        inputs = self._read(start, image)
         self.layers = small_head(layers(inputs, (self.hidden,), len(scales)), 1.0).to(start)
         self.scales = scales.to(start)
         with torch.no_grad():
@@ -279,9 +283,19 @@ class KernelController(Controller):
             heads.weight.mul_(self.spread * self.scales.unsqueeze(1))
             heads.bias.copy_(start)
 
+    @torch.no_grad()
+    def _read(self, start: Tensor, image: Sequence[int]) -> int:
+        """How many numbers of an image the hidden units read."""
+        training = self.features.training
+        seen = self.features.to(start).eval()(start.new_zeros(1, self.channels, *image))
+        self.features.train(training)
+        if seen.ndim != 2:
+            raise ValueError(f"features: must give each image a row of numbers, not the shape {tuple(seen.shape[1:])}")
+        return seen.shape[1]
+
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch m"]:
         units, heads = self.layers
-        return heads(self.dropout(self.activation(units(x[:, : self.channels].flatten(1)))))
+        return heads(self.dropout(self.activation(units(self.features(x[:, : self.channels])))))
 
 
 class ImageControl(Controller):

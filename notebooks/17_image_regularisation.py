@@ -111,15 +111,40 @@ page.table(**tables.gamma(chosen | varied))
 # steering did not make it. The best few of each model's trials are then tried on all images.
 
 # %% tags=["hide-input"]
-studies = analysis.decayed()
-page.say(analysis.passes_in_words(studies))
+studied = analysis.studied("decay")
+page.say(analysis.passes_in_words(studied))
 
 # %% tags=["hide-input"]
-drawn = any(map(figures.every_decay, studies.values()))
-page.figure(**figures.decayed(studies)) if drawn else None
+drawn = any(map(figures.every_decay, studied.values()))
+page.figure(**figures.decayed(studied)) if drawn else None
 
 # %% tags=["hide-input"]
-page.table(**tables.decayed(studies)) if studies else None
+page.table(**tables.decayed(studied)) if studied else None
+
+# %% [markdown]
+# ## What holds the open loop back?
+#
+# We take away or change one thing at a time. Each variant is tried at as many learning rates, on the seed that is used for
+# nothing else, and compared at its own best:
+#
+# - **the solver**: more steps for the open loop and for ANODE;
+# - **the conditioning**: a tenth of the rate for γ's matrices;
+# - **what γ reads**: nothing, so all images get one θ that γ's parameters make; another image of the batch, so θ differs but says
+#   nothing about the image; or two layers of convolutions instead of pixels;
+# - **size**: an ANODE with as many parameters as the open loop.
+#
+# The open loop whose γ reads nothing is an ANODE with other parameters. What lies between it and ANODE is due to how γ
+# makes θ, what lies between it and the open loop is due to steering.
+
+# %% tags=["hide-input"]
+causes = analysis.studied("causes")
+page.say(analysis.causes_in_words(causes))
+
+# %% tags=["hide-input"]
+page.figure(**figures.causes(causes)) if causes else None
+
+# %% tags=["hide-input"]
+page.table(**tables.causes(causes)) if causes else None
 
 # %% [markdown]
 # ## Does a regularised flow need fewer evaluations?

@@ -309,6 +309,39 @@ def test_each_model_trains_and_is_tested(model):
     assert steered & set(metrics) == (steered if model in train.STEERED else set())
 
 
+@pytest.mark.parametrize(
+    ("reads", "own"), [("pixels", True), ("convolutions", True), ("another", False), ("nothing", False)]
+)
+def test_gamma_reads_what_it_is_told_to(reads, own):
+    built = train.build(Config("open", seed=0, **SMALL, reads=reads)).eval()
+    x = torch.randn(6, 1, 7, 7)
+    theta = built.body.initial_control(built.start(x))
+    moved = x.clone()
+    moved[0] += 1
+    changed = (built.body.initial_control(built.start(moved)) != theta).any(1).tolist()
+    # The first image is what the second one's γ reads where each reads another.
+    assert changed == [own, reads == "another", *[False] * 4]
+    assert (theta.std(0).max() > 0) == (reads != "nothing")
+
+
+def test_what_gamma_cannot_read_is_named():
+    with pytest.raises(ValueError, match="'words' is not one of pixels"):
+        train.build(Config("open", seed=0, **SMALL, reads="words"))
+
+
+def test_gamma_s_matrices_have_a_rate_of_their_own():
+    config = Config("open", seed=0, **SMALL, learning_rate=0.1, gamma_rate=0.1)
+    built = train.build(config)
+    before = [p.clone() for p in built.parameters()]
+    sum(p.sum() for p in built.parameters()).backward()
+    train._optimiser(built, config).step()
+    # Adam's first step is its rate.
+    steps = {name: (p - q).abs().max().item() for (name, p), q in zip(built.named_parameters(), before, strict=True)}
+    slow = {name for name, step in steps.items() if step == pytest.approx(0.01, rel=1e-3)}
+    assert slow == {"body.gamma.layers.0.weight", "body.gamma.layers.1.weight"}
+    assert all(step == pytest.approx(0.1, rel=1e-3) for name, step in steps.items() if name not in slow)
+
+
 @pytest.mark.parametrize("model", train.STEERED)
 def test_an_unsteered_copy_gives_every_image_the_mean_of_theta(model):
     config = Config(model, seed=0, **SMALL)

@@ -41,6 +41,41 @@ class ResNet(nn.Module):
         return x
 
 
+class Another(nn.Module):
+    """Each image's row of pixels, given to the next image of the batch: what says nothing about the image itself."""
+
+    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch n"]:
+        return x.flatten(1).roll(1, 0)
+
+
+class Nothing(nn.Module):
+    """The same number for every image."""
+
+    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 1"]:
+        return x.new_zeros(len(x), 1)
+
+
+@arguments(channels=integer(1))
+def reading(what: str, channels: int) -> nn.Module:
+    """What γ reads of an image: its ``"pixels"``, ``"convolutions"`` of it, ``"another"`` of its batch, ``"nothing"``.
+
+    The convolutions are two layers of 8 and 16 channels, each half the size of what it reads, averaged over quarters.
+
+    Raises:
+        ValueError: when ``what`` is none of these.
+    """
+    if what == "pixels":
+        return nn.Flatten()
+    if what == "convolutions":
+        first, second = nn.Conv2d(channels, 8, 3, 2, 1), nn.Conv2d(8, 16, 3, 2, 1)
+        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    if what == "another":
+        return Another()
+    if what == "nothing":
+        return Nothing()
+    raise ValueError(f"what: {what!r} is not one of pixels, convolutions, another, nothing")
+
+
 @arguments(parameters=integer(1, 10**12), channels=integer(1), inputs=integer(0))
 def filters_for(parameters: int, channels: int, inputs: int = 0) -> int:
     """The number of filters that gives a :class:`ConvBlock` as nearly as possible ``parameters`` parameters."""

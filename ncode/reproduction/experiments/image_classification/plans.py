@@ -14,10 +14,10 @@ def plans() -> list[Plan[Config]]:
     """Every recording, each after those that it reads."""
     # They read this module.
     from ncode.reproduction.experiments.image_classification import rates
-    from ncode.reproduction.experiments.image_regularisation import decay, variations
+    from ncode.reproduction.experiments.image_regularisation import studies, variations
 
     made = [Plan(name, functools.partial(list, configs)) for name, configs in (comparisons() | wide()).items()]
-    return [Plan("image_classification_rates", tried), *made, *rates.plans(), *variations.plans(), *decay.plans()]
+    return [Plan("image_classification_rates", tried), *made, *rates.plans(), *variations.plans(), *studies.plans()]
 
 
 def tables() -> dict[str, Profile]:

@@ -24,7 +24,7 @@ from ncode.fields.conv import ConvBlock
 from ncode.fields.mlp import activation_function
 from ncode.models import NCODE, AugmentedNeuralODE, Flow, NeuralODE
 from ncode.reproduction.data import datasets
-from ncode.reproduction.models.images import ResNet, augment, filters_for
+from ncode.reproduction.models.images import ResNet, augment, filters_for, reading
 from ncode.reproduction.precision import tf32
 from ncode.reproduction.runs.experiment import Experiment
 from ncode.reproduction.runs.output import RunOutput, fingerprint
@@ -70,6 +70,9 @@ class Config:
         activation: of them: ``"tanh"``, ``"relu"``, or ``""`` for a linear γ.
         spread: of γ's kernels over images at first (see :class:`ncode.controllers.KernelController`).
         dropout: share of γ's hidden units that are dropped at each step of training.
+        reads: what γ reads: the image's ``"pixels"``, ``"convolutions"`` of it, ``"another"`` image of its batch, or
+            ``"nothing"`` (see :func:`ncode.reproduction.models.images.reading`).
+        gamma_rate: the learning rate of γ's matrices, as a multiple of the others'.
         depth: layers of the ResNet.
         epochs, batch: of training.
         learning_rate: Adam's.
@@ -99,6 +102,8 @@ class Config:
     activation: str = "tanh"
     spread: float = 1.0
     dropout: float = 0.0
+    reads: str = "pixels"
+    gamma_rate: float = 1.0
     depth: int = 4
     epochs: int = 5
     batch: int = 64
@@ -203,6 +208,7 @@ def build(config: Config, classes: int = 10) -> Classifier:
             activation=config.activation or None,
             spread=config.spread,
             dropout=config.dropout,
+            features=reading(config.reads, channels),
         )
         return classifier(NCODE(block, gamma=gamma, steer=steer, **how), state * pixels, config.augment)
     if config.model == "gamma":
@@ -356,6 +362,9 @@ def _optimiser(model: Classifier, config: Config) -> torch.optim.Optimizer:
     decayed = list((steered or weights).values())
     free = [p for p in model.parameters() if all(p is not other for other in decayed)]
     groups = [{"params": decayed, "weight_decay": config.decay}, {"params": free, "weight_decay": 0.0}]
+    if config.gamma_rate != 1:
+        # The bias of the heads, which all images share, is no part of what steers them.
+        groups[0]["lr"] = config.gamma_rate * config.learning_rate
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
 
 

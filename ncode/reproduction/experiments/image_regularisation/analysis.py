@@ -10,7 +10,7 @@ from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import sets
 from ncode.reproduction.experiments.image_classification.analysis import accuracy, standing
 from ncode.reproduction.experiments.image_classification.analysis import tuned as tuned_rates
-from ncode.reproduction.experiments.image_regularisation import decay, variations
+from ncode.reproduction.experiments.image_regularisation import studies, variations
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import difference_interval
 from ncode.reproduction.publishing import numbers
@@ -22,8 +22,8 @@ Roles = Mapping[str, tuple[tuple[str, str], Sequence]]
 name), and the runs."""
 
 
-Decayed = Mapping[str, tuple[tuple[str, decay.Trial], Sequence]]
-"""By role (see :func:`ncode.reproduction.experiments.image_regularisation.decay.roles`): model and trial; the runs."""
+Study = Mapping[str, tuple[tuple[str, studies.Trial], Sequence]]
+"""By role (see :func:`ncode.reproduction.experiments.image_regularisation.studies.roles`): variant and trial; runs."""
 
 SHARE = 0.1
 """Of the deviation of θ without decay: what is left of it where θ is said to differ between images still."""
@@ -52,20 +52,26 @@ def regularised() -> tuple[dict[str, dict], dict[str, dict]]:
     return tuned, chosen
 
 
-def decayed() -> dict[str, dict[str, tuple[tuple[str, decay.Trial], list]]]:
-    """The recorded studies of weight decay that have a whole seed, by data set and role, on the whole seeds."""
+def studied(kind: str) -> dict[str, dict[str, tuple[tuple[str, studies.Trial], list]]]:
+    """The recorded studies of one kind that have a whole seed, by data set and role, on the whole seeds.
+
+    Args:
+        kind: what the names of their tables begin with: ``"decay"`` or ``"causes"``.
+    """
     found = {}
-    for name, table in decay.tables().items():
-        roles = decay.roles(name)
-        made = {run.config: run for run in recordings.find(decay.name_of(name))}
+    for name, table in studies.tables().items():
+        if not name.startswith(kind):
+            continue
+        roles = studies.roles(name)
+        made = {run.config: run for run in recordings.find(studies.name_of(name))}
         wanted = dict.fromkeys(roles.values())
         seeds = [
             seed
             for seed in range(table.options["seeds"])
-            if wanted and all(decay.config(table, *of, seed) in made for of in wanted)
+            if wanted and all(studies.config(table, *of, seed) in made for of in wanted)
         ]
         if seeds:
-            runs = {of: [made[decay.config(table, *of, seed)] for seed in seeds] for of in wanted}
+            runs = {of: [made[studies.config(table, *of, seed)] for seed in seeds] for of in wanted}
             title = sets.described(runs[next(iter(wanted))][0].config, "recorded")
             found[title] = {role: (of, runs[of]) for role, of in roles.items()}
     return found
@@ -145,16 +151,16 @@ def saves(title: str, roles: Roles) -> str:
     return "\n".join(lines)
 
 
-def deviation_left(roles: Decayed) -> float | None:
+def deviation_left(roles: Study) -> float | None:
     """The deviation of the tuned open loop's θ, as a share of that without decay at its rate, where that ran."""
     (_, (rate, _)), runs = roles["open loop, tuned"]
-    free = [made for of, made in roles.values() if of == ("open", (rate, 0.0))]
+    free = [made for of, made in roles.values() if of == (studies.OPEN, (rate, 0.0))]
     if not free:
         return None
     return float(metric(runs, "control_deviation").mean() / metric(free[0], "control_deviation").mean())
 
 
-def passes(title: str, roles: Decayed) -> str:
+def passes(title: str, roles: Study) -> str:
     """Whether the tuned open loop beats the tuned ANODE, and whether it still is one, as a line of Markdown."""
     (_, ours), open_loop = roles["open loop, tuned"]
     (_, theirs), anode = roles["ANODE, tuned"]
@@ -173,15 +179,55 @@ def passes(title: str, roles: Decayed) -> str:
     )
 
 
-def trial(of: decay.Trial) -> str:
+def trial(of: studies.Trial) -> str:
     """A trial in words."""
     rate, weight = of
     return f"rate {numbers.setting(rate)}, {f'decay {numbers.setting(weight)}' if weight else 'no decay'}"
 
 
-def passes_in_words(studies: Mapping[str, Decayed]) -> str:
-    """:func:`passes` for every study, as Markdown."""
-    return "\n".join(passes(title, roles) for title, roles in studies.items()) or "No recording is at hand."
+def passes_in_words(made: Mapping[str, Study]) -> str:
+    """:func:`passes` for every study of decay, as Markdown."""
+    return "\n".join(passes(title, roles) for title, roles in made.items()) or "No recording is at hand."
+
+
+CAUSES = (
+    ("an accurate solver", "open loop, accurate solver", studies.OPEN),
+    ("an accurate solver for ANODE", "ANODE, accurate solver", studies.ANODE),
+    ("a tenth of the rate for γ's matrices", "γ at a tenth of the rate", studies.OPEN),
+    ("that γ reads the image, and not nothing", studies.OPEN, "γ reads nothing"),
+    ("that γ reads the image, and not another one", studies.OPEN, "γ reads another image"),
+    ("that γ reads convolutions of it, and not pixels", "γ reads convolutions", studies.OPEN),
+)
+"""What may hold the open loop back, in words: with it, and without."""
+
+RIVALS = (
+    ("the open loop beside ANODE", studies.OPEN, studies.ANODE),
+    ("γ reads nothing, beside ANODE", "γ reads nothing", studies.ANODE),
+    ("γ reads convolutions, beside ANODE", "γ reads convolutions", studies.ANODE),
+    (
+        "γ reads convolutions, beside ANODE of as many parameters",
+        "γ reads convolutions",
+        "ANODE of as many parameters",
+    ),
+)
+"""Who is compared with ANODE, in words."""
+
+
+def of_variant(roles: Study, variant: str) -> Sequence:
+    """A variant's runs at its own best trial."""
+    return roles[f"{variant}, tuned"][1]
+
+
+def causes_in_words(made: Mapping[str, Study]) -> str:
+    """Which of :data:`CAUSES` move the accuracy, and how :data:`RIVALS` stand, as Markdown."""
+    lines = []
+    for roles in made.values():
+        for name, a, b in (*CAUSES, *RIVALS):
+            pair = of_variant(roles, a), of_variant(roles, b)
+            bounds = difference_interval(*(metric(runs, "test_accuracy", 100.0) for runs in pair))
+            word = _word(bounds, "loses", "gains", "not told apart")
+            lines.append(f"- {name}: **{word}**, {standing(*pair)} points.")
+    return "\n".join(lines) or "No recording is at hand."
 
 
 def _word(bounds: tuple[float, float], below: str, above: str, neither: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ncode.reproduction.experiments.image_regularisation import variations
-from ncode.reproduction.experiments.image_regularisation.analysis import Decayed
+from ncode.reproduction.experiments.image_regularisation import studies, variations
+from ncode.reproduction.experiments.image_regularisation.analysis import Study
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.plotting import style
 
@@ -47,12 +47,12 @@ def tuning_panel(axes: Axes, tuned: Mapping[tuple[str, str], list], title: str) 
     axes.set_yticklabels(names)
 
 
-def decayed(studies: Mapping[str, Decayed]) -> dict[str, Any]:
+def decayed(made: Mapping[str, Study]) -> dict[str, Any]:
     """Test accuracy and the deviation of θ against γ's weight decay, of the studies that have every decay."""
-    drawn = {title: runs for title, roles in studies.items() if (runs := every_decay(roles))}
+    drawn = {title: runs for title, roles in made.items() if (runs := every_decay(roles))}
     figure, axes = style.panels(2, len(drawn), width=3.8, height=2.9)
     for pair, (title, runs) in zip(axes, drawn.items(), strict=True):
-        decay_panels(*pair, runs, studies[title]["ANODE, tuned"][1])
+        decay_panels(*pair, runs, made[title]["ANODE, tuned"][1])
         pair[0].set_title(title.split(", ", 1)[1], loc="left", fontsize="medium")
     style.legend(figure, axes[0][0])
     return {
@@ -65,7 +65,7 @@ def decayed(studies: Mapping[str, Decayed]) -> dict[str, Any]:
     }
 
 
-def every_decay(roles: Decayed) -> dict[float, Sequence]:
+def every_decay(roles: Study) -> dict[float, Sequence]:
     """The open loop's runs by decay, at one learning rate; empty where a study has the tuned ones alone."""
     return {of[1][1]: runs for role, (of, runs) in roles.items() if role.startswith("open loop, decay ")}
 
@@ -86,3 +86,24 @@ def decay_panels(left: Axes, right: Axes, series: Mapping[float, Sequence], anod
     for axes in (left, right):
         axes.set_xlabel("weight decay of γ")
         axes.set_xticks(places, [f"{decay:g}" for decay in series])
+
+
+def causes(made: Mapping[str, Study]) -> dict[str, Any]:
+    """Accuracy on training images and on test images of every variant of the study of causes."""
+    (roles,) = made.values()
+    figure, axes = style.panels(1, width=7.0, height=0.38 * len(roles) + 0.9)
+    for place, ((variant, _), runs) in enumerate(reversed(roles.values())):
+        colour = style.COLOURS["anode" if variant.startswith(studies.ANODE) else "open"]
+        for name, face in (("fitted_accuracy", "none"), ("test_accuracy", colour)):
+            values = 100 * metric(runs, name)
+            axes[0][0].plot(values, [place] * len(values), "o", color=colour, markerfacecolor=face, markersize=4)
+            axes[0][0].plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=colour)
+    names = [variant for (variant, _), _ in reversed(roles.values())]
+    axes[0][0].set(xlabel="accuracy, %", yticks=range(len(names)), yticklabels=names)
+    return {
+        "drawing": figure,
+        "name": "fig-images-causes",
+        "caption": "One thing changed at a time, each variant at its own best of as many trials. Filled: test images; "
+        "hollow: training images. A dot is a seed, a bar the mean.",
+        "alt": f"{len(names)} rows of dots, one for each variant, at its accuracies.",
+    }

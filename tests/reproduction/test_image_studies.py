@@ -1,16 +1,16 @@
-"""The study of γ's weight decay: as many trials for both models, validation alone chooses, θ's deviation is told."""
+"""Studies of the open loop: as many trials for all, validation alone chooses, and what the words and tables tell."""
 
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
 
-from ncode.reproduction.experiments.image_regularisation import analysis, decay, figures, tables
+from ncode.reproduction.experiments.image_regularisation import analysis, figures, studies, tables
 from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.recordings import RecordedRun
 
-GRID, ALL = decay.tables()
+GRID, ALL, CAUSES = studies.tables()
 BEST = {"anode": (1e-2, 0.0), "open": (3e-3, 10.0)}
 
 
@@ -38,55 +38,55 @@ def kept(monkeypatch):
     """Recordings by name: both studies whole, the open loop behind by as much on every seed."""
     made = {}
     monkeypatch.setattr(recordings, "find", lambda name: made.get(name, []))
-    made[f"{decay.name_of(GRID)}_tuning"] = recorded(decay.tuning(GRID))
-    made[decay.name_of(GRID)] = recorded(decay.comparison(GRID))
-    made[f"{decay.name_of(ALL)}_tuning"] = recorded(decay.tuning(ALL))
-    made[decay.name_of(ALL)] = recorded(decay.comparison(ALL))
+    made[f"{studies.name_of(GRID)}_tuning"] = recorded(studies.tuning(GRID))
+    made[studies.name_of(GRID)] = recorded(studies.comparison(GRID))
+    made[f"{studies.name_of(ALL)}_tuning"] = recorded(studies.tuning(ALL))
+    made[studies.name_of(ALL)] = recorded(studies.comparison(ALL))
     return made
 
 
 def test_both_models_have_the_same_number_of_trials(kept):
     for name in (GRID, ALL):
-        trials = decay.trials(name)
-        assert len(trials["anode"]) == len(trials["open"]) == len(set(trials["open"]))
-    assert decay.trials(GRID)["anode"] == decay.trials(GRID)["open"]
-    assert all(config.seed == decay.SEED for config in decay.tuning(GRID) + decay.tuning(ALL))
+        trials = studies.trials(name)
+        assert len(trials["ANODE"]) == len(trials["open loop"]) == len(set(trials["open loop"]))
+    assert studies.trials(GRID)["ANODE"] == studies.trials(GRID)["open loop"]
+    assert all(config.seed == studies.SEED for config in studies.tuning(GRID) + studies.tuning(ALL))
 
 
 def test_validation_alone_chooses(kept):
-    roles = decay.roles(GRID)
-    assert roles["ANODE, tuned"] == ("anode", BEST["anode"])
-    assert roles["open loop, tuned"] == ("open", BEST["open"])
-    assert roles["open loop, without decay"] == ("open", (3e-3, 0.0))
+    roles = studies.roles(GRID)
+    assert roles["ANODE, tuned"] == ("ANODE", BEST["anode"])
+    assert roles["open loop, tuned"] == ("open loop", BEST["open"])
+    assert roles["open loop, without decay"] == ("open loop", (3e-3, 0.0))
     # Every decay at the rate that was chosen.
-    assert [trial for _, trial in roles.values()][4:] == [(3e-3, d) for d in decay.tables()[GRID].options["decays"]]
+    assert [trial for _, trial in roles.values()][4:] == [(3e-3, d) for d in studies.tables()[GRID].options["decays"]]
 
 
 def test_the_best_few_of_the_grid_are_tried_on_all_images(kept):
-    finalists = decay.trials(ALL)
-    assert finalists["open"][0] == BEST["open"] and finalists["anode"][0] == BEST["anode"]
-    assert {len(of) for of in finalists.values()} == {decay.tables()[ALL].options["finalists"]}
-    assert {config.images for config in decay.tuning(ALL)} == {0}
+    finalists = studies.trials(ALL)
+    assert finalists["open loop"][0] == BEST["open"] and finalists["ANODE"][0] == BEST["anode"]
+    assert {len(of) for of in finalists.values()} == {studies.tables()[ALL].options["finalists"]}
+    assert {config.images for config in studies.tuning(ALL)} == {0}
 
 
 def test_nothing_is_compared_before_every_trial_is_recorded(kept):
-    missing = kept[f"{decay.name_of(GRID)}_tuning"].pop()
-    assert decay.tried(GRID) == {} and decay.roles(GRID) == {}
-    for plan in (lambda: decay.comparison(GRID), lambda: decay.trials(ALL)):
+    missing = kept[f"{studies.name_of(GRID)}_tuning"].pop()
+    assert studies.tried(GRID) == {} and studies.roles(GRID) == {}
+    for plan in (lambda: studies.comparison(GRID), lambda: studies.trials(ALL)):
         with pytest.raises(ValueError, match=r"not all recorded|not every run"):
             plan()
-    assert decay.tried(ALL) == {}
-    assert analysis.decayed() == {}
+    assert studies.tried(ALL) == {}
+    assert analysis.studied("decay") == {}
     assert analysis.passes_in_words({}) == "No recording is at hand."
     # A loss that is no number is a trial like any other, and chosen never.
-    kept[f"{decay.name_of(GRID)}_tuning"].append(replace(missing, metrics={"validation_loss": float("nan")}))
-    assert decay.roles(GRID)["open loop, tuned"] == ("open", BEST["open"])
+    kept[f"{studies.name_of(GRID)}_tuning"].append(replace(missing, metrics={"validation_loss": float("nan")}))
+    assert studies.roles(GRID)["open loop, tuned"] == ("open loop", BEST["open"])
 
 
 def test_seeds_that_are_not_whole_are_left_out(kept):
-    kept[decay.name_of(GRID)].pop()
-    (title, roles), *_ = analysis.decayed().items()
-    assert {len(runs) for _, runs in roles.values()} == {decay.tables()[GRID].options["seeds"] - 1}
+    kept[studies.name_of(GRID)].pop()
+    (title, roles), *_ = analysis.studied("decay").items()
+    assert {len(runs) for _, runs in roles.values()} == {studies.tables()[GRID].options["seeds"] - 1}
     assert "6000 images" in title
 
 
@@ -94,8 +94,8 @@ def test_seeds_that_are_not_whole_are_left_out(kept):
     ("open_loop", "word"), [(0.4, "less accurate"), (0.6, "more accurate")], ids=["behind", "ahead"]
 )
 def test_the_answer_names_trials_accuracy_and_what_is_left_of_the_deviation(kept, open_loop, word):
-    kept[decay.name_of(GRID)] = recorded(decay.comparison(GRID), open_loop=open_loop)
-    (title, roles), *_ = analysis.decayed().items()
+    kept[studies.name_of(GRID)] = recorded(studies.comparison(GRID), open_loop=open_loop)
+    (title, roles), *_ = analysis.studied("decay").items()
     line = analysis.passes(title, roles)
     assert f"**{word}**" in line
     assert "rate 0.003, decay 10" in line and "rate 0.01, no decay" in line
@@ -106,24 +106,24 @@ def test_the_answer_names_trials_accuracy_and_what_is_left_of_the_deviation(kept
 
 
 def test_without_the_same_rate_undecayed_nothing_is_said_of_the_deviation(kept):
-    kept[decay.name_of(ALL)] = recorded(decay.comparison(ALL))
-    *_, (title, roles) = analysis.decayed().items()
-    free = {role: of for role, of in roles.items() if of[0] != ("open", (3e-3, 0.0))}
+    kept[studies.name_of(ALL)] = recorded(studies.comparison(ALL))
+    *_, (title, roles) = analysis.studied("decay").items()
+    free = {role: of for role, of in roles.items() if of[0] != ("open loop", (3e-3, 0.0))}
     assert analysis.deviation_left(free) is None
     assert "between images" not in analysis.passes(title, free)
 
 
 def test_the_table_has_a_row_a_trial_and_the_figure_a_row_of_panels_a_grid(kept):
-    studies = analysis.decayed()
-    table = tables.decayed(studies)
+    made = analysis.studied("decay")
+    table = tables.decayed(made)
     Page("17_image_regularisation", "smoke").table(**table)
     of_grid = [row for row in table["rows"] if "6000 images" in row[0]]
-    assert len({tuple(row[1:3]) for row in of_grid}) == len(of_grid) == len(set(decay.roles(GRID).values()))
+    assert len({tuple(row[1:3]) for row in of_grid}) == len(of_grid) == len(set(studies.roles(GRID).values()))
     assert [row[-2] == "–" for row in of_grid] == [row[1].startswith("ANODE") for row in of_grid]
-    drawn = figures.decayed(studies)["drawing"]
+    drawn = figures.decayed(made)["drawing"]
     accuracy, deviation = drawn.axes
     assert [line.get_ydata()[0] for line in accuracy.lines] == pytest.approx([51, 30, 51])
     assert [label.get_text() for label in accuracy.get_xticklabels()] == ["0", "1", "3", "10", "30", "100"]
     assert deviation.lines[0].get_ydata()[3] == pytest.approx(2 / 11)
-    assert figures.every_decay(studies[list(studies)[-1]]) == {}
+    assert figures.every_decay(made[list(made)[-1]]) == {}
     plt.close(drawn)
