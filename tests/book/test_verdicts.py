@@ -66,6 +66,13 @@ def test_what_speaks_against_a_claim_is_in_sight_first():
     ]
 
 
+def test_an_amended_question_says_so_whether_it_was_answered_or_not():
+    question = Question("a", "x is above 0", "points", above=0.0, amended="2026-11-27: asked y; it held then")
+    told = "mended on 2026-11-27: asked y; it held then"
+    assert told in verdicts._sentence(Answer(question, [accuracy(1.0, 2.0, "a")]))
+    assert told in verdicts._asked(Answer(question))
+
+
 def test_a_question_without_an_interval_has_no_forest():
     assert forest(Answer(Question("a", "an identity"), [Evidence("a", "s", "paper", exact=True)])) == ""
 

@@ -151,3 +151,9 @@ def test_a_question_about_several_cases_holds_when_it_holds_of_all():
     assert decide([QUESTION], [*both, case("everything", -2.0, -1.0)]).word == FAILS
     # A case of a farther setting has no say.
     assert decide([QUESTION], [*both, case("everything", -2.0, -1.0, nearness="toy")]).word == HOLDS
+
+
+def test_an_amended_question_says_since_when():
+    assert Question("a", "x", amended="2026-11-27: asked y before").amended
+    with pytest.raises(ValueError, match="must begin with the day"):
+        Question("a", "x", amended="asked y before")

@@ -8,6 +8,7 @@ controls, smaller data and side findings are context.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class Question:
         seeds: the least number of seeds that is conclusive; 0 where nothing is random.
         published: the paper's own value of the measure, as text; empty where it printed none.
         by_construction: why it can't fail, where that is so: it is shown, and decides nothing.
+        amended: where the question is not the one that was declared first: the day on which it changed, what was asked
+            before, why that was wrong, and what its answer was.
     """
 
     part: str
@@ -46,8 +49,11 @@ class Question:
     seeds: int = 0
     published: str = ""
     by_construction: str = ""
+    amended: str = ""
 
     def __post_init__(self):
+        if self.amended and not re.match(r"\d{4}-\d\d-\d\d: ", self.amended):
+            raise ValueError(f"amended: must begin with the day, as in '2026-11-27: ', not {self.amended[:12]!r}")
         if self.measure and self.above is None and self.below is None:
             raise ValueError(f"above, below: a measured question needs a level, {self.asks!r} has none")
 

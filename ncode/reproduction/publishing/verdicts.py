@@ -87,7 +87,8 @@ def _untested(verdict: Verdict) -> list[str]:
 
 def _asked(answer: Answer) -> str:
     by_construction = answer.question.by_construction
-    return answer.question.asks + (f" (it counts for nothing: {by_construction})" if by_construction else "")
+    amended = f" (amended on {answer.question.amended})" if answer.question.amended else ""
+    return answer.question.asks + (f" (it counts for nothing: {by_construction})" if by_construction else "") + amended
 
 
 def _part(verdict: Verdict, answer: Answer) -> str:
@@ -99,6 +100,8 @@ def _sentence(answer: Answer) -> str:
     asked = f"Asked: {answer.question.asks}."
     if answer.question.by_construction:
         asked += f" It counts for nothing: {answer.question.by_construction}."
+    if answer.question.amended:
+        asked += f" Amended on {answer.question.amended}."
     return f"{asked} {found(answer)}"
 
 
