@@ -280,8 +280,7 @@ page.verdict(
     verdict.n13_context(weighed),
     runs=behind,
     note=verdict.NOTE
-    + "We read 'also works' as: better than ANODE and than γ alone. The table of differences compares it with the control "
-    "of all kernels.",
+    + "The baselines are ANODE and data control. The table of differences compares it with the control of all kernels, too.",
 )
 
 # %% [markdown]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ncode.reproduction.claims import claims
 from ncode.reproduction.data.downloads import DataError
 from ncode.reproduction.experiments import image_classification
 from ncode.reproduction.experiments.image_classification import (
@@ -252,8 +253,31 @@ def test_table_1s_setting_with_three_models_answers_its_part_of_the_claims(monke
     assert list(verdict.n11_context(named).values()) == [True, True]
     assert len(verdict.n12_context(named)) == 3
     found[PAPER_FIELD] += paper_field(["mix"])
-    (one,) = verdict.n13(comparison.several(sets.beside(sets.whole_recordings(), {})))
-    assert (one.part, one.nearness) == ("a", "reduced")
+    both = verdict.n13(comparison.several(sets.beside(sets.whole_recordings(), {})))
+    assert [(one.part, one.nearness, one.estimate) for one in both] == [
+        ("a", "reduced", pytest.approx(3.0)),
+        ("b", "reduced", pytest.approx(1.99)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reached", "expected", "told"),
+    [(0, False, "no open loop gets there, of 3 seeds"), (1, None, ""), (3, False, "")],
+    ids=["never", "once", "always"],
+)
+def test_an_open_loop_that_never_gets_to_anodes_accuracy_is_no_faster(reached, expected, told):
+    made = {model: [] for model in ("anode", "open")}
+    for seed in range(3):
+        for model, last in (("anode", 0.6), ("open", 0.7 if seed < reached else 0.5)):
+            run = recorded(model, seed, last, train_loss=1.0, nfe_adaptive=20.0)
+            alter(run, dataset="cifar10")
+            run.history["evaluations"]["accuracy"] = [0.1, 0.2, 0.6, 0.6] if model == "anode" else [0.1, 0.2, 0.3, last]
+            run.provenance["started"] = "2026-11-27T00:00:00"
+            made[model].append(run)
+    (one,) = [one for one in verdict.n12({"x": made}) if one.part == "a"]
+    (question,) = [q for q in claims.get("N12").questions if q.part == "a"]
+    assert one.answer(question) is expected
+    assert told in one.setting
 
 
 @pytest.mark.parametrize(

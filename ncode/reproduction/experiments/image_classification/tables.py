@@ -23,6 +23,7 @@ PAIRS = (
     ("open", "anode"),
     ("mix", "open"),
     ("mix", "anode"),
+    ("mix", "data"),
     ("anode", "node"),
     ("resnet", "anode"),
     ("gamma", "anode"),

@@ -147,8 +147,13 @@ def overfits(runs: Sequence, points: int) -> bool | None:
 
 
 def copies(runs: Sequence, density: str) -> tuple[float, float]:
-    """The 95 % interval over seeds of the share of samples that lie nearer to a fitted image; 1/2 is no copying."""
-    return interval(of_density(runs, "both", density, "copied"))
+    """The 95 % interval over seeds of :func:`copied`."""
+    return interval(copied(runs, density))
+
+
+def copied(runs: Sequence, density: str) -> np.ndarray:
+    """By seed, the share of samples that lie nearer to a fitted image than to an unseen one; 1/2 is no copying."""
+    return of_density(runs, "both", density, "copied")
 
 
 def likeliest(runs: Sequence, fit: str = "train") -> str:
