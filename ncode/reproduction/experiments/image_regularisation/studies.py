@@ -28,7 +28,7 @@ ANODE, OPEN = "ANODE", "open loop"
 
 VARIANTS: dict[str, dict[str, Any]] = {
     ANODE: {"model": "anode"},
-    "ANODE of as many parameters": {"model": "anode", "filters": 58},
+    "ANODE of as many parameters": {"model": "anode", "filters": 63},
     "ANODE, accurate solver": {"model": "anode", "steps": 8},
     OPEN: {"model": "open"},
     "open loop, accurate solver": {"model": "open", "steps": 8},
