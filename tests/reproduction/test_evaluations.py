@@ -20,6 +20,8 @@ from ncode.reproduction.experiments.autoencoding import evaluation, latents, pic
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
 from ncode.reproduction.experiments.image_generation.train import SHOWN as SAMPLES
 from ncode.reproduction.experiments.latent_clustering import analysis as clustering_analysis
+from ncode.reproduction.experiments.latent_clustering import train as clustering
+from ncode.reproduction.experiments.latent_clustering.analysis import CHOICES
 from ncode.reproduction.experiments.latent_clustering.train import started
 from ncode.reproduction.experiments.latent_interpolation import analysis as interpolation_analysis
 from ncode.reproduction.experiments.latent_interpolation.train import SHOWN, STEPS, plane, square
@@ -410,3 +412,13 @@ def test_the_likeliest_start_and_the_best_by_labels_are_told_apart():
     assert found["m_by_labels"] == accuracies.max() >= found["m_mean"]
     assert len(starts) == 6
     assert clusters.shape == labels.shape
+
+
+def test_images_that_all_have_one_embedding_are_one_cluster(monkeypatch):
+    labels = np.repeat(np.arange(4), [10, 20, 30, 40])
+    monkeypatch.setattr(clustering, "embedded", lambda config: (np.full((100, 3), 0.7), labels, ""))
+    metrics = clustering.train(latent_clustering.Config("ncode", 0)).metrics
+    accuracies = {name: value for name, value in metrics.items() if name != "samples" and not name.endswith("spread")}
+    assert set(accuracies.values()) == {0.4}
+    assert {"kmeans", *(f"{name}{end}" for name in clustering.STARTED for end in ("", *CHOICES))} <= set(accuracies)
+    assert metrics["mixture_spread"] == 0.0

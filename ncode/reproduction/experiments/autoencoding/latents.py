@@ -60,7 +60,9 @@ class Trained:
         self.ready = autoencoding.prepare(config.dataset, config.variant, config.images)
         self.model.to(self.ready.device)
         self.scale = 1.0
-        self.scale = float(self.embed(self.ready.train[0]).std(0).mean())
+        embedded = self.embed(self.ready.train[0])
+        # Embeddings that are the same for all images have no scale; their computed deviation need not be zero.
+        self.scale = float(embedded.std(0).mean()) if np.ptp(embedded, axis=0).any() else 1.0
 
     def embed(self, x: Tensor) -> Points:
         """The latents of images, scaled."""

@@ -29,6 +29,9 @@ from ncode.reproduction.runs.output import RunOutput, fingerprint
 IMAGES = ("pixels", "pca")
 """No autoencoder: the images themselves; and their first principal components, as many as a code has numbers."""
 
+STARTED = ("mixture", "tsne_mixture")
+"""The metrics of what starts several times."""
+
 MODELS = ("pixels", "pca", "vae", "sparse", "denoising", "autoencoder", "ncode")
 """Whose embeddings are clustered."""
 
@@ -60,10 +63,17 @@ def train(config: Config, checkpoint: Path | None = None) -> RunOutput:
         but pixels, whose covariances have more entries than there are images; ``tsne_mixture``, of a mixture on a
         two-dimensional t-SNE. Of both mixtures also ``<name>_mean`` and ``<name>_spread``, mean and standard deviation
         over the starts, ``<name>_by_labels``, the best of them, and ``<name>_correlation`` of their likelihoods and
-        accuracies. Arrays: ``tsne``, the test images' classes as ``labels``, ``clusters``, of the mixture on t-SNE, and
+        accuracies. Where all images have one embedding, all of them are the share of the largest class, and there are
+        no arrays. Arrays: ``tsne``, the test images' classes as ``labels``, ``clusters``, of the mixture on t-SNE, and
         of both mixtures ``<name>_starts``, likelihood and accuracy of every start.
     """
     z, labels, data = embedded(config)
+    if not np.ptp(z, axis=0).any():
+        # One point is one cluster, by any method and from any start; t-SNE of such points crashes the interpreter.
+        alone = clustering_accuracy(labels, np.zeros_like(labels))
+        names = ("kmeans", *(f"{name}{end}" for name in STARTED for end in ("", "_mean", "_by_labels")))
+        spreads = {f"{name}_spread": 0.0 for name in STARTED}
+        return RunOutput({"samples": float(len(z)), **dict.fromkeys(names, alone), **spreads}, data=data)
     classes = int(labels.max()) + 1
     kmeans = KMeans(classes, n_init=config.starts, random_state=config.seed).fit_predict(z)
     found = {"samples": float(len(z)), "kmeans": clustering_accuracy(labels, kmeans)}
