@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from ncode.reproduction import profiles
+from ncode.reproduction.claims import claims
+from ncode.reproduction.claims.questions import FAILS, HOLDS, UNTESTED, decide
 from ncode.reproduction.experiments.pattern_memorisation import analysis, plans, sets, tables, verdict
 from ncode.reproduction.experiments.pattern_memorisation.train import LEARNERS, Config, build, experiment, train
 from ncode.reproduction.runs import recordings
@@ -155,6 +158,53 @@ def test_a_page_runs_every_learner_on_every_case(tmp_path, monkeypatch):
 
 def live(*ours, controls=()):
     return sets.Sets({**OPTIONS, "seeds": 1}, (), ours, controls, ())
+
+
+def falling(bits: int, episodes: int, until: int, **case) -> list:
+    """Three recorded seeds of N-CODE whose error falls to zero until the episode ``until``, and then stays."""
+    config = Config("ncode", 0, bits=bits, iterations=episodes, **case)
+    seen = list(range(10, episodes + 1, 10))
+    history = {"iteration": seen, "error": [0.5 * max(0.0, 1 - k / until) for k in seen]}
+    provenance = {"started": "2026-11-27T00:00:00"}
+    return [
+        recordings.RecordedRun(
+            str(s), "pattern_memorisation", replace(config, seed=s), {"error": 0.0}, history, provenance
+        )
+        for s in range(3)
+    ]
+
+
+def test_only_a_run_that_can_come_out_false_answers_how_soon_n_code_learns():
+    """N14 (c): a run settles at the latest when it ends, so one that is no longer than asked for would always hold."""
+
+    def word(runs) -> str:
+        questions = claims.get("N14").questions
+        return {a.question.part: a.word for a in decide(questions, verdict.n14(runs, "paper")).answers}["c"]
+
+    assert verdict.needed() == 750
+    assert word(falling(1000, 300, 200)) == word(falling(1000, 749, 200)) == UNTESTED
+    assert word(falling(1000, 750, 200)) == HOLDS
+    assert word(falling(1000, 750, 750)) == FAILS
+    # One case that is too short leaves the slowest case unknown; 100 bits are none of Fig. A.3's.
+    assert word([*falling(1000, 750, 200), *falling(1000, 300, 200, patterns=10)]) == UNTESTED
+    assert word(falling(100, 750, 200)) == UNTESTED
+
+
+def test_what_is_to_run_on_a_gpu_answers_it():
+    printed = [config for config in plans.printed() if config.learner == "ncode"]
+    planned = [config.iterations * config.batch for config in printed]
+    planned.append(profiles.load("pattern_memorisation", "paper").options["iterations"])
+    assert min(planned) >= verdict.needed()
+
+
+def test_the_note_says_that_no_run_is_long_enough():
+    def note(iterations):
+        return verdict.n14_note(
+            live(Run("ncode", 2, 0.5, 0.02, iterations=iterations), controls=[Run("hebb", 2, 0.5, 0.03)]), []
+        )
+
+    assert "No run answers part c: it needs 750 episodes, and the longest run has 200" in note(200)
+    assert "part c" not in note(750)
 
 
 def test_the_context_of_the_bit_errors():
