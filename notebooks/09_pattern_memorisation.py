@@ -58,8 +58,10 @@ page = Page("09_pattern_memorisation", profile, runs)
 # ## The claim
 #
 # **N14.** Closed-loop N-CODE memorises patterns in real time. It learns this within several hundred episodes. Its *bit
-# error*, the share of bits with the wrong sign, is below 1 % in all cases: 3, 5 and 10 patterns (Section 4.3 has 2
-# instead of 3), with 50, 70 and 90 % of the bits lost.
+# error*, the share of bits with the wrong sign, is below 1 % in all cases. Section 4.3 has patterns of $n = 100$ and
+# $n = 1000$ bits, 2, 5 and 10 of them, with half of the bits lost. C.3 has 3, 5 and 10 patterns with 50, 70 and 90 % of
+# the bits lost, and Fig. A.3 shows that with $n = 1000$. We count each list with its own $n$. The other cases that we run
+# are context.
 #
 # **N15.** Three baselines stop improving far above that: an LSTM just under the chance level of 25 %, an ODE-RNN and a
 # NODE with data control at 17.5 %.

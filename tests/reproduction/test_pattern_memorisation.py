@@ -190,6 +190,23 @@ def test_only_a_run_that_can_come_out_false_answers_how_soon_n_code_learns():
     assert word(falling(100, 750, 200)) == UNTESTED
 
 
+def test_only_the_papers_cases_count_each_with_its_own_number_of_bits():
+    """Section 4.3: 2, 5, 10 patterns, half degraded, of 100 and 1000 bits. C.3 and Fig. A.3: 3, 5, 10, of 1000."""
+    runs = [
+        run for bits in (100, 1000) for m, p in tables.GRID for run in falling(bits, 200, 100, patterns=m, degraded=p)
+    ]
+    made = {part: {one.of for one in verdict.n14(runs, "paper") if one.part == part} for part in "ab"}
+    assert made["b"] == {"m = 2, p = 0.5", "m = 5, p = 0.5", "m = 10, p = 0.5"}
+    assert len(made["a"]) == 10 and not made["a"] & {"m = 2, p = 0.7", "m = 2, p = 0.9"}
+
+
+def test_the_recorded_runs_have_every_case_that_counts():
+    planned = {(config.patterns, config.degraded) for config in plans.large(0)}
+    live = profiles.load("pattern_memorisation", "cpu").options
+    assert verdict.STATED[1000] <= planned and live["bits"] == 100
+    assert {m for m, _ in verdict.STATED[100]} <= set(live["patterns"])
+
+
 def test_what_is_to_run_on_a_gpu_answers_it():
     printed = [config for config in plans.printed() if config.learner == "ncode"]
     planned = [config.iterations * config.batch for config in printed]

@@ -17,7 +17,7 @@ from ncode.reproduction.publishing import numbers
 PAPER = {"lstm": "just under 25", "ode_rnn": "17.5", "data": "17.5"}
 """The plateaus that the paper states, in %."""
 GRID = [(m, p) for m in (2, 3, 5, 10) for p in (0.5, 0.7, 0.9)]
-"""The paper's cases: patterns, and degradation."""
+"""Our cases: all numbers of patterns that the paper has, with all of its degradations."""
 
 
 CASES = ("n", "m", "p", "chance", "seeds", "N-CODE", "untrained rule", "nearest")

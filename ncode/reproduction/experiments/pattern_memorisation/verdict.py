@@ -15,19 +15,22 @@ from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 
 PARTS = {1000: "a", 100: "b"}
+HALF = {(m, 0.5) for m in (2, 5, 10)}
+STATED = {1000: HALF | {(m, p) for m in (3, 5, 10) for p in (0.5, 0.7, 0.9)}, 100: HALF}
+"""The paper's cases (m, p) by the number of bits: Section 4.3 has both numbers; C.3's are Fig. A.3's, of 1000 bits."""
 LONG_ENOUGH = 1.5
 """How many times the episodes that N14 (c) allows a run must have."""
 BASELINES = {"lstm": "a", "ode_rnn": "b", "data": "c"}
 
 
 def n14(runs: Sequence, nearness: str) -> list[Evidence]:
-    """The bit error of every case (m, p) that the closed loop was trained on, by the number of bits."""
+    """The bit error of the paper's cases (m, p) that the closed loop was trained on, by the number of bits."""
     found = []
     trained = analysis.select(runs, learner="ncode")
     for bits, part in PARTS.items():
         of_size = analysis.select(trained, bits=bits)
-        cases = sorted({(run.config.patterns, run.config.degraded) for run in of_size})
-        for m, p in cases:
+        cases = {(run.config.patterns, run.config.degraded) for run in of_size}
+        for m, p in sorted(cases & STATED[bits]):
             case = analysis.select(of_size, patterns=m, degraded=p)
             one = evidence.mean(part, f"{bits} bits", nearness, analysis.errors(case), case)
             found.append(evidence.case(one, f"m = {m}, p = {p:g}"))
@@ -87,7 +90,9 @@ def n14_checks(found: Sets, large: Sequence) -> dict[str, bool]:
         f"{bits} bits, 3 patterns, p = 0.5: below 1 % after {found.options['iterations']} episodes": (
             analysis.all_below(found.ours, [(3, 0.5)], seeds)
         ),
-        f"{bits} bits: below 1 % in every case of this execution": analysis.all_below(found.ours, found.cases, seeds),
+        f"{bits} bits, the cases that the paper has not: below 1 % in every one": (
+            analysis.all_below(found.ours, [case for case in found.cases if case not in STATED.get(bits, ())], seeds)
+        ),
     }
 
 
