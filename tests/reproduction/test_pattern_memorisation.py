@@ -214,23 +214,55 @@ def test_what_is_to_run_on_a_gpu_answers_it():
     assert min(planned) >= verdict.needed()
 
 
-def test_the_note_says_that_no_run_is_long_enough():
+def test_the_note_says_that_no_run_is_long_enough(monkeypatch):
+    monkeypatch.setattr(analysis, "last_change", lambda runs: -0.001)
+
     def note(iterations):
         return verdict.n14_note(
-            live(Run("ncode", 2, 0.5, 0.02, iterations=iterations), controls=[Run("hebb", 2, 0.5, 0.03)]), []
+            live(
+                Run("ncode", 2, 0.5, 0.02, iterations=iterations), controls=[Run("hebb", m, 0.5, 0.03) for m in (1, 2)]
+            ),
+            [],
         )
 
     assert "No run answers part c: it needs 750 episodes, and the longest run has 200" in note(200)
     assert "part c" not in note(750)
 
 
-def test_the_context_of_the_bit_errors():
+def test_the_context_of_the_bit_errors(monkeypatch):
+    monkeypatch.setattr(analysis, "last_change", lambda runs: -0.001)
     found = live(Run("ncode", 3, 0.5, 0.005), Run("ncode", 1, 0.5, 0.0), Run("ncode", 2, 0.5, 0.02))
     assert list(verdict.n14_checks(found, []).values()) == [False, False, True, False]
     rule = [Run("hebb", 2, 0.5, 0.03)]
     assert verdict.gained(live(*found.ours, controls=rule), []) == [pytest.approx(0.01)]
     note = verdict.n14_note(live(*found.ours, controls=rule), [])
     assert "at least as good in 0 of the 1 cases" in note and "at most +1.0 percentage points worse" in note
+    assert "error rises in none of the 3 runs" in note
+    monkeypatch.setattr(analysis, "last_change", lambda runs: 0.001)
+    assert "rises by at most +0.10 points in any of the 3 runs" in verdict.n14_note(
+        live(*found.ours, controls=rule), []
+    )
+
+
+def test_what_crosstalk_does_not_explain_is_not_put_down_to_training():
+    """With 100 bits, 10 patterns and half of the bits lost, crosstalk costs less than 1 %, and the rule more."""
+    ours = falling(100, 200, 100, patterns=10)
+    for run in ours:
+        run.metrics["error"] = 0.02
+    options = {**OPTIONS, "bits": 100, "patterns": [10], "seeds": 3}
+    found = sets.Sets(options, (), ours, [Run("hebb", 10, 0.5, 0.0128)], ())
+    note = verdict.n14_note(found, [])
+    assert (
+        "Of the 1 cases of 100 bits that are not below 1 %, crosstalk alone is predicted to cost more than that" in note
+    )
+    assert "in 0. Of the other 1 the untrained rule is not below 1 % either in 1." in note
+
+
+def test_a_run_falls_where_its_end_is_lower_than_its_beginning():
+    assert analysis.falls(falling(100, 200, 100)[0])
+    (run, *_) = falling(100, 200, 100)
+    run.history["error"].reverse()
+    assert not analysis.falls(run)
 
 
 def test_the_context_of_the_baselines(monkeypatch):
@@ -240,7 +272,14 @@ def test_the_context_of_the_baselines(monkeypatch):
     trained = {which: [Run(which[0], 5, 0.5, end, iterations=1000, batch=16)] for which, end in ends.items()}
     found = live(Run("ncode", 5, 0.5, 0.001), controls=[Run("hebb", 5, 0.5, 0.0)])
     assert list(verdict.n15_checks(trained, found).values()) == [True, False, True, True, True]
+    monkeypatch.setattr(analysis, "falls", lambda run: run.config.patterns == 5)
     assert verdict.as_said(found, [], trained)
+    monkeypatch.setitem(found.ours[0].metrics, "mu_mean", -0.01)
+    assert not verdict.as_said(found, [], trained), "μ has the other sign than Hebb's"
+    monkeypatch.setitem(found.ours[0].metrics, "mu_mean", 0.01)
+    monkeypatch.setattr(analysis, "falls", lambda run: False)
+    assert not verdict.as_said(found, [], trained), "training does not lower the error"
+    monkeypatch.setattr(analysis, "falls", lambda run: True)
     trained["data", 128] = [Run("data", 5, 0.5, 0.005)]
     assert not verdict.as_said(found, [], trained)
     assert "ODE-RNN of μ's size" in verdict.n15_note(trained)
@@ -257,3 +296,13 @@ def test_crosstalk_is_compared_where_enough_is_predicted():
     assert analysis.factors([(0.02, 0.04), (0.001, 1.0)]) == [2.0]
     names = analysis.against_crosstalk([Run("ncode", 2, 0.5, 0.1)], [Run("oracle", 2, 0.5, 0.1)], [])
     assert [len(pairs) for pairs in names.values()] == [0, 0, 1], "a nearest neighbour is no rule"
+
+
+def test_the_hard_case_tells_how_strong_and_how_long():
+    variants = recordings.load("pattern_memorisation_variants")
+    said = tables.strengths(variants).replace("\N{NO-BREAK SPACE}", " ")
+    assert said.startswith("Without held bits the best untrained rule has μ = 0.0010, and the trained entries")
+    assert tables.longer([], variants) == ""
+    shorter = falling(100, 200, 100, patterns=10)
+    assert "% after 200 and " in tables.longer(shorter, variants)
+    assert tables.longer(shorter, variants).endswith("% after 300 episodes.")

@@ -89,3 +89,9 @@ def last_change(runs: Sequence) -> float:
     """How much the training episodes' bit error changed from the third to the last quarter, mean over the runs."""
     quarters = [np.array_split(np.array(row), 4) for row in curve(runs)[1]]
     return float(np.mean([last.mean() - third.mean() for *_, third, last in quarters]))
+
+
+def falls(run) -> bool:
+    """Whether the training episodes' bit error is lower in the last quarter of the run than in the first."""
+    first, *_, last = np.array_split(np.array(curve([run])[1][0]), 4)
+    return bool(last.mean() < first.mean())
