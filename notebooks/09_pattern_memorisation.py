@@ -31,8 +31,9 @@ if importlib.util.find_spec("ncode") is None:
 # # Pattern memorisation
 #
 # A network sees each pattern for half a second and remembers it. The memory is in its synapses, which move while the
-# patterns are shown. You will learn how this works, how well the network remembers, and what training adds to the rule
-# that it starts from (Section 4.3, Figs. 6 and A.3 of {cite:t}`chalvidal2021`; the task is from {cite:t}`miconi2018`).
+# patterns are shown. You will learn how this works, how well the network remembers, and what training adds to Hebb's
+# rule, which needs none (Section 4.3, Figs. 6 and A.3 of {cite:t}`chalvidal2021`; the task is from
+# {cite:t}`miconi2018`).
 
 # %% tags=["parameters"]
 # "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
@@ -66,7 +67,8 @@ page = Page("09_pattern_memorisation", profile, runs)
 # **N15.** Three baselines stop improving far above that: an LSTM just under the chance level of 25 %, an ODE-RNN and a
 # NODE with data control at 17.5 %.
 #
-# The paper does not ask what training adds to the rule that the network starts from. This page does.
+# The paper does not ask what training adds to Hebb's rule. This page does. An untrained network with
+# that rule is a control of its own: N-CODE starts from a random μ of mean zero.
 
 # %% [markdown]
 # ## The setting
@@ -76,14 +78,16 @@ page = Page("09_pattern_memorisation", profile, runs)
 # 0.5 s to give every bit the right sign. Every episode has new patterns, so no pattern can be learned. A model can only
 # learn *how to* remember.
 #
-# The closed loop is a network whose control variables are its synapses θ (Eq. 7 of the paper):
+# The closed loop is a network whose control variables are its synapses θ. The paper's Eq. 7 has
+# $\theta(0) = \theta_0$, "a learned initial condition", and "an element-wise sigmoidal non-linearity". We take
+# $\theta_0 = 0$ and tanh:
 #
 # $$
 # x' = \tanh(\theta x), \qquad \theta' = \mu \circ x x^\top, \qquad \theta(0) = 0 .
 # $$ (eq-memory)
 #
-# At each presentation we set $x$ to the pattern that is shown. θ is never reset within an episode. Training changes only
-# $\mu \in \mathbb{R}^{n \times n}$, which says how fast each synapse changes, and in which direction, when both of its
+# At each presentation we set $x$ to the pattern that is shown. θ is never reset within an episode. Our training changes
+# only $\mu \in \mathbb{R}^{n \times n}$, which says how fast each synapse changes, and in which direction, when both of its
 # ends are active. With the same $\mu_{ij} = c > 0$ everywhere this is Hebb's rule. It needs no training.
 #
 # We can prove three things before we run anything.
@@ -94,7 +98,7 @@ page = Page("09_pattern_memorisation", profile, runs)
 # is then proportional to $n(1-p)\,\xi_i + \sum_{k=2}^{m} \xi_i^k \sum_j \xi_j^k \xi_j$, where $j$ runs over the known
 # bits. The first term is the signal; the second is *crosstalk*, noise from the other patterns. Their ratio is
 # $\sqrt{n(1-p)/(m-1)}$. For large $n$ the bit is wrong with probability
-# $\Phi\bigl(-\sqrt{n(1-p)/(m-1)}\bigr)$.
+# $\Pr\bigl(Z < -\sqrt{n(1-p)/(m-1)}\bigr)$, where $Z$ is a standard normal variable.
 # :::
 #
 # :::{prf:proof}
@@ -415,7 +419,8 @@ page.readings()
 # %% [markdown]
 # <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - We read $\mu \sim \mathcal{N}(0, 0.01)$ as a standard deviation of 0.01. θ(0) is 0.
+# - The paper does not say how μ starts. We draw its entries from a normal distribution with mean 0 and standard deviation
+#   0.01. The paper trains θ(0). Ours is 0, and only one of the recorded variants trains it.
 # - We set $x$ to the pattern at every presentation and at the query. There is no pause between them. The output is $x$
 #   at the end of the query. Exactly $pn$ bits are set to 0. A bit is wrong if its sign is. A bit that is still 0 counts
 #   as half an error.

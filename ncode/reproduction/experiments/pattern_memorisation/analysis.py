@@ -29,7 +29,7 @@ def curve(runs: Iterable, points: int = 40) -> tuple[list[int], list[list[float]
 
 
 def crosstalk_error(bits: int, patterns: int, degraded: float) -> float:
-    """Φ(-sqrt(n(1-p)/(m-1))), the share of unknown bits that one weak Hebbian step gets wrong."""
+    """P(Z < -sqrt(n(1-p)/(m-1))) of a standard normal Z: the unknown bits that one weak Hebbian step gets wrong."""
     if patterns == 1:
         return 0.0
     return 0.5 * math.erfc(math.sqrt(bits * (1 - degraded) / (patterns - 1) / 2))
