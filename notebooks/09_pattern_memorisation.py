@@ -67,8 +67,8 @@ page = Page("09_pattern_memorisation", profile, runs)
 # **N15.** Three baselines stop improving far above that: an LSTM just under the chance level of 25 %, an ODE-RNN and a
 # NODE with data control at 17.5 %.
 #
-# The paper does not ask what training adds to Hebb's rule. This page does. An untrained network with
-# that rule is a control of its own: N-CODE starts from a random μ of mean zero.
+# The paper does not ask what training adds to Hebb's rule. This page does. An untrained network with that
+# rule is a control of its own. N-CODE does not start from it: we start it from a random μ of mean zero.
 
 # %% [markdown]
 # ## The setting
