@@ -29,7 +29,7 @@ def curve(runs: Iterable, points: int = 40) -> tuple[list[int], list[list[float]
 
 
 def crosstalk_error(bits: int, patterns: int, degraded: float) -> float:
-    """Φ(-sqrt(n(1-p)/(m-1))), the share of unknown bits that one weak Hebbian step gets wrong."""
+    """P(Z < -sqrt(n(1-p)/(m-1))) of a standard normal Z: the unknown bits that one weak Hebbian step gets wrong."""
     if patterns == 1:
         return 0.0
     return 0.5 * math.erfc(math.sqrt(bits * (1 - degraded) / (patterns - 1) / 2))
@@ -89,3 +89,9 @@ def last_change(runs: Sequence) -> float:
     """How much the training episodes' bit error changed from the third to the last quarter, mean over the runs."""
     quarters = [np.array_split(np.array(row), 4) for row in curve(runs)[1]]
     return float(np.mean([last.mean() - third.mean() for *_, third, last in quarters]))
+
+
+def falls(run) -> bool:
+    """Whether the training episodes' bit error is lower in the last quarter of the run than in the first."""
+    first, *_, last = np.array_split(np.array(curve([run])[1][0]), 4)
+    return bool(last.mean() < first.mean())

@@ -16,10 +16,7 @@ from ncode.reproduction.models.memory import episodes
 from ncode.reproduction.runs import recordings
 
 SIZES = {"lstm": 256, "ode_rnn": None, "data": None}
-"""Of the baselines of Fig. 6, as they were recorded; without one, as many parameters as μ has."""
-
-WIDEST = {"lstm": 256, "ode_rnn": 128, "data": 128}
-"""The largest recorded baselines, whose plateaus N15 asks for."""
+"""Of the baselines of Fig. 6, which N15 is about; without a size as many parameters as μ has, as in the paper."""
 
 MOST_BITS = 200
 """With more, a solve at a tight tolerance moves too many synapses, and a trained μ is not read."""

@@ -17,7 +17,7 @@ from ncode.reproduction.publishing import numbers
 PAPER = {"lstm": "just under 25", "ode_rnn": "17.5", "data": "17.5"}
 """The plateaus that the paper states, in %."""
 GRID = [(m, p) for m in (2, 3, 5, 10) for p in (0.5, 0.7, 0.9)]
-"""The paper's cases: patterns, and degradation."""
+"""Our cases: all numbers of patterns that the paper has, with all of its degradations."""
 
 
 CASES = ("n", "m", "p", "chance", "seeds", "N-CODE", "untrained rule", "nearest")
@@ -123,3 +123,32 @@ def weights(before: Float[Tensor, "n n"], after: Float[Tensor, "n n"]) -> str:
 def listed(values: Sequence[float], digits: int = 3) -> str:
     """Numbers one after the other."""
     return ", ".join(numbers.number(value, digits) for value in values)
+
+
+def strengths(variants: Sequence) -> str:
+    """How strong the best untrained rule's μ is and how strong the trained ones' are on average, in two sentences."""
+
+    def sentence(clamp: bool) -> str:
+        rule = analysis.best_rule(variants, clamp).config
+        means = metric(select(variants, learner="ncode", clamp=clamp), "mu_mean")
+        low, high = (numbers.number(float(mean)) for mean in (means.min(), means.max()))
+        return (
+            f"With{'' if clamp else 'out'} held bits the best untrained rule has "
+            f"μ = {numbers.number(rule.strength / rule.bits)}, and the trained entries have a mean of {low} to {high}."
+        )
+
+    return f"{sentence(False)} {sentence(True)}"
+
+
+def longer(ours: Sequence, variants: Sequence) -> str:
+    """The hard case's bit error after each length of training that there is, as a sentence; empty without the case."""
+    eq7 = analysis.variant(variants, "Eq. 7")
+    case = {name: getattr(eq7[0].config, name) for name in ("bits", "patterns", "degraded")}
+    by_length = {made[0].config.iterations: made for made in (select(ours, learner="ncode", **case), eq7) if made}
+    if len(by_length) < 2:
+        return ""
+    after = " and ".join(
+        f"{numbers.percent(errors(made))} % after {numbers.number(length)}"
+        for length, made in sorted(by_length.items())
+    )
+    return f"Trained as Eq. 7 stands, the bit error is {after} episodes."
