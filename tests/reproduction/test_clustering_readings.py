@@ -69,7 +69,7 @@ def test_the_table_has_a_row_a_reading_and_no_loss_where_the_likelihood_is_anoth
     assert len(table["rows"]) == 15
     losses = {reading: loss for _, reading, loss, *_ in table["rows"]}
     assert losses["squared error for a loss"] == "–"
-    assert losses["each entry of θ over the batch, scale 0.05"] == "88"
+    assert losses["each entry of θ over the batch, scale 0.05"] == "88.0"
     # Dense θ is two settings, and one row.
     assert "five dimensions, θ is dense" in losses
 

@@ -89,7 +89,7 @@ def table(made: Mapping[str, Sequence[RecordedRun]]) -> dict[str, Any]:
                 [
                     label(model),
                     changed(run.config, runs[0].config) or "as we read it",
-                    numbers.number(loss) if loss is not None else numbers.UNDEFINED,
+                    numbers.number(loss, 3) if loss is not None else numbers.UNDEFINED,
                     *(numbers.number(100 * run.metrics[f"mixture{ending}"], 3) for ending in CHOICES),
                     "–" if change is None else numbers.number(change),
                     numbers.number(100 * run.metrics["tsne_mixture"], 3),
