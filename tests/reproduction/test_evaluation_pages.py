@@ -208,7 +208,21 @@ def test_interpolation_compares_with_the_autoencoder_and_the_cross_fade():
     assert (shorter, steady, real) == (True, True, False)
     assert "1.52 against 3.03" in interpolation_verdict.n23_note({"x": made})
     assert interpolation_tables.smoothness({"x": made})[2][:2] == ["x", "cross-fade of pixels"]
-    assert "1.52 times a straight path's, AutoN-CODE's 1.52 times" in interpolation_tables.fade(made)
+
+
+def test_the_cross_fade_is_called_more_real_only_where_the_runs_show_it():
+    names = dict.fromkeys(interpolation_tables.MEASURES, 1.5)
+
+    def of(half_way: float):
+        return runs(
+            latent_interpolation, {"ncode": names, "autoencoder": names, "pixels": {**names, "half_way": half_way}}
+        )
+
+    told = interpolation_tables.fade({"blurred": of(1.0), "sharp": of(2.0), "alike": of(1.5)}).splitlines()
+    assert told[0].startswith("- blurred: the cross-fade's path length is 1.52 times a straight path's")
+    assert "So the cross-fade's images half-way are nearer to real ones" in told[0]
+    assert "So AutoN-CODE's images half-way are nearer to real ones" in told[1]
+    assert "So neither is shown" in told[2]
 
 
 def test_blocks_of_lines_are_as_high_as_their_images():
