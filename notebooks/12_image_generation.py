@@ -303,7 +303,7 @@ page.table(
 )
 
 # %% [markdown]
-# The verdicts use every set of runs with several seeds.
+# The forest plots show every set of runs with several seeds. The set that is nearest to the paper decides.
 
 # %%
 sets, runs = found.compared, found.evidence

@@ -48,7 +48,7 @@ def _fade(runs: Runs) -> str:
     elif low > 0:
         real = "So the cross-fade's images half-way are nearer to real ones"
     return (
-        f"the cross-fade's path length is {lengths['pixels']} times a straight path's, AutoN-CODE's "
-        f"{lengths['ncode']} times and the autoencoder's {lengths['autoencoder']} times. Half-way, AutoN-CODE's distance "
-        f"from the test images minus the cross-fade's is {numbers.interval((low, high), 3)} (95 % interval). {real}."
+        f"the cross-fade's path length is {lengths['pixels']} times a straight path's, AutoN-CODE's {lengths['ncode']} "
+        f"times and the autoencoder's {lengths['autoencoder']} times. Half-way, AutoN-CODE's distance from the test "
+        f"images minus the cross-fade's is {numbers.interval((low, high), 3)} (95 % interval). {real}."
     )

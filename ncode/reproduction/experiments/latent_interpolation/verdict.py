@@ -61,7 +61,8 @@ def n23_note(sets: Mapping[str, Runs]) -> str:
         lengths.append(f"{name}: {ours} against {theirs}")
     return (
         "The paper's evidence is one figure. The question is the length of the lines in a network's features, over a "
-        "straight path's. Whether they have jumps, and how real the images half-way are, is context. A comparison asks that the 95 % interval of the difference, "
-        "paired by seed, lies below zero. The pixels' numbers do not depend on a seed. Path lengths over a straight "
-        f"path's, AutoN-CODE against the autoencoder: {'; '.join(lengths)}."
+        "straight path's. Whether they have jumps, and how real the images half-way are, is context. A comparison asks "
+        "that the 95 % interval of the difference, paired by seed, lies below zero. The pixels' numbers do not depend "
+        "on a seed. Path lengths over a straight path's, AutoN-CODE against the autoencoder: "
+        f"{'; '.join(lengths)}."
     )
