@@ -142,8 +142,8 @@ page.figure(
 page.figure(
     figures.samples(pictures.find("image_generation_cifar10_seed_0_samples")),
     name="fig-generation-samples-cifar10",
-    caption="Fig. A.7, right, anew, recorded, CIFAR-10 (JPEG copy): samples from mixtures with more and more components, "
-    "fitted to test embeddings. In the last row every test image has its own component, so samples are reconstructions. "
+    caption=f"Fig. A.7, right, anew, {pictures.described('image_generation_cifar10_seed_0_samples')}: samples from "
+    "mixtures with more and more components, fitted to test embeddings. In the last row every test image has its own component, so samples are reconstructions. "
     "These pictures come from a separate training run.",
     alt="A grid of small generated colour images, a column for each model: blurred shapes, which with more components "
     "are more like the images.",
@@ -153,7 +153,7 @@ page.figure(
 page.figure(
     figures.samples(pictures.find("image_generation_mnist_samples")),
     name="fig-generation-samples-mnist",
-    caption="The same, recorded, all of MNIST.",
+    caption=f"The same, {pictures.described('image_generation_mnist_samples')}.",
     alt="A grid of generated digits, a column for each model; with more components they look more like digits.",
     folded="Samples of MNIST, recorded",
 )
@@ -182,7 +182,7 @@ page.say(
 page.figure(
     figures.components(found.recording("mnist")),
     name="fig-generation-recorded",
-    caption="Fig. A.7, left, anew, recorded, all of MNIST. Above: Fréchet distance against the number of components, "
+    caption=f"Fig. A.7, left, anew, {found.recorded_as('mnist')}. Above: Fréchet distance against the number of components, "
     "fitted to test embeddings as in the paper, and to training embeddings. The grey line is the floor of real images. "
     "Marks at the right are the reconstructed test images. Below, what the paper's figure leaves out: the share of "
     "samples nearer to a fitted image than to an unseen one (a half means no copying), and the mean log-likelihood of "
@@ -195,7 +195,7 @@ page.figure(
 page.figure(
     figures.components(found.recording("cifar10")),
     name="fig-generation-cifar10",
-    caption="The same, recorded, CIFAR-10 (JPEG copy), in EfficientNet-Lite's features.",
+    caption=f"The same, {found.recorded_as('cifar10')}, in EfficientNet-Lite's features.",
     alt="Four panels of curves over the number of components, for the recorded runs on CIFAR-10.",
     folded="The same on CIFAR-10, recorded",
 )
@@ -220,8 +220,8 @@ page.say(
 page.figure(
     figures.neighbours(pictures.find("image_generation_cifar10_seed_0_nearest")),
     name="fig-generation-neighbours-cifar10",
-    caption="Fig. A.8 anew, recorded, CIFAR-10 (JPEG copy): AutoN-CODE's samples, and below each the nearest image that "
-    "the mixture was fitted to, as the decoder gives it.",
+    caption=f"Fig. A.8 anew, {pictures.described('image_generation_cifar10_seed_0_nearest')}: AutoN-CODE's samples, and "
+    "below each the nearest image that the mixture was fitted to, as the decoder gives it.",
     alt="Pairs of rows of small colour images: samples and their nearest neighbours, for three numbers of components.",
 )
 

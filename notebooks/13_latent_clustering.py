@@ -100,8 +100,8 @@ page.say(
 page.figure(
     figures.accuracies(found.recording("mnist")),
     name="fig-clustering-accuracy-mnist",
-    caption="Clustering accuracy of every representation by every method, recorded, MNIST. Bars are means, dots are seeds. "
-    "Dashed: the accuracy if all images were in one group.",
+    caption=f"Clustering accuracy of every representation by every method, {found.recorded_as('mnist')}. Bars are "
+    "means, dots are seeds. Dashed: the accuracy if all images were in one group.",
     alt="A group of bars for each method, one bar a representation.",
 )
 
@@ -109,7 +109,7 @@ page.figure(
 page.figure(
     figures.accuracies(found.recording("cifar10")),
     name="fig-clustering-accuracy-cifar10",
-    caption="The same, recorded, CIFAR-10 (JPEG copy).",
+    caption=f"The same, {found.recorded_as('cifar10')}.",
     alt="A group of bars for each method, one bar a representation; all are low.",
     folded="Accuracy on CIFAR-10, recorded",
 )

@@ -139,7 +139,7 @@ page.say(
 page.figure(
     figures.lines(pictures.find("latent_interpolation_mnist_lines")),
     name="fig-interpolation-lines-mnist",
-    caption="Lines, recorded, all of MNIST.",
+    caption=f"Lines, {pictures.described('latent_interpolation_mnist_lines')}.",
     alt="Four blocks of two rows; each row turns one digit into another.",
 )
 
@@ -147,7 +147,7 @@ page.figure(
 page.figure(
     figures.lines(pictures.find("latent_interpolation_cifar10_lines")),
     name="fig-interpolation-lines-cifar10",
-    caption="Lines, recorded, CIFAR-10 (JPEG copy).",
+    caption=f"Lines, {pictures.described('latent_interpolation_cifar10_lines')}.",
     alt="Four blocks of two rows of small colour images; each row turns one blurred image into another.",
     folded="Lines between images of CIFAR-10, recorded",
 )
@@ -156,8 +156,8 @@ page.figure(
 page.figure(
     figures.squares(pictures.find("latent_interpolation_cifar10_squares")),
     name="fig-interpolation-square-cifar10",
-    caption="Squares, recorded, CIFAR-10 (JPEG copy). They have an image in each of the four corners, unlike the paper's: "
-    "we recorded them before we had its text.",
+    caption=f"Squares, {pictures.described('latent_interpolation_cifar10_squares')}. They have an image in each of the "
+    "four corners, unlike the paper's: we recorded them before we had its text.",
     alt="Two squares of small colour images that change from corner to corner.",
     folded="Squares between images of CIFAR-10, recorded",
 )

@@ -159,6 +159,7 @@ def test_an_evaluation_says_which_recording_is_nearest_to_the_paper():
     found = Evaluation(Setup(2, {}, ""), live, {"live": live, "several": three, "single": one}, (), ())
     assert found.recording("mnist") is three, "one seed decides nothing"
     assert found.recording("cifar10") is None
+    assert found.recorded_as("mnist") == "recorded, MNIST, 5 epochs" and found.recorded_as("cifar10") == "recorded"
     assert list(found.recorded) == ["several", "single"]
     assert found.having("double") == {}
     assert [run.id for run in every(found.compared)] == [f"ncode{seed}" for seed in (0, 1, 0, 1, 2)]
