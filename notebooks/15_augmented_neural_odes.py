@@ -308,7 +308,8 @@ page.readings()
 # - A flow keeps what surrounds what. No training changes that. A coarse solver can break it.
 # - "Cannot represent" is not "cannot approximate". A neural ODE hides the wrong points in a thin corridor.
 # - One added dimension of zeros is enough to lift the disk out of the ring.
-# - Count evaluations at an equal error of the worst sample. The batch's mean error hides the points that need them.
+# - Say at which error you count evaluations. The paper counts at the batch's mean error, and so does our question A4. That
+#   hides the few points that need many. So count at an equal error of the worst sample, too.
 #
 # ## What it took
 

@@ -146,6 +146,8 @@ def test_the_papers_components_have_no_mixture_of_one_and_answer_every_question(
     assert [one.part for one in generation_verdict.n17(found)] == [*"abcd"]
     assert [one.part for one in generation_verdict.n18(found)] == [*"abc"]
     assert [one.part for one in generation_verdict.n19(found)] == [*"ab"]
+    told = generation_tables.doubled(found)
+    assert "At 100, its fewest" in told and "minus AutoN-CODE's" in told and "not measured" not in told
     assert generation_verdict.n17_checks(found) and generation_verdict.n18_note(found)
     # One component is one, and said so.
     one = generation_verdict.n18_checks({"x": generation(MODELS)})
