@@ -139,10 +139,11 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
+colours = "image_generation_cifar10_seed_0_samples"
 page.figure(
-    figures.samples(pictures.find("image_generation_cifar10_seed_0_samples")),
+    figures.samples(pictures.find(colours)),
     name="fig-generation-samples-cifar10",
-    caption=f"Fig. A.7, right, anew, {pictures.described('image_generation_cifar10_seed_0_samples')}: samples from "
+    caption=f"Fig. A.7, right, anew, {pictures.described(colours)}: samples from "
     "mixtures with more and more components, fitted to test embeddings. In the last row every test image has its own "
     "component, so samples are reconstructions. These pictures come from a separate training run.",
     alt="A grid of small generated colour images, a column for each model: blurred shapes, which with more components "
@@ -192,10 +193,11 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
+data = "cifar10"
 page.figure(
-    figures.components(found.recording("cifar10")),
+    figures.components(found.recording(data)),
     name="fig-generation-cifar10",
-    caption=f"The same, {found.recorded_as('cifar10')}, in EfficientNet-Lite's features.",
+    caption=f"The same, {found.recorded_as(data)}, in EfficientNet-Lite's features.",
     alt="Four panels of curves over the number of components, for the recorded runs on CIFAR-10.",
     folded="The same on CIFAR-10, recorded",
 )
@@ -217,10 +219,11 @@ page.say(
 )
 
 # %% tags=["hide-input"]
+nearest = "image_generation_cifar10_seed_0_nearest"
 page.figure(
-    figures.neighbours(pictures.find("image_generation_cifar10_seed_0_nearest")),
+    figures.neighbours(pictures.find(nearest)),
     name="fig-generation-neighbours-cifar10",
-    caption=f"Fig. A.8 anew, {pictures.described('image_generation_cifar10_seed_0_nearest')}: AutoN-CODE's samples, and "
+    caption=f"Fig. A.8 anew, {pictures.described(nearest)}: AutoN-CODE's samples, and "
     "below each the nearest image that the mixture was fitted to, as the decoder gives it.",
     alt="Pairs of rows of small colour images: samples and their nearest neighbours, for three numbers of components.",
 )

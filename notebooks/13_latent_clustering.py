@@ -106,10 +106,11 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
+data = "cifar10"
 page.figure(
-    figures.accuracies(found.recording("cifar10")),
+    figures.accuracies(found.recording(data)),
     name="fig-clustering-accuracy-cifar10",
-    caption=f"The same, {found.recorded_as('cifar10')}.",
+    caption=f"The same, {found.recorded_as(data)}.",
     alt="A group of bars for each method, one bar a representation; all are low.",
     folded="Accuracy on CIFAR-10, recorded",
 )

@@ -144,19 +144,21 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
+lines = "latent_interpolation_cifar10_lines"
 page.figure(
-    figures.lines(pictures.find("latent_interpolation_cifar10_lines")),
+    figures.lines(pictures.find(lines)),
     name="fig-interpolation-lines-cifar10",
-    caption=f"Lines, {pictures.described('latent_interpolation_cifar10_lines')}.",
+    caption=f"Lines, {pictures.described(lines)}.",
     alt="Four blocks of two rows of small colour images; each row turns one blurred image into another.",
     folded="Lines between images of CIFAR-10, recorded",
 )
 
 # %% tags=["hide-input"]
+squares = "latent_interpolation_cifar10_squares"
 page.figure(
-    figures.squares(pictures.find("latent_interpolation_cifar10_squares")),
+    figures.squares(pictures.find(squares)),
     name="fig-interpolation-square-cifar10",
-    caption=f"Squares, {pictures.described('latent_interpolation_cifar10_squares')}. They have an image in each of the "
+    caption=f"Squares, {pictures.described(squares)}. They have an image in each of the "
     "four corners, unlike the paper's: we recorded them before we had its text.",
     alt="Two squares of small colour images that change from corner to corner.",
     folded="Squares between images of CIFAR-10, recorded",
