@@ -304,8 +304,8 @@ page.readings()
 # - On CIFAR-10 two rates suit ANODE about equally well ({numref}`tab-images-rates`). We began the comparison at
 #   $3\cdot10^{-3}$, the best of two. Then a third, $10^{-2}$, had a slightly lower loss, so we made a comparison at that
 #   rate, too. The open loop depends on the rate much more than ANODE does ({numref}`tab-images-accuracy`). Both
-#   comparisons are recorded, and both count for the verdicts. "Own rates" means that each model has its own best rate.
-#   No MNIST run has that.
+#   comparisons are recorded. The forest plots show every set of runs, and the one that is nearest to the paper decides.
+#   "Own rates" means that each model has its own best rate. No MNIST run has that.
 # - The recording with Table 1's field and solver (JPEG copy, six epochs, TF32) has only some of the models. Each has the
 #   rate that trials at 16×16 chose. Most of its runs went on from a checkpoint on another machine
 #   ({doc}`/book/reproducing`).

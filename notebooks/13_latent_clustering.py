@@ -100,16 +100,17 @@ page.say(
 page.figure(
     figures.accuracies(found.recording("mnist")),
     name="fig-clustering-accuracy-mnist",
-    caption="Clustering accuracy of every representation by every method, recorded, MNIST. Bars are means, dots are seeds. "
-    "Dashed: the accuracy if all images were in one group.",
+    caption=f"Clustering accuracy of every representation by every method, {found.recorded_as('mnist')}. Bars are "
+    "means, dots are seeds. Dashed: the accuracy if all images were in one group.",
     alt="A group of bars for each method, one bar a representation.",
 )
 
 # %% tags=["hide-input"]
+data = "cifar10"
 page.figure(
-    figures.accuracies(found.recording("cifar10")),
+    figures.accuracies(found.recording(data)),
     name="fig-clustering-accuracy-cifar10",
-    caption="The same, recorded, CIFAR-10 (JPEG copy).",
+    caption=f"The same, {found.recorded_as(data)}.",
     alt="A group of bars for each method, one bar a representation; all are low.",
     folded="Accuracy on CIFAR-10, recorded",
 )
@@ -207,7 +208,8 @@ page.readings()
 # %% [markdown]
 # <details class="ncode-aside"><summary>How else these runs differ, and what we chose</summary>
 #
-# - We chose AutoN-CODE's normalisation and scale on validation images. We did not tune the other autoencoders.
+# - All autoencoders share a learning rate. We chose it for the plain autoencoder; with the printed networks it is the
+#   paper's. Only AutoN-CODE had something more chosen: its normalisation and its scale, on validation images.
 # - Spectral clustering uses the graph of ten nearest neighbours.
 #
 # </details>

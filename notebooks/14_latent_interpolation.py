@@ -31,7 +31,8 @@ if importlib.util.find_spec("ncode") is None:
 # # Latent interpolation
 #
 # We move in a straight line from one image's code to another's, and decode the points on the way. You will learn how to
-# measure whether the images change smoothly, and why smooth is not enough (C.8, Fig. A.12 of {cite:t}`chalvidal2021`).
+# measure whether the images change smoothly and stay real, and why you need a cross-fade of the pixels beside them (C.8,
+# Fig. A.12 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 # "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
@@ -63,9 +64,11 @@ page = Page("14_latent_interpolation", profile, runs)
 # %% [markdown]
 # ## The setting
 #
-# The paper shows pictures of a few pairs, which anyone could have picked. And smoothness alone is easy: a **cross-fade**
-# of the pixels, $(1-t)\,x_a + t\,x_b$, is perfectly smooth, but half-way it shows no digit. So we measure two things. All
-# models get the same pairs of test images, from different classes.
+# The paper shows pictures of a few pairs. It calls those of its first panel random samples, and compares models on a
+# single pair, which anyone could have picked. And smoothness in the pixels is easy: a **cross-fade**,
+# $(1-t)\,x_a + t\,x_b$, changes every pixel at a constant speed, and half-way it shows both images at once. So we
+# measure two things with a network's features, and the cross-fade is a control experiment. All models get the same pairs
+# of test images, from different classes.
 #
 # - **smooth**: the perceptual path length {cite:p}`karras2019`,
 #
@@ -75,7 +78,9 @@ page = Page("14_latent_interpolation", profile, runs)
 #   EfficientNet-Lite0 for colour images. A straight path of constant speed has the length
 #   $\mathbb{E}\,\|\varphi(\text{image}(1)) - \varphi(\text{image}(0))\|^2$. We divide by it, so the ratio is at least 1.
 #   Detours and jumps raise it.
-# - **real**: the Fréchet distance between the images half-way and the test images. Lower is nearer to real images.
+# - **real**: the Fréchet distance between the images half-way and the test images. Lower is nearer to real images. A
+#   decoder blurs, even at the ends of a line. The ends of a cross-fade are real images. So the table has the ends'
+#   distance, too.
 #
 # We draw five kinds of lines: between AutoN-CODE's $x(T)$, as in the paper; between its **controls** $\theta$, from which
 # the flow then gives $x(T)$; between the codes of the plain autoencoder; between those of the VAE (the variational
@@ -134,25 +139,27 @@ page.say(
 page.figure(
     figures.lines(pictures.find("latent_interpolation_mnist_lines")),
     name="fig-interpolation-lines-mnist",
-    caption="Lines, recorded, all of MNIST.",
+    caption=f"Lines, {pictures.described('latent_interpolation_mnist_lines')}.",
     alt="Four blocks of two rows; each row turns one digit into another.",
 )
 
 # %% tags=["hide-input"]
+lines = "latent_interpolation_cifar10_lines"
 page.figure(
-    figures.lines(pictures.find("latent_interpolation_cifar10_lines")),
+    figures.lines(pictures.find(lines)),
     name="fig-interpolation-lines-cifar10",
-    caption="Lines, recorded, CIFAR-10 (JPEG copy).",
+    caption=f"Lines, {pictures.described(lines)}.",
     alt="Four blocks of two rows of small colour images; each row turns one blurred image into another.",
     folded="Lines between images of CIFAR-10, recorded",
 )
 
 # %% tags=["hide-input"]
+squares = "latent_interpolation_cifar10_squares"
 page.figure(
-    figures.squares(pictures.find("latent_interpolation_cifar10_squares")),
+    figures.squares(pictures.find(squares)),
     name="fig-interpolation-square-cifar10",
-    caption="Squares, recorded, CIFAR-10 (JPEG copy). They have an image in each of the four corners, unlike the paper's: "
-    "we recorded them before we had its text.",
+    caption=f"Squares, {pictures.described(squares)}. They have an image in each of the "
+    "four corners, unlike the paper's: we recorded them before we had its text.",
     alt="Two squares of small colour images that change from corner to corner.",
     folded="Squares between images of CIFAR-10, recorded",
 )
@@ -192,12 +199,13 @@ page.verdict(
 )
 
 # %% [markdown]
-# A path cannot be shorter than the straight one between its ends.
+# **Is a cross-fade smooth, and is it real?** In the pixels its path is straight. In the features no path can be shorter
+# than the straight one between its ends.
 
 # %%
 shortest = min(metric(runs, "excess").min() for runs in found.live.values())
 assert page.profile != "cpu" or shortest >= 1
-page.say("**Smooth is not enough.**", tables.fade(found.live))
+page.say(tables.fade(found.compared))
 
 # %% [markdown]
 # ## Deviations
@@ -220,7 +228,10 @@ page.readings()
 # %% [markdown]
 # ## What to remember
 #
-# - A cross-fade of pixels is perfectly smooth, and shows nothing real half-way.
+# - Smooth in the pixels is not smooth in the features: a cross-fade is straight in the pixels and takes a detour in the
+#   features.
+# - A cross-fade is the control experiment. Lines in a latent space are worth something where their images half-way are
+#   nearer to real ones than the cross-fade's. The data decide that: look at each set.
 # - Judge an interpolation by two numbers: how straight its path is in the features, and how real its middle is.
 # - Anyone can pick a few nice pairs. Measure many, the same for every model.
 #

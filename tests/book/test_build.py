@@ -180,6 +180,14 @@ class TestPages:
         assert "At 14×14 pixels." in text
 
 
+def test_what_a_question_calls_published_is_the_difference_of_published_numbers():
+    table = published.get("classification-anode")
+    asked = {question.asks: question.published for question in claims.load()["A5"].questions}
+    for data in table.columns:
+        said = asked[f"test accuracy on {data} at equal parameters: ANODE minus NODE is above zero"]
+        assert float(said) == pytest.approx(table.value("ANODE", data) - table.value("NODE", data))
+
+
 def test_published_numbers_are_numbers():
     for table in published.load().values():
         for row in table.rows:

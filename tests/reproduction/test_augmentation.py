@@ -179,3 +179,12 @@ def test_failures_are_told_with_their_runs(studies):
     for study in HARD:
         failed, of = verdict.failures(studies.shown[study][0])
         assert f"{TITLES[study]} {failed} of {of} against" in notes.a6(studies)
+    assert "A constant 0 has a loss of 0.5. A training loss below 0.25 had, at the end: four shells" in notes.a6(
+        studies
+    )
+
+
+def test_a4_says_at_which_error_it_counts_and_has_the_other_as_context(studies):
+    assert "with the batch's mean error" in notes.a4(studies, True)
+    worst = [text for text in verdict.a4_context(studies) if "at an equal error of the worst sample" in text]
+    assert len(worst) == sum(p > 0 for study in EASY for p in studies.shown[study])

@@ -151,6 +151,8 @@ def test_the_papers_components_have_no_mixture_of_one_and_answer_every_question(
     levels = {question.part: question for question in claims.get("N18").questions}
     assert (levels["b"].above, levels["c"].below) == (generation_verdict.COPIES,) * 2
     assert [one.part for one in generation_verdict.n19(found)] == [*"ab"]
+    told = generation_tables.doubled(found)
+    assert "At 100, its fewest" in told and "minus AutoN-CODE's" in told and "not measured" not in told
     assert generation_verdict.n17_checks(found) and generation_verdict.n18_note(found)
     # One component is one, and said so.
     one = generation_verdict.n18_checks({"x": generation(MODELS)})
@@ -164,6 +166,7 @@ def test_an_evaluation_says_which_recording_is_nearest_to_the_paper():
     found = Evaluation(Setup(2, {}, ""), live, {"live": live, "several": three, "single": one}, (), ())
     assert found.recording("mnist") is three, "one seed decides nothing"
     assert found.recording("cifar10") is None
+    assert found.recorded_as("mnist") == "recorded, MNIST, 5 epochs" and found.recorded_as("cifar10") == "recorded"
     assert list(found.recorded) == ["several", "single"]
     assert found.having("double") == {}
     assert [run.id for run in every(found.compared)] == [f"ncode{seed}" for seed in (0, 1, 0, 1, 2)]
@@ -213,7 +216,21 @@ def test_interpolation_compares_with_the_autoencoder_and_the_cross_fade():
     assert (shorter, steady, real) == (True, True, False)
     assert "1.52 against 3.03" in interpolation_verdict.n23_note({"x": made})
     assert interpolation_tables.smoothness({"x": made})[2][:2] == ["x", "cross-fade of pixels"]
-    assert "1.52 times a straight path's, AutoN-CODE's 1.52 times" in interpolation_tables.fade(made)
+
+
+def test_the_cross_fade_is_called_more_real_only_where_the_runs_show_it():
+    names = dict.fromkeys(interpolation_tables.MEASURES, 1.5)
+
+    def of(half_way: float):
+        return runs(
+            latent_interpolation, {"ncode": names, "autoencoder": names, "pixels": {**names, "half_way": half_way}}
+        )
+
+    told = interpolation_tables.fade({"blurred": of(1.0), "sharp": of(2.0), "alike": of(1.5)}).splitlines()
+    assert told[0].startswith("- blurred: the cross-fade's path length is 1.52 times a straight path's")
+    assert "So the cross-fade's images half-way are nearer to real ones" in told[0]
+    assert "So AutoN-CODE's images half-way are nearer to real ones" in told[1]
+    assert "So neither is shown" in told[2]
 
 
 def test_blocks_of_lines_are_as_high_as_their_images():

@@ -17,6 +17,7 @@ from ncode.reproduction.experiments import (
 )
 from ncode.reproduction.experiments.autoencoding import analysis as autoencoding_analysis
 from ncode.reproduction.experiments.autoencoding import evaluation, latents, pictures
+from ncode.reproduction.experiments.autoencoding import figures as autoencoding_figures
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
 from ncode.reproduction.experiments.image_generation.train import SHOWN as SAMPLES
 from ncode.reproduction.experiments.latent_clustering import analysis as clustering_analysis
@@ -335,12 +336,23 @@ def test_pictures_are_of_the_finished_runs_behind_a_recording(empty_results):
         np.testing.assert_allclose(images, kept, atol=0.5 / 255 + 1e-6)
     squares = pictures.find("latent_interpolation_small_squares")
     np.testing.assert_allclose(squares["AutoN-CODE"], of["ncode"].array("anchors"), atol=0.5 / 255 + 1e-6)
-    assert "2 epochs, 0.1 of the width, seed 0" in pictures.introduced("latent_interpolation_small_lines")
+    assert "5,000 digits, 2 epochs, seed 0" in pictures.introduced("latent_interpolation_small_lines")
+    assert pictures.described("latent_interpolation_small_lines") == "recorded, 5,000 digits, 2 epochs"
     (empty_results / "latent_interpolation_small.json").write_text(
         (empty_results / "latent_interpolation_small.json").read_text().replace(of["ncode"].id, "elsewhere")
     )
     with pytest.raises(FileNotFoundError):
         pictures.main(["latent_interpolation_small"])
+
+
+def test_printed_networks_are_called_so_in_what_pictures_are_of():
+    printed, older = "autoencoding_mnist_printed_orbit", "image_generation_mnist_samples"
+    assert pictures.described(printed) == "recorded, MNIST, as printed, 50 epochs"
+    assert pictures.described("none") == "recorded"
+    assert pictures.introduced(older, printed).endswith(
+        "MNIST, 50 epochs, seed 0; MNIST, as printed, 50 epochs, seed 0."
+    )
+    assert "MNIST, as printed, 50 epochs" in autoencoding_figures.recorded_orbit(printed, "mnist", "A.4")["caption"]
 
 
 def test_kept_lines_and_squares_join_the_images_that_were_measured():

@@ -8,6 +8,10 @@ import pytest
 from ncode.reproduction import profiles
 from ncode.reproduction.claims import settings
 from ncode.reproduction.claims.settings import Setting, StatedExperiment
+from ncode.reproduction.experiments import autoencoding
+from ncode.reproduction.experiments.autoencoding import plans as autoencoding_plans
+from ncode.reproduction.experiments.image_classification import plans as image_plans
+from ncode.reproduction.experiments.image_classification import rates
 from ncode.reproduction.publishing.display import Page
 
 STATED = [
@@ -45,6 +49,8 @@ def test_every_key_is_a_setting_of_ours(experiment, setting):
 
 PRINTED = {
     ("autoencoding_mnist", "batch normalisation"),  # Contradicted by Table A.1.
+    ("autoencoding_mnist", "training images"),  # Some are for validation, in every plan.
+    ("image_generation", "size of the doubled code"),  # A misprint.
 }
 
 
@@ -71,6 +77,40 @@ def test_a_page_shows_its_deviations():
     assert batch[2] == str(profiles.load("autoencoding", "cpu").settings["batch"])
     assert settings.deviations("01_proposition_1", "cpu") == []
     assert settings.left_open("11_autoencoding")
+
+
+def cells(page: str, name: str) -> tuple[str, str]:
+    """A deviation's cells: ours in this build, and in the recordings."""
+    (row,) = (row for row in settings.deviations(page, "cpu") if row[0].endswith(f": {name}"))
+    return row[2], row[3]
+
+
+def test_what_is_derived_is_what_the_networks_and_the_data_have():
+    assert cells("11_autoencoding", "batch normalisation") == ("hidden layers", "none, hidden layers")
+    for settings_of in ({"kind": "perceptron"}, {"kind": "printed"}, {"kind": "printed", "batch_norm": "hidden"}):
+        config = dataclasses.replace(autoencoding.Config("autoencoder", 0, width=0.05), **settings_of)
+        modules = [type(module).__name__ for module in autoencoding.build(config).modules()]
+        said = autoencoding_plans.followed(dataclasses.asdict(config))["normalised"]
+        assert ("BatchNorm1d" in modules) == bool(said), settings_of
+    digits = len(autoencoding.prepare("digits").train[0])
+    assert cells("11_autoencoding", "training images") == (str(digits), "55000")
+    assert cells("12_image_generation", "size of the doubled code") == ("50", "50")
+
+
+@pytest.mark.parametrize("id_", ["image_classification", "augmentation_on_images"])
+def test_every_recording_that_a_page_on_images_compares_stands_in_its_deviations(id_):
+    wanted = {*image_plans.tables(), *(f"{name}_own_rate" for name in rates.asked())}
+    if id_ == "augmentation_on_images":
+        wanted |= image_plans.wide().keys()
+    assert set(settings.load()[id_].recordings) == wanted
+
+
+def test_a_recording_says_how_many_seeds_and_which_rates_it_has():
+    assert cells("16_augmentation_on_images", "learning rate")[1] == "0.001, 0.003, 0.01"
+    assert set(cells("16_augmentation_on_images", "repetitions")[1].split(", ")) <= {"2", "3"}
+    assert (
+        settings.each([3, [1, 2], 3]) == "1, 2, 3" and settings.each(["b", "a"]) == "b, a" and settings.each([]) == ""
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,9 @@ class Setting:
     where: str
     text: str = ""
     key: str = ""
+    run_key: str = ""
     ours: str = ""
+    recorded: str = ""
     why: str = ""
     model: str = ""
     among: bool = False
@@ -86,11 +88,12 @@ class StatedExperiment:
         for name in self.recordings:
             runs = [plain(run.config) for run in recordings.find(name)]
             model = setting.model or self.model
-            values = [
-                _found(self._resolved(config), setting.key, flat=True)
-                for config in runs
-                if not model or config.get("model", model) == model
-            ]
+            configs = [config for config in runs if not model or config.get("model", model) == model]
+            if setting.key == "seeds":
+                found += [len({config["seed"] for config in configs})] if configs else []
+                continue
+            key = setting.run_key or setting.key
+            values = [_found(self._resolved(config), key, flat=True) for config in configs]
             if present := [value for value in values if value is not None]:
                 found.append(_one(present))
         return found
@@ -148,13 +151,13 @@ def deviations(page: str, profile: str) -> list[list[str]]:
         for setting in experiment.settings if experiment.page == page else ():
             if setting.why:
                 here = experiment.here(setting, profile) if setting.key else setting.ours
-                recorded = experiment.recorded(setting) if setting.key else ()
+                recorded = each(experiment.recorded(setting)) if setting.key else setting.recorded
                 rows.append(
                     [
                         f"{experiment.title}: {setting.name}",
                         f"{setting.text or written(setting.stated)} ({experiment.source}, {setting.where})",
                         written(here),
-                        ", ".join(dict.fromkeys(map(written, recorded))) or NONE,
+                        recorded or NONE,
                         setting.why,
                     ]
                 )
@@ -170,6 +173,15 @@ def comparison(experiment: StatedExperiment) -> list[list[str]]:
         ours = written(value) if differs else "as stated"
         rows.append([setting.name, setting.text or written(setting.stated), setting.where, ours])
     return rows
+
+
+def each(values: Sequence[Value]) -> str:
+    """What recordings have, in a table: every value once, numbers in order of size; nothing where there is none."""
+    flat = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    different = list({repr(_plain(value)): value for value in flat}.values())
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in different):
+        different.sort()
+    return ", ".join(map(written, different))
 
 
 def left_open(page: str) -> list[str]:

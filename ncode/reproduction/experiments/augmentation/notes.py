@@ -72,7 +72,9 @@ def a4(studies: Studies, images: bool) -> str:
         else "No image run with more than one seed is recorded yet."
     )
     return (
-        "We read 'simpler' as a smaller detour, and ask it where there is room for one: in two dimensions and more. "
+        "The question counts evaluations as the paper's solver did, with the batch's mean error. The context counts at "
+        "an equal error of the worst sample, too. We read 'simpler' as a smaller detour, and ask it where there is "
+        "room for one: in two dimensions and more. "
         f"NODE's evaluations grow by these factors (geometric means): {told}. An interval above 1 says that there is a "
         "difference, not that it is large: sizes are in the table. Evaluations come in steps of six, so intervals may "
         f"have no width. {of_images}"
@@ -97,8 +99,8 @@ def a6(studies: Studies) -> str:
     return (
         f"Failures where we provoke, NODE against ANODE with p = {AUGMENTED}: {counted}. At the paper's rate, on the "
         f"easier functions, NODE failed in {easy[0]} of {easy[1]} runs. A run that reaches the end need not have "
-        f"learnt anything: a constant 0 has twice the loss {LEARNT:g}. Below that loss ended: "
-        f"{successes or 'not recorded yet'}. Where few or none did, we compare trainings that do not succeed. The "
+        f"learnt anything. A constant 0 has a loss of {2 * LEARNT:g}. A training loss below {LEARNT:g} had, at the "
+        f"end: {successes or 'not recorded yet'}. Where few or none did, we compare trainings that do not succeed. The "
         "provocation, a high learning rate, is ours; the paper reports failures on images and when overfitting, at its "
         "own rate. Few runs decide little: the exact test asks whether chance would explain the counts."
     )

@@ -144,6 +144,12 @@ def a4_context(studies: Studies) -> dict[str, bool | None]:
         for study, p in compared
     }
     checks |= {
+        f"{TITLES[study]}, p = {p}: NODE needs more evaluations at an equal error of the worst sample": is_above(
+            studies.against(study, "nfe_worst", p), 1.0
+        )
+        for study, p in compared
+    }
+    checks |= {
         f"{TITLES[study]}, p = {p}: NODE's paths are longer detours": is_above(studies.against(study, "detour", p), 1.0)
         for study, p in compared
         if study not in ("flip", "line")

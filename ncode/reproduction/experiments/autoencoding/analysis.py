@@ -24,8 +24,9 @@ from ncode.reproduction.experiments.autoencoding.train import (
 from ncode.reproduction.metrics.comparison import by_model, metric
 from ncode.reproduction.metrics.intervals import difference_interval
 from ncode.reproduction.runs import recordings
+from ncode.reproduction.runs.configs import typed
 from ncode.reproduction.runs.experiment import Run
-from ncode.reproduction.runs.recordings import RecordedRun
+from ncode.reproduction.runs.recordings import Picture, RecordedRun
 from ncode.training import TrainingError
 
 
@@ -154,6 +155,13 @@ def setting(config: Config) -> str:
     narrowed = config.kind in ("printed", "convolutional") and config.width < 1  # Perceptrons of ours have any width.
     narrow = f", 1/{1 / config.width:g} of the width" if narrowed else ""
     return f"{title(config.dataset, config.variant)}{of_paper}{narrow}, {config.epochs} epochs"
+
+
+def pictured(picture: Picture) -> Config:
+    """The configuration of the autoencoder that a picture is of; of several, the first."""
+    kept = picture.facts["runs"][0]["config"]
+    names = [field.name for field in dataclasses.fields(Config)]
+    return typed(Config, {name: kept[name] for name in names if name in kept})
 
 
 def orbit_picture(

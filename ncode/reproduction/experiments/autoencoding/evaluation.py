@@ -74,6 +74,11 @@ class Evaluation:
         there = {name: runs for name, runs in self.recorded.items() if dataset(runs) == of}
         return next(reversed((several(there) or there).values()), None)
 
+    def recorded_as(self, of: str) -> str:
+        """Which runs :meth:`recording` gives, for a caption: ``recorded, MNIST, as printed, 50 epochs``."""
+        runs = self.recording(of)
+        return described("recorded", runs) if runs else "recorded"
+
     @property
     def compared(self) -> dict[str, Runs]:
         """Those of :attr:`named` with more than one seed."""

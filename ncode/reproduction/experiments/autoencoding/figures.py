@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ncode.reproduction.data.datasets import title
-from ncode.reproduction.experiments.autoencoding.analysis import orbit_picture
+from ncode.reproduction.experiments.autoencoding.analysis import orbit_picture, pictured, setting
 from ncode.reproduction.experiments.autoencoding.study import Study
 from ncode.reproduction.plotting import diagrams, style
 from ncode.reproduction.runs import recordings
@@ -72,13 +72,12 @@ def recorded_orbit(name: str, figure: str, printed: str) -> dict[str, Any]:
     shown = recordings.find_picture(name)
     if shown is None:
         raise ValueError(f"name: there is no picture {name!r}")
-    config = shown.facts["runs"][0]["config"]
-    data = title(config["dataset"], config["variant"])
-    networks = ", Table A.1's networks" if config["kind"] == "printed" else ""
+    config = pictured(shown)
+    data = title(config.dataset, config.variant)
     return {
         "drawing": orbits(shown.images, shown.facts["times"]),
         "name": f"fig-auto-orbit-{figure}",
-        "caption": f"{printed} anew: the same for a recorded AutoN-CODE, {data}{networks}, {config['epochs']} epochs.",
+        "caption": f"{printed} anew: the same for a recorded AutoN-CODE, {setting(config)}.",
         "alt": f"{len(shown.images)} rows of images of {data}; from left to right the start that all share turns into "
         "a reconstruction of the image at the right end.",
     }

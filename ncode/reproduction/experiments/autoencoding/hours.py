@@ -8,6 +8,7 @@ import time
 import torch
 
 from ncode.reproduction import profiles
+from ncode.reproduction.experiments.autoencoding.plans import TRAINING_IMAGES
 from ncode.reproduction.experiments.autoencoding.train import Config, build
 from ncode.reproduction.publishing import numbers
 
@@ -15,8 +16,6 @@ NARROWER = 8
 """By which factor the timed model is narrower; the work of convolutions grows with its square."""
 
 IMAGES = 8
-TRAINING_IMAGES = 45_000
-"""Of CIFAR-10, without validation's."""
 
 
 def plan_in_words() -> str:
@@ -26,7 +25,7 @@ def plan_in_words() -> str:
     start = time.perf_counter()
     narrow.loss(torch.rand(IMAGES, 3, 32, 32))[0].backward()
     seconds = (time.perf_counter() - start) / IMAGES
-    days = NARROWER**2 * seconds * config.epochs * TRAINING_IMAGES / 3600 / 24
+    days = NARROWER**2 * seconds * config.epochs * TRAINING_IMAGES[config.dataset] / 3600 / 24
     parameters = sum(p.numel() for p in build(config).parameters())
     return (
         f"At full width a model has {parameters / 1e6:.0f} million parameters. An image takes "

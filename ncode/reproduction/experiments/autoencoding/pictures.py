@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments.autoencoding import analysis as autoencoding_analysis
 from ncode.reproduction.experiments.image_generation import analysis as generation_analysis
 from ncode.reproduction.experiments.latent_clustering import planes
@@ -59,15 +58,20 @@ def find(name: str) -> dict[str, np.ndarray]:
     return dict(zip(names, np.split(picture.images, len(names)), strict=True))
 
 
+def described(name: str) -> str:
+    """What the picture ``name`` is of, for its caption: ``recorded, MNIST, as printed, 50 epochs``."""
+    picture = recordings.find_picture(name)
+    return (
+        f"recorded, {autoencoding_analysis.setting(autoencoding_analysis.pictured(picture))}" if picture else "recorded"
+    )
+
+
 def introduced(*names: str) -> str:
-    """What the pictures are of, as a sentence: data, seed and budget; none where there is no picture."""
+    """What the pictures are of, as a sentence: data, networks, budget and seed; none where there is no picture."""
     parts = []
     for picture in filter(None, map(recordings.find_picture, names)):
-        config = picture.facts["runs"][0]["config"]
-        width = f", {config['width']:g} of the width" if config["width"] != 1 else ""
-        parts.append(
-            f"{title(config['dataset'], config['variant'])}, {config['epochs']} epochs{width}, seed {config['seed']}"
-        )
+        config = autoencoding_analysis.pictured(picture)
+        parts.append(f"{autoencoding_analysis.setting(config)}, seed {config.seed}")
     return f"Of the recorded models: {'; '.join(parts)}." if parts else "Of recorded models there is no picture yet."
 
 

@@ -144,11 +144,25 @@ def evaluations(section: str, kind: type[C], models: Sequence[str], without: Seq
     ]
 
 
+TRAINING_IMAGES = {"digits": 3500, "mnist": 55_000, "cifar10": 45_000}
+"""Of whole data sets, without validation's."""
+
+
 def followed(settings: Mapping) -> dict:
-    """What follows from settings, for the comparison with the paper's: the latent size, and whether plateaus count."""
+    """What follows from settings, for the comparison with the paper's.
+
+    The latent size, and the doubled one; whether plateaus count; how many images are trained on; and where there is a
+    batch normalisation (see :func:`ncode.reproduction.models.encoders.networks`).
+    """
     architecture = ARCHITECTURES["mnist" if settings["dataset"] == "digits" else settings["dataset"]]
+    latent = settings["latent"] or architecture.latent
+    printed_perceptron = settings["kind"] == "printed" and architecture.hidden
+    placed = {"": "", "hidden": "hidden layers", "code": "the code", "all": "all layers"}
     return {
-        "latent": settings["latent"] or architecture.latent,
+        "latent": latent,
+        "doubled": 2 * latent,
         "kernel": architecture.kernel,
         "plateaus": settings["plateau"] > 0,
+        "training_images": settings["images"] or TRAINING_IMAGES.get(settings["dataset"]),
+        "normalised": placed[settings["batch_norm"]] if printed_perceptron else "hidden layers",
     }

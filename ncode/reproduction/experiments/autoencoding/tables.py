@@ -30,8 +30,9 @@ def architectures() -> dict[str, Any]:
     """Table A.1 as it is read here."""
     return {
         "name": "tab-auto-architectures",
-        "caption": "Table A.1 as it is read here, at full width. Every convolution but the last halves the image, and "
-        "has batch normalisation and ReLU. Numbers are channels, and for MNIST units of a perceptron. AutoN-CODE's "
+        "caption": "Table A.1 as it is read here, at full width. Every convolution halves the image in the encoder "
+        "and doubles it in the decoder, where the last one keeps its size. All but that one have batch normalisation "
+        "and ReLU. Numbers are channels, and for MNIST units of a perceptron. AutoN-CODE's "
         "encoder ends in two numbers for each of the latent's (ten on CelebA).",
         "columns": ["data", "image", "encoder", "latent", "decoder", "kernel"],
         "rows": [[name, *_networks(shape)] for name, shape in ARCHITECTURES.items()],

@@ -32,11 +32,23 @@ def smoothness(named: Mapping[str, Runs]) -> list[list[str]]:
     ]
 
 
-def fade(runs: Runs) -> str:
-    """AutoN-CODE's lines beside the cross-fade of pixels: how long they are, and how real half-way, in sentences."""
-    lengths = {model: numbers.number(metric(runs[model], "excess").mean(), 3) for model in ("pixels", "ncode")}
-    gap = numbers.interval(difference(runs, "ncode", "pixels", "half_way"), 3)
+def fade(sets: Mapping[str, Runs]) -> str:
+    """The cross-fade of pixels beside the models' lines, as Markdown: how long, and how real half-way, set by set."""
+    return "\n".join(f"- {name}: {_fade(runs)}" for name, runs in sets.items())
+
+
+def _fade(runs: Runs) -> str:
+    lengths = {
+        model: numbers.number(metric(runs[model], "excess").mean(), 3) for model in ("pixels", "ncode", "autoencoder")
+    }
+    low, high = difference(runs, "ncode", "pixels", "half_way")
+    real = "So neither is shown to be nearer to real images"
+    if high < 0:
+        real = "So AutoN-CODE's images half-way are nearer to real ones"
+    elif low > 0:
+        real = "So the cross-fade's images half-way are nearer to real ones"
     return (
-        f"The cross-fade's path length is {lengths['pixels']} times a straight path's, AutoN-CODE's "
-        f"{lengths['ncode']} times. Half-way, AutoN-CODE's distance minus the cross-fade's is {gap} (95 % interval)."
+        f"the cross-fade's path length is {lengths['pixels']} times a straight path's, AutoN-CODE's {lengths['ncode']} "
+        f"times and the autoencoder's {lengths['autoencoder']} times. Half-way, AutoN-CODE's distance from the test "
+        f"images minus the cross-fade's is {numbers.interval((low, high), 3)} (95 % interval). {real}."
     )

@@ -60,8 +60,9 @@ def n23_note(sets: Mapping[str, Runs]) -> str:
         ours, theirs = (numbers.number(metric(runs[m], "excess").mean(), 3) for m in ("ncode", "autoencoder"))
         lengths.append(f"{name}: {ours} against {theirs}")
     return (
-        "The paper's evidence is one figure. We read 'smooth' as: without jumps, smoother than the autoencoder beside "
-        "it, and with images half-way that are more real. A comparison asks that the 95 % interval of the difference, "
-        "paired by seed, lies below zero. The pixels' numbers do not depend on a seed. Path lengths over a straight "
-        f"path's, AutoN-CODE against the autoencoder: {'; '.join(lengths)}."
+        "The paper's evidence is one figure. The question is the length of the lines in a network's features, over a "
+        "straight path's. Whether they have jumps, and how real the images half-way are, is context. A comparison asks "
+        "that the 95 % interval of the difference, paired by seed, lies below zero. The pixels' numbers do not depend "
+        "on a seed. Path lengths over a straight path's, AutoN-CODE against the autoencoder: "
+        f"{'; '.join(lengths)}."
     )
