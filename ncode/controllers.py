@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ncode.arguments import arguments, integer, integers, one_of, optional, real
+from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real
 from ncode.fields.base import Field
 from ncode.fields.conv import ConvBlock
 from ncode.fields.kernels import Perceptron, perceptron, plain, plan
@@ -249,6 +249,7 @@ class KernelController(Controller):
         activation=optional(one_of(ACTIVATIONS)),
         spread=real(least=0),
         dropout=real(least=0, below=1),
+        features=optional(instance(nn.Module)),
     )
     def __init__(
         self,
@@ -261,7 +262,7 @@ class KernelController(Controller):
         features: nn.Module | None = None,
     ):
         super().__init__()
-        self.features = features or nn.Flatten()
+        self.features = nn.Flatten() if features is None else features
         self.channels, self.hidden, self.spread = channels, hidden, spread
         self.layers = nn.ModuleList()
         self.activation = activation_function(activation) if activation else _identity

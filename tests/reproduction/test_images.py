@@ -1,5 +1,6 @@
 """Convolution with kernels per sample, the convolutional block, its controller, and the models of Table 1."""
 
+import copy
 import dataclasses
 import math
 import subprocess
@@ -322,6 +323,33 @@ def test_gamma_reads_what_it_is_told_to(reads, own):
     # The first image is what the second one's γ reads where each reads another.
     assert changed == [own, reads == "another", *[False] * 4]
     assert (theta.std(0).max() > 0) == (reads != "nothing")
+
+
+def test_gamma_reads_the_features_of_a_module_and_trains_it():
+    torch.manual_seed(0)
+    features = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.Flatten())
+    field = ConvBlock(2, 5, filters=3)
+    gamma = KernelController(1, features=features)
+    flow = NCODE(field, gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=2))
+    units, _ = gamma.layers
+    assert (units.in_features, features.training) == (27, True)
+    assert features[1].num_batches_tracked == 0, "sizing γ shows its features nothing"
+    x = augment(torch.randn(4, 1, 5, 5), 1)
+    flow(x).square().sum().backward()
+    assert features[0].weight.grad.norm() > 0
+    again = NCODE(
+        field, gamma=KernelController(1, features=copy.deepcopy(features)), steer="*.weight", solver=flow.solver
+    )
+    again.load_state_dict(flow.state_dict())
+    torch.testing.assert_close(again.eval()(x), flow.eval()(x))
+
+
+def test_features_that_are_no_row_of_numbers_are_refused():
+    for features in (torch.nn.Identity(), torch.nn.Sequential()):
+        with pytest.raises(ValueError, match="features: must give each image a row of numbers"):
+            NCODE(ConvBlock(2, 5, filters=3), gamma=KernelController(1, features=features), steer="*.weight")
+    with pytest.raises(TypeError, match="features"):
+        KernelController(1, features="pixels")
 
 
 def test_what_gamma_cannot_read_is_named():
