@@ -337,9 +337,8 @@ def test_gamma_reads_the_features_of_a_module_and_trains_it():
     x = augment(torch.randn(4, 1, 5, 5), 1)
     flow(x).square().sum().backward()
     assert features[0].weight.grad.norm() > 0
-    again = NCODE(
-        field, gamma=KernelController(1, features=copy.deepcopy(features)), steer="*.weight", solver=flow.solver
-    )
+    reading = KernelController(1, features=copy.deepcopy(features))
+    again = NCODE(ConvBlock(2, 5, filters=3), gamma=reading, steer="*.weight", solver=flow.solver)
     again.load_state_dict(flow.state_dict())
     torch.testing.assert_close(again.eval()(x), flow.eval()(x))
 
