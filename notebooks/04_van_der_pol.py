@@ -30,9 +30,9 @@ if importlib.util.find_spec("ncode") is None:
 # %% [markdown]
 # # Van der Pol
 #
-# You will see a single number that oscillates over time. No neural ODE with constant weights can follow it, but a closed
-# loop with one unknown can. You will also see why it is harder to fit that unknown over a long time (Fig. 3 of
-# {cite:t}`chalvidal2021`).
+# You will see a single number that oscillates over time. No one-dimensional neural ODE can follow it if its field does not
+# change with time, but a closed loop with one unknown can. You will also see why it is harder to fit that unknown over a
+# long time (Fig. 3 of {cite:t}`chalvidal2021`).
 
 # %% tags=["parameters"]
 # "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
@@ -52,7 +52,11 @@ from ncode.reproduction.experiments.van_der_pol import (
     tables,
     verdict,
 )
-from ncode.reproduction.experiments.van_der_pol.train import TRUE_MU, Config
+from ncode.reproduction.experiments.van_der_pol.train import (
+    CLOSE,
+    TRUE_MU,
+    Config,
+)
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
 
@@ -67,6 +71,8 @@ page = Page("04_van_der_pol", profile, runs)
 #
 # cannot be approximated by a one-dimensional neural ODE with constant $\theta$. With a dynamic $\theta$, $\mu$ can be
 # fitted.
+#
+# We count $\mu$ as fitted if it ends within 1 % of the true one. The paper names no such limit. It is ours.
 #
 # Take the velocity as a control that moves. Then the oscillator {eq}`eq-oscillator` *is* a closed loop:
 #
@@ -99,10 +105,12 @@ page = Page("04_van_der_pol", profile, runs)
 options = page.options
 horizons = options["horizons"]
 example = Config("ncode", seed=0)
+iterations = dict(zip(horizons, options["iterations"], strict=True))
+budget = ", ".join(f"{k} iterations at T = {T:g}" for T, k in iterations.items())
+assert CLOSE == 0.01
 Markdown(
     f"{example.starts} starts. Noise: standard deviation {example.noise:g}. {example.per_unit} observations per unit of "
-    f"time. Adam with learning rate {numbers.setting(example.learning_rate)} for {options['iterations']} iterations. "
-    f"dopri5 at tolerance {numbers.setting(example.tolerance)}."
+    f"time. Adam with learning rate {numbers.setting(example.learning_rate)}: {budget}. dopri5 at tolerance {numbers.setting(example.tolerance)}."
 )
 
 # %% [markdown]
@@ -118,7 +126,7 @@ def fit(horizon, growing):
     given = {"horizon": horizon, "growing": growing}
     return [
         van_der_pol.experiment.run(
-            Config("ncode", seed, options["iterations"], **given),
+            Config("ncode", seed, iterations[horizon], **given),
         )
         for seed in range(options["seeds"])
     ]
@@ -207,8 +215,8 @@ page.figure(
 # %% tags=["hide-input"]
 page.table(
     "tab-van-der-pol",
-    f"Fits of μ, whose true value is {TRUE_MU:g}: how many starts end near it (one entry a seed), where every start of "
-    "the first seed ends, and failed solves.",
+    f"Fits of μ, whose true value is {TRUE_MU:g}: how many starts end within {100 * CLOSE:g} % of it (one entry a seed), "
+    "where every start of the first seed ends, and failed solves.",
     ["T", "horizon", "recovered", "final μ", "failed solves"],
     tables.endings(fits, example.starts),
 )
@@ -234,15 +242,17 @@ Markdown(
 # The paper shows Fig. 3 as a picture and prints no number.
 
 # %%
-plain = analysis.recovered(fits)[horizons[-1], "plain"]
+plain, growing = (analysis.recovered(fits)[horizons[-1], way] for way in ways)
+farthest = abs(long[0].array("mu") / TRUE_MU - 1).max()
 page.verdict(
     "N7",
     verdict.n7(fits[horizons[0], "plain"], nodes, page.near("paper")),
     analysis.checks(nodes, fits, example.starts),
     runs=records,
     note=(
-        f"Plain descent at T = {horizons[-1]:g} recovers μ from {plain[0]} of {example.starts} starts. So whether μ can "
-        "be fitted depends on the horizon and on how it is reached. N-CODE is given the oscillator's form and fits one number; "
+        f"Within {iterations[horizons[-1]]} iterations at T = {horizons[-1]:g}, plain descent recovers μ from "
+        f"{plain[0]} of {example.starts} starts on the first seed, and descent with a growing horizon from {growing[0]}. "
+        f"With a growing horizon the farthest start ends {numbers.share(float(farthest))} off. So whether μ can be fitted depends on the horizon and on how it is reached. N-CODE is given the oscillator's form and fits one number; "
         "NODE is a generic network. The comparison shows what a moving θ makes representable, not which learns better."
     ),
 )

@@ -61,7 +61,8 @@ page = Page("05_reflection", profile, runs)
 # %% [markdown]
 # ## The claim
 #
-# **N8.** A neural ODE cannot learn $x \mapsto -x$. The open loop and the closed loop can, by different means.
+# **N8.** A neural ODE cannot learn $x \mapsto -x$. The open loop and the closed loop can, by different means. The open
+# loop needs to control only a single parameter of $f$.
 #
 # The first half is a theorem. Two solutions of $x' = f(x)$ on the line cannot cross. So the flow keeps the order of
 # points: $x(T)$ is an increasing function of $x(0)$. Which increasing function $h$ is nearest to $-x$? A constant.
@@ -88,15 +89,17 @@ page = Page("05_reflection", profile, runs)
 # ## The setting
 #
 # All models have the same kind of field: a tanh network with one hidden layer. They share the training points, the
-# optimiser, the number of iterations, the solver and its tolerance. The controllers steer *every* parameter of the
-# field.
+# optimiser, the number of iterations, the solver and its tolerance. One open loop controls a single parameter of its
+# field, as the paper's does. It is the bias of the last layer, the only one that is a single number. The two other
+# controllers steer *every* parameter of the field.
 #
 # | model | what sets θ |
 # | --- | --- |
 # | NODE | nothing: one learned θ for all samples |
 # | ANODE | the same, in two dimensions: the state starts at $[x, 0]$ |
 # | data control | the field also sees $x(0)$ |
-# | N-CODE, open loop | $\theta = \gamma(x(0))$, constant along the path |
+# | N-CODE, open loop, one parameter | $\theta = \gamma(x(0))$ is the field's last bias, constant along the path |
+# | N-CODE, open loop | $\theta = \gamma(x(0))$ is every parameter, constant along the path |
 # | N-CODE, closed loop | one learned $\theta(0)$ for all samples, then $\theta' = g(\theta, x)$ |
 
 # %%
@@ -122,8 +125,8 @@ page.figure(
     name="fig-reflection-paths",
     caption="Fig. 4 anew: paths x(t) from evenly spaced starting points, coloured by x(0), first seed. The grey ticks "
     "mark where a perfect reflection ends. NODE's paths cannot cross, and end near the best constant, zero. The paper "
-    "shows three of these five models.",
-    alt="Five panels of paths against time. In NODE's, the paths converge to zero. In the four others they cross and "
+    "shows three of these six models.",
+    alt="Six panels of paths against time. In NODE's, the paths converge to zero. In the five others they cross and "
     "end reflected.",
 )
 
@@ -149,11 +152,12 @@ page.live(
 page.figure(
     figures.fields(records),
     name="fig-reflection-fields",
-    caption="The fields that seven samples see, coloured by x(0), first seed. NODE has one curve. The open loop has one "
-    "curve for every sample, constant in time. The closed loop has one common curve at t = 0, and seven different ones "
-    "at half time.",
-    alt="Four panels of velocity against state: a single curve for NODE, seven different curves for the open loop, one "
-    "common curve for the closed loop at time zero, and seven different ones at half time.",
+    caption="The fields that seven samples see, coloured by x(0), first seed. NODE has one curve. The open loops have one "
+    "curve for every sample, constant in time. If one parameter is controlled, these curves are one curve, moved up or "
+    "down. The closed loop has one common curve at t = 0, and seven different ones at half time.",
+    alt="Five panels of velocity against state: a single curve for NODE, seven parallel curves for the open loop of one "
+    "parameter, seven different curves for the open loop, one common curve for the closed loop at time zero, and seven "
+    "different ones at half time.",
 )
 
 # %% [markdown]
@@ -231,6 +235,7 @@ page.readings()
 # - We take points $x \sim U[-1, 1]$, $T = 1$, one tanh layer of 16 units, Adam, and one learning rate for all models.
 # - We read *by different means* as follows: the open loop separates the samples' fields at once, the closed loop
 #   during the flow.
+# - The paper does not say which parameter its open loop controls. We took the last bias.
 # - The models have equal fields, not equal numbers of parameters. A controller that steers all of a field's
 #   parameters has more of its own. The table prints them.
 #

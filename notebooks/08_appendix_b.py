@@ -47,7 +47,12 @@ from torch import nn
 from torchdiffeq import odeint_adjoint
 
 from ncode import MLP, NCODE, ClosedLoop, OpenLoop, Solver
-from ncode.reproduction.experiments.theorem_1 import figures, price, tables
+from ncode.reproduction.experiments.theorem_1 import (
+    figures,
+    price,
+    slips,
+    tables,
+)
 from ncode.reproduction.experiments.theorem_1.price import WAYS, Problem, distance
 from ncode.reproduction.publishing import numbers
 from ncode.reproduction.publishing.display import Page
@@ -63,19 +68,30 @@ options = page.options
 # $$x' = f(x, \theta), \qquad \theta' = g(\theta, x), \qquad \theta(0) = \gamma(x(0)) .$$ (eq-listing)
 #
 # The listing makes it one module whose state is the pair $(x, \theta)$, and hands it to torchdiffeq's `odeint_adjoint`
-# {cite:p}`chen2018`. The gradient for $f$, $g$ and $\gamma$ then comes by itself. With $\theta' = 0$ the same lines serve
-# the open loop.
+# {cite:p}`chen2018`. The gradient for $f$, $g$ and $\gamma$ then comes by itself. The paper introduces the listing as its
+# module "in the open-loop setting". But the listing has a $g$ that moves $\theta$. It is an open loop if that $g$ is
+# zero.
 #
 # ## The setting
 #
-# As printed, the listing does not run. After the obvious repair it is not Eq. 4:
+# As printed, the listing does not run. {numref}`tab-listing-slips` has what stops it. We try each slip alone, in a few
+# lines of our own, and note the error. We read the listing in the text of the PDF. There the call of the solver breaks
+# off, so we do not count that its parenthesis stays open. It may be that the text alone has lost the other parenthesis,
+# too.
+
+# %% tags=["hide-input"]
+page.table(
+    "tab-listing-slips",
+    "What stops the printed listing, and the error that Python raises.",
+    ["slip", "error"],
+    slips.rows(),
+)
+
+# %% [markdown]
+# Once these are repaired, the listing runs, but it is not Eq. 4. It computes the velocity of $x$ and passes that to $g$.
+# {eq}`eq-listing` passes $x$. Both have the same shape, so nothing stops Python, and the result is another model.
 #
-# 1. *Two names are mixed.* An object is defined under one name and used under another, so Python stops with a
-#    `NameError`.
-# 2. *$g$ receives $dx/dt$.* The function computes the velocity of $x$ and passes that to $g$. {eq}`eq-listing` passes
-#    $x$. Both have the same shape, so the listing runs without an error, but it is another model.
-#
-# Here is the corrected listing, in our own words. The second point is a switch.
+# Here is the corrected listing, in our own words. What $g$ receives is a switch.
 
 
 # %%
@@ -176,7 +192,7 @@ page.table(
 assert all(max(results[name, 1e-12]) < 1e-9 for name in loops)
 
 # %% [markdown]
-# ### What the second slip does
+# ### What passing the velocity does
 #
 # With $dx/dt$ passed to $g$ the same weights are another model:
 
@@ -254,11 +270,13 @@ page.table(
     "tab-listing-price",
     "The price of one gradient. Time: as multiples of the direct way's processor time (median, smallest to largest). "
     "Memory: the MiB that autograd keeps for the backward pass. NFE: evaluations forward and backward. These are in single "
-    "precision. Error: relative, against a tight solve, in double precision. Most of the time is saved because θ is no "
-    "longer state, which `adjoint_params` gives as well. The library's checkpoints cost memory.",
+    "precision. Error: relative, against a tight solve, in double precision.",
     ["way", "time", "MiB kept", "NFE", "error"],
     tables.price(measured, kept, wrong),
 )
+
+# %% tags=["hide-input"]
+page.say(*tables.price_told(measured, kept))
 
 # %% tags=["hide-input"]
 page.figure(
@@ -267,8 +285,7 @@ page.figure(
     caption="Time and memory of one gradient on the convolutional block, relative to backpropagation through the solver. "
     "With θ in the state, the solver's linear algebra, its error estimate and its interpolation all run over θ and its "
     "adjoint. The library sums θ's gradient outside the solver. The dotted line is twice the direct way's time.",
-    alt="Two bar charts: in time the library lies near the direct way and the listing well above; in memory every adjoint "
-    "is far below the direct way.",
+    alt="Two bar charts with one bar for each way: its time, with a dotted line at twice the direct way's, and its memory.",
 )
 
 # %% [markdown]
@@ -321,9 +338,9 @@ page.table(
 # ## Paper versus ours
 #
 # The paper gives no times and no memory. It says that its module is a few lines over a standard solver. Once corrected,
-# it is. The library's `NCODE` is the same system with the same results, and in the open loop at a fraction of the
-# price. Appendix B makes no claim of its own, so there is no verdict here. The theorem behind it has its own page,
-# {doc}`07_theorem_1`.
+# it is. The library's `NCODE` is the same system with the same results. What it costs in the open loop stands above
+# ({numref}`tab-listing-price`). Appendix B makes no claim of its own, so there is no verdict here. The theorem behind it
+# has its own page, {doc}`07_theorem_1`.
 #
 # ## Deviations
 #
@@ -335,9 +352,10 @@ page.table(
 #
 # ## What to remember
 #
-# - The listing works once two slips are repaired. With the second slip it runs without a warning, but as another model.
+# - The listing runs once the slips are repaired that stop Python. If $g$ still receives the velocity, it runs without a
+#   warning, but as another model.
 # - A captured $\theta$ gets no gradient from torchdiffeq's adjoint, and no warning says so.
-# - If $\theta$ does not move, keep it out of the state. In the state it takes most of the time.
+# - If $\theta$ does not move, keep it out of the state. In the state the solver integrates it for nothing.
 #
 # ## What it took
 

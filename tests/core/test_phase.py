@@ -58,8 +58,8 @@ def steered(model, seed, steer, **metrics):
 
 def test_the_table_of_what_is_steered_waits_for_both_loops():
     recorded = [
-        steered("open", seed, steer, differs=0.5 + 0.25 * seed, in_gap=0.3 + 0.2 * seed, grid_error=0.0,
-                solver_error=0.1)
+        steered("open", seed, steer, differs=0.5 + 0.25 * seed, in_gap=0.3 + 0.2 * seed, changes=1.0,
+                grid_error=0.0, solver_error=0.1)
         for steer in ("*.bias", "*")
         for seed in (0, 1)
     ]  # fmt: skip
@@ -69,6 +69,7 @@ def test_the_table_of_what_is_steered_waits_for_both_loops():
     assert typed(row) == [
         "biases",
         "2",
+        "2 of 2",
         "62 ± 18",
         "40 ± 14",
         "50 %",
@@ -78,6 +79,9 @@ def test_the_table_of_what_is_steered_waits_for_both_loops():
         "2",
     ]
     assert tables.steered([]) == []
+    # A model in which nothing changes says nothing of where changes lie.
+    recorded[1].metrics.update(changes=0.0, in_gap=0.0)
+    assert typed(tables.steered(recorded)[0])[2:6] == ["1 of 2", "62 ± 18", "30.0", "0 %"]
 
 
 def test_a_centre_is_degenerate_and_spoils_no_other_sample():

@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 import torch
 
-from ncode import MLP, DataControlledODE, NeuralODE, Solver
+from ncode import MLP, NCODE, ClosedLoop, DataControlledODE, NeuralODE, OpenLoop, Solver
 from ncode.fields.elementary import Linear
 from ncode.reproduction.experiments.neural_odes import analysis as neural_odes
 from ncode.reproduction.experiments.open_and_closed_loop import analysis as loops
@@ -35,6 +35,16 @@ def test_a_crossing_is_counted_in_x_and_absent_in_z():
     theta = torch.tensor([[[0.0], [1.0]], [[0.0], [1.0]]])
     assert loops.crossings(SimpleNamespace(x=x, theta=theta)) == (1, pytest.approx(1.0))
     assert loops.crossings(SimpleNamespace(x=x[[0, 0]], theta=None)) == (0, 1.0)
+
+
+def test_a_field_changes_with_time_in_the_closed_loop_and_not_in_the_open_one():
+    torch.manual_seed(0)
+    x0 = torch.linspace(-1, 1, 3).unsqueeze(1)
+    given = {"horizon": 1.0, "solver": Solver(rtol=1e-6, atol=1e-6)}
+    opened = NCODE(MLP(1, (4,)), gamma=OpenLoop(hidden=(4,), spread=1.0), **given)
+    closed = NCODE(MLP(1, (4,)), g=ClosedLoop(hidden=(4,), spread=2.0), **given)
+    assert loops.change_of_field(opened, x0, 1.0) == 0.0
+    assert loops.change_of_field(closed, x0, 1.0) > 0.01
 
 
 def test_the_order_of_a_method_is_the_slope_of_its_error():
@@ -77,10 +87,16 @@ def test_computer_algebra_can_say_no():
 def test_the_coupled_systems_verdict_follows_from_crossings_and_agreement():
     agreement = {"node": 1e-9, "open": 1e-9, "closed": 1e-9}
     crossed = {"node": (0, 0.5), "open": (3, 0.5), "closed": (2, 0.5)}
-    found = verdict.n3(verdict.n3_checks(agreement, crossed))
-    assert [(one.part, one.exact) for one in found] == [("a", True), ("b", True), ("c", True)]
+    rest = ((0, 1.0), {"open": 0.0, "closed": 0.5})
+    found = verdict.n3(verdict.n3_checks(agreement, crossed, *rest))
+    assert [(one.part, one.exact) for one in found] == [("a", True), ("b", True), ("c", True), ("d", True)]
     assert tables.crossings(crossed, agreement)[1][1] == "3"
-    met = verdict.n3(verdict.n3_checks(agreement, {**crossed, "closed": (0, 0.001)}))
-    assert [one.exact for one in met] == [False, False, True]
+    met = verdict.n3(verdict.n3_checks(agreement, {**crossed, "closed": (0, 0.001)}, *rest))
+    assert [one.exact for one in met] == [False, False, True, True]
+    still = {"open": 0.0, "closed": 0.0}
+    # A control that all share and that does not move says nothing of time-dependent fields.
+    for replayed in ((1, 1.0), (0, 0.0)):
+        found = verdict.n3(verdict.n3_checks(agreement, crossed, replayed, still))
+        assert [one.exact for one in found] == [True, True, False, False]
     parity = {"slot": 1e-12, "bias": 1e-3}
     assert verdict.n6(verdict.n6_checks(parity))[0].exact is False

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ncode.reproduction.experiments.theorem_1 import analysis, checks, tables
+from ncode.reproduction.experiments.theorem_1 import analysis, checks, slips, tables
+from ncode.reproduction.experiments.theorem_1.price import Price
 from ncode.reproduction.experiments.theorem_1.train import saved_bytes
 
 
@@ -20,6 +21,24 @@ def kept(adjoint):
 
 
 FLIPS = {"as in the theorem": 1e-12, "+a ∂h/∂z": 1.0, "+∂ℓ/∂z": 1.0}
+
+
+def test_the_listings_slips_stop_python_with_the_errors_that_page_8_lists():
+    names = ["SyntaxError", "NameError", "AttributeError", "NameError", "TypeError"]
+    assert [error for _, error in slips.rows()] == [f"`{name}`" for name in names]
+    whole = slips.MODULE.format(line="return self.g(self.f(x))")
+    with pytest.raises(ValueError, match="it runs"):
+        slips.said(whole)
+
+
+def test_the_price_is_told_from_what_was_measured():
+    seconds = {"direct": [1.0], "adjoint": [2.0], "parameter": [4.0], "state": [6.0]}
+    kept = {"direct": 2**23, "adjoint": 2**20, "parameter": 2**18, "state": 2**21}
+    told = " ".join(tables.price_told(Price(seconds, {}), kept)).replace("\u00a0", " ")
+    assert "takes 33 % of the listing's time" in told and "50 % is saved because θ is no longer state" in told
+    assert "keeps 1.00 MiB; the listing keeps 2.00 MiB" in told
+    slow = tables.price_told(Price({**seconds, "adjoint": [5.0]}, {}), kept)
+    assert not any("no longer state" in sentence for sentence in slow)
 
 
 def test_each_question_can_be_answered_no():

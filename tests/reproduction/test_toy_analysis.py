@@ -9,6 +9,7 @@ import torch
 from ncode.reproduction.experiments.annuli import analysis as annuli
 from ncode.reproduction.experiments.annuli.train import experiment as annuli_experiment
 from ncode.reproduction.experiments.reflection import analysis as reflection
+from ncode.reproduction.experiments.reflection import verdict as reflection_verdict
 from ncode.reproduction.experiments.reflection.train import experiment as reflection_experiment
 
 
@@ -67,6 +68,19 @@ def test_a_field_on_a_grid_is_the_field_at_its_points(model):
 
 def test_the_reflections_floor_is_a_third():
     assert reflection.floor() == pytest.approx(1 / 3, rel=0.02)
+
+
+def test_one_open_loop_controls_a_single_number_and_it_decides_about_the_open_loop():
+    model = reflection_experiment.build(reflection_experiment.Config("single", seed=0))
+    assert list(model.field.steered) == ["layers.1.bias"]
+    assert model.initial_control(reflection.FEW).shape == (len(reflection.FEW), 1)
+    made = {"node": 0.34, "single": 1e-4, "open": 0.2, "closed": 1e-5}
+    runs = {name: [decided(mse) for _ in range(5)] for name, mse in made.items()}
+    assert [one.estimate for one in reflection_verdict.n8(runs, "paper")] == pytest.approx([0.34, 1e-4, 1e-5])
+
+
+def decided(mse):
+    return SimpleNamespace(id="", metrics={"mse": mse}, provenance={"started": "2026-11-27"})
 
 
 def test_the_closed_loops_samples_share_a_field_at_first_and_the_open_loops_do_not():

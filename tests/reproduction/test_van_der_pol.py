@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from ncode.reproduction.experiments import van_der_pol
-from ncode.reproduction.experiments.van_der_pol.train import Config, Observed
+from ncode.reproduction.experiments.van_der_pol import analysis, verdict
+from ncode.reproduction.experiments.van_der_pol.train import Config, Observed, is_close
 
 
 def test_without_damping_it_is_the_harmonic_oscillator():
@@ -61,6 +64,24 @@ def test_the_landscape_is_lowest_at_the_true_mu_and_agrees_with_the_loss():
     direct = (van_der_pol.path(4.0, t) - x)[1:].square().mean()
     # The landscape is solved at tolerance 1e-3.
     assert float(loss[4, -1]) == pytest.approx(float(direct), rel=0.02)
+
+
+def run_with(**metrics):
+    """A run whose every part that a verdict reads is known; ``mu`` is an array."""
+    mu = np.array(metrics.pop("mu", []))
+    made = {"started": "2026-11-27"}
+    return SimpleNamespace(id="", config=Config("ncode", 0), metrics=metrics, provenance=made, array={"mu": mu}.get)
+
+
+@pytest.mark.parametrize(("mu", "held"), [([2.019, 1.981], True), ([2.0, 1.95], False)])
+def test_one_rule_says_what_counts_as_recovered(mu, held):
+    # 1.95 is within a tenth of μ = 2, and not within 1 % of it.
+    fit = run_with(mu=mu, recovered=int(is_close(torch.tensor(mu)).sum()))
+    node = run_with(mse=1.0, floor=0.5)
+    assert verdict.n7([fit], [node], "paper")[0].exact is held
+    fits = {(10.0, way): [fit] for way in ("plain", "growing")}
+    found = [answer for name, answer in analysis.checks([], fits, 2).items() if "1 %" in name]
+    assert found == [held, held]
 
 
 def test_near_starts_find_mu_and_only_mu_is_learned():

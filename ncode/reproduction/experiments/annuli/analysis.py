@@ -49,6 +49,11 @@ def portraits(record) -> list[list[steering.Equilibria]]:
     return [steering.portraits(record.model()[0], angle) for angle in steering.ANGLES]
 
 
+def changing(runs: Sequence) -> list:
+    """The runs whose portraits change at all: those that say where changes lie."""
+    return [run for run in runs if run.metrics["changes"] > 0]
+
+
 def reached(record, level: float) -> float | int:
     """The first look at which the cross-entropy on fresh points is at most ``level``; infinite where none is."""
     looks = zip(record.history.evaluated, record.history.evaluations["cross_entropy"], strict=True)
@@ -89,11 +94,14 @@ def all_right(records: Records) -> list[str]:
 
 def bifurcates(found: Sequence[Mapping[str, float]]) -> dict[str, bool]:
     """The questions that decide claim N10, of :func:`steering.bifurcations` of every seed."""
-    gap = [seed["in_gap"] for seed in found]
+    gap = [seed["in_gap"] for seed in found if seed["changes"]]
     return {
+        "portraits change somewhere along the rays, on every seed": len(gap) == len(found),
         "the portraits of disk and annulus differ, on most rays of every seed": min(seed["differs"] for seed in found)
         > 0.5,
-        "portraits change more often in the gap than its share of the radius, on every seed": min(gap)
+        "portraits change more often in the gap than its share of the radius, on every seed that has a change": min(
+            gap, default=0.0
+        )
         > steering.GAP_SHARE,
-        "most changes lie in the gap, on every seed": min(gap) > 0.5,
+        "most changes lie in the gap, on every seed that has a change": min(gap, default=0.0) > 0.5,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ncode.reproduction.experiments.annuli import steering
+from ncode.reproduction.experiments.annuli import analysis, steering
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.metrics.intervals import ratio_interval
 from ncode.reproduction.plotting import style
@@ -13,6 +13,7 @@ from ncode.reproduction.publishing import numbers
 STEERED_COLUMNS = (
     "steered",
     "seeds",
+    "with a change",
     "rays differ %",
     "in the gap %",
     "gap above its share",
@@ -26,9 +27,10 @@ STEERED_COLUMNS = (
 def steered(recorded: Sequence) -> list[list[str]]:
     """What became of both loops, by what they steer; a table's rows.
 
-    Of the open loop the rays whose ends differ and the changes in the gap, in %, and on how many seeds the gap has more
-    than its share; then, of both loops, the seeds on which no point of the dense grid is wrong, and the worst solver
-    error. Of a recording that has begun only what both loops have runs of.
+    Of the open loop the seeds on which portraits change at all, and the rays whose ends differ, in %. Of the seeds
+    with a change the changes in the gap, in %, and on how many the gap has more than its share. Then, of both loops,
+    the seeds on which no point of the dense grid is wrong, and the worst solver error. Of a recording that has begun
+    only what both loops have runs of.
     """
     made = []
     for steer, words in steering.STEERED.items():
@@ -36,13 +38,19 @@ def steered(recorded: Sequence) -> list[list[str]]:
         loops = [[run for run in of_steer if run.config.model == model] for model in ("open", "closed")]
         if not all(loops):
             continue
-        crowded = metric(loops[0], "in_gap") > steering.GAP_SHARE
+        some = analysis.changing(loops[0])
+        crowded = metric(some, "in_gap") > steering.GAP_SHARE
         made.append(
             [
                 words,
                 str(min(map(len, loops))),
-                *(numbers.spread(metric(loops[0], name, 100.0)) for name in ("differs", "in_gap")),
-                numbers.share(crowded.mean()),
+                f"{len(some)} of {len(loops[0])}",
+                numbers.spread(metric(loops[0], "differs", 100.0)),
+                *(
+                    (numbers.spread(metric(some, "in_gap", 100.0)), numbers.share(crowded.mean()))
+                    if some
+                    else ("–", "–")
+                ),
                 *(numbers.share((metric(loop, "grid_error") == 0).mean()) for loop in loops),
                 *(numbers.number(metric(loop, "solver_error").max(), 1) for loop in loops),
             ]

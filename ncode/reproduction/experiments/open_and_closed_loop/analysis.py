@@ -45,6 +45,19 @@ class Replayed(nn.Module):
 
 
 @torch.no_grad()
+def change_of_field(model: Flow, x0: Float[Tensor, "n dim"], horizon: float) -> float:
+    """How much the field that a sample sees differs between times 0 and ``horizon``, as a share of its size at 0.
+
+    Both fields are taken at the states ``x0``; the smallest share of any sample.
+    """
+    t, shares = x0.new_zeros(()), []
+    for first, last in model.trajectory(x0, [0.0, horizon]).theta.transpose(0, 1):
+        before, after = (model.field(t, x0, model.field.unpack(one.expand(len(x0), -1))) for one in (first, last))
+        shares.append(((after - before).norm() / before.norm()).item())
+    return min(shares)
+
+
+@torch.no_grad()
 def as_slot(data: DataControlledODE, dim: int, hidden: int) -> NCODE:
     """Data control written as γ(x) = x into the slot u of f([x : u]), with the same weights."""
     field = MLP(dim, (hidden,), inputs=dim)

@@ -17,29 +17,29 @@ def paths(records: Mapping[str, Sequence]) -> Figure:
     """Fig. 4: paths x(t) of every model's first seed, with the ends of a perfect reflection."""
     t, starts = torch.linspace(0, 1, 61), torch.linspace(-1, 1, 15).unsqueeze(1)
     colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(starts)))
-    figure, axes = style.panels(len(records), width=1.56, height=2.2, sharey=True)
+    figure, axes = style.panels(len(records), width=1.3, height=2.3, sharey=True)
     for panel, (model, runs) in zip(axes[0], records.items(), strict=True):
         with torch.no_grad():
             path = runs[0].model().trajectory(starts, t).x
         style.paths(panel, t, path[..., 0], colours)
         panel.plot([1.04] * len(starts), -starts, "_", color="grey", clip_on=False)
-        panel.set(title=style.LABELS[model].replace("N-CODE, ", ""), xlabel="time t")
+        panel.set(title=style.LABELS[model].replace("N-CODE, ", "").replace(", ", ",\n"), xlabel="time t")
     axes[0, 0].set_ylabel("state x(t)")
     return figure
 
 
 def fields(records: Mapping[str, Sequence]) -> Figure:
-    """The fields that a few samples see: NODE's, the open loop's, and the closed loop's at two times."""
-    node, opened, closed = (records[model][0].model() for model in ("node", "open", "closed"))
+    """The fields that a few samples see: NODE's, both open loops', and the closed loop's at two times."""
+    node, single, opened, closed = (records[model][0].model() for model in ("node", "single", "open", "closed"))
     x = torch.linspace(-1.5, 1.5, 101).unsqueeze(1)
     colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(analysis.FEW)))
-    figure, axes = style.panels(4, width=1.95, height=2.1)
+    figure, axes = style.panels(5, width=1.56, height=2.2)
     with torch.no_grad():
         axes[0, 0].plot(x, node.field(torch.tensor(0.0), x, {}), color="black")
-    controlled = ((opened, 0.0), (closed, 0.0), (closed, 0.5))
+    controlled = ((single, 0.0), (opened, 0.0), (closed, 0.0), (closed, 0.5))
     for panel, (model, time) in zip(axes[0, 1:], controlled, strict=True):
         style.paths(panel, x[:, 0], analysis.field_at(model, analysis.FEW, time, x).T, colours)
-    titles = ("NODE", "open loop", "closed loop, t = 0", "closed loop, t = T/2")
+    titles = ("NODE", "open loop,\none parameter", "open loop", "closed loop,\nt = 0", "closed loop,\nt = T/2")
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set(title=title, xlabel="state x")
     axes[0, 0].set_ylabel("velocity f(x, θ)")

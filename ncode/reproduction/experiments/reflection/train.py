@@ -19,7 +19,8 @@ from ncode.reproduction.runs.output import RunOutput, fingerprint
 from ncode.solvers.options import Solver
 from ncode.training import Batches, fit
 
-MODELS = toy.FLOWS
+MODELS = ("node", "anode", "data", "single", "open", "closed")
+"""Those of the toy problems, and ``single``, the open loop that controls a single parameter of its field."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def build(config: Config) -> Flow:
     """The model, initialised by the configuration's seed."""
     torch.manual_seed(config.seed)
     solver = Solver(rtol=config.tolerance, atol=config.tolerance)
-    return toy.build(config.model, 1, config.hidden, config.control_hidden, solver, horizon=config.horizon)
+    # On the line the last layer has one output, so its bias is the one parameter that is a single number.
+    model, steer = ("open", f"layers.{len(config.hidden)}.bias") if config.model == "single" else (config.model, "*")
+    return toy.build(model, 1, config.hidden, config.control_hidden, solver, steer=steer, horizon=config.horizon)
 
 
 def grid(points: int = 201) -> Tensor:

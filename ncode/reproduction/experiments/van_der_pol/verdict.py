@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from ncode.reproduction.claims import evidence
 from ncode.reproduction.claims.questions import Evidence
-from ncode.reproduction.experiments.van_der_pol.train import TRUE_MU
-
-CLOSE = 0.01
-"""How near to the true μ counts as recovered, relative to it."""
+from ncode.reproduction.experiments.van_der_pol.train import is_close
 
 
 def n7(fits: Sequence, nodes: Sequence, nearness: str) -> list[Evidence]:
@@ -19,7 +16,7 @@ def n7(fits: Sequence, nodes: Sequence, nearness: str) -> list[Evidence]:
         fits: N-CODE's, at one horizon.
         nodes: neural ODEs on the line, with the error of the best monotone curve as their metric ``floor``.
     """
-    recovered = all((abs(run.array("mu") - TRUE_MU) <= CLOSE * TRUE_MU).all() for run in fits)
+    recovered = all(is_close(run.array("mu")).all() for run in fits)
     # The floor is that of the observations; a thousandth allows for the solver's error.
     monotone = all(run.metrics["mse"] >= run.metrics["floor"] - 1e-3 for run in nodes)
     horizon = f"T = {fits[0].config.horizon:g}"
