@@ -216,7 +216,7 @@ page.figure(**figures.kernels(next(iter(live.values()))["open"][0]))
 # γ reads the raw image through one matrix. Unlike a convolution, it learns every place of the image separately, and it
 # sets every kernel. It may therefore overfit: then the training loss falls further than the validation loss. (Early in
 # training the training loss is the higher one, because it is a mean over the steps since the last look.)
-# {doc}`17_image_regularisation` asks how to make γ generalise.
+# {doc}`17_image_regularisation` asks how to make γ generalise, and what holds the open loop back.
 
 # %% tags=["hide-input"]
 main = {k: v for k, v in {"mnist": mnist, "cifar10": cifar}.items() if v}

@@ -31,8 +31,9 @@ if importlib.util.find_spec("ncode") is None:
 # # Regularised control of images
 #
 # The open loop of {doc}`10_image_classification` can overfit, and its flow takes many evaluations. You will learn
-# whether a regularised controller γ generalises better, and whether a regularised flow needs fewer evaluations. The
-# paper does not study this (Section 4.2 of {cite:t}`chalvidal2021` leaves regularised control for later).
+# whether a regularised controller γ generalises better, whether it steers still, what holds the open loop back, and
+# whether a regularised flow needs fewer evaluations. The paper does not study this (Section 4.2 of
+# {cite:t}`chalvidal2021` leaves regularised control for later).
 
 # %% tags=["parameters"]
 # "smoke": seconds; "cpu": minutes; "paper": a GPU; "recorded": finished runs
@@ -127,7 +128,7 @@ page.table(**tables.decayed(studied)) if studied else None
 # We take away or change one thing at a time. Each variant is tried at as many learning rates, on the seed that is used for
 # nothing else, and compared at its own best:
 #
-# - **the solver**: more steps for the open loop and for ANODE;
+# - **the solver**: twice the steps, for the open loop and for ANODE;
 # - **the conditioning**: a tenth of the rate for γ's matrices;
 # - **what γ reads**: nothing, so all images get one θ that γ's parameters make; another image of the batch, so θ differs but says
 #   nothing about the image; or two layers of convolutions instead of pixels;
@@ -165,6 +166,10 @@ page.table(**tables.calmed(chosen | varied))
 #   interval on test images mean something.
 # - γ reads raw pixels through one matrix. Training accuracy says how well that fits, and the gap to test accuracy how far
 #   it overfits. {numref}`tab-images-gamma` sets both beside ANODE's, for every remedy.
+# - A remedy can work by removing what it was to cure. Measure what is left of it: {numref}`tab-images-decay` has the
+#   deviation of θ, and the accuracy with one θ for all images.
+# - To learn what holds a model back, change one thing at a time, and give each variant as many trials
+#   ({numref}`fig-images-causes`).
 # - A running cost can make a flow cheaper. {numref}`tab-images-calm` says how many evaluations it saves, and how much
 #   accuracy it costs.
 #

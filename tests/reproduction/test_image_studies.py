@@ -133,7 +133,7 @@ def test_the_table_has_a_row_a_trial_and_the_figure_a_row_of_panels_a_grid(kept)
 @pytest.fixture
 def causes(monkeypatch):
     """The study of causes, whole; an open loop that reads convolutions is ahead by four points, one that reads nothing
-    behind by two, the accurate solver moves nothing, and on each seed all differ by a little."""
+    behind by two, more steps move nothing, and on each seed all differ by a little."""
     ahead = {"convolutions": 0.04, "nothing": -0.02}
     made = {
         f"{studies.name_of(CAUSES)}_tuning": recorded(
@@ -175,7 +175,7 @@ def test_what_moves_the_accuracy_is_named(causes):
     assert lines["that γ reads convolutions of it, and not pixels"].startswith("**gains**")
     assert lines["γ reads nothing, beside ANODE"].startswith("**loses**")
     assert lines["that γ reads the image, and not nothing"].startswith("**gains**")
-    assert lines["an accurate solver"].startswith("**not told apart**")
+    assert lines["twice the solver's steps"].startswith("**not told apart**")
     table = tables.causes(made)
     Page("17_image_regularisation", "smoke").table(**table)
     assert [row[0].removesuffix(", tuned") for row in table["rows"]] == list(studies.VARIANTS)

@@ -191,8 +191,8 @@ def passes_in_words(made: Mapping[str, Study]) -> str:
 
 
 CAUSES = (
-    ("an accurate solver", "open loop, accurate solver", studies.OPEN),
-    ("an accurate solver for ANODE", "ANODE, accurate solver", studies.ANODE),
+    ("twice the solver's steps", "open loop, twice the steps", studies.OPEN),
+    ("twice the solver's steps for ANODE", "ANODE, twice the steps", studies.ANODE),
     ("a tenth of the rate for γ's matrices", "γ at a tenth of the rate", studies.OPEN),
     ("that γ reads the image, and not nothing", studies.OPEN, "γ reads nothing"),
     ("that γ reads the image, and not another one", studies.OPEN, "γ reads another image"),

@@ -29,9 +29,9 @@ ANODE, OPEN = "ANODE", "open loop"
 VARIANTS: dict[str, dict[str, Any]] = {
     ANODE: {"model": "anode"},
     "ANODE of as many parameters": {"model": "anode", "filters": 63},
-    "ANODE, accurate solver": {"model": "anode", "steps": 8},
+    "ANODE, twice the steps": {"model": "anode", "steps": 4},
     OPEN: {"model": "open"},
-    "open loop, accurate solver": {"model": "open", "steps": 8},
+    "open loop, twice the steps": {"model": "open", "steps": 4},
     "γ at a tenth of the rate": {"model": "open", "gamma_rate": 0.1},
     "γ reads nothing": {"model": "open", "reads": "nothing"},
     "γ reads another image": {"model": "open", "reads": "another"},
