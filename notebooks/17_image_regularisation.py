@@ -168,8 +168,7 @@ page.table(**tables.calmed(chosen | varied))
 #   it overfits. {numref}`tab-images-gamma` sets both beside ANODE's, for every remedy.
 # - A remedy can work by removing what it was to cure. Measure what is left of it: {numref}`tab-images-decay` has the
 #   deviation of θ, and the accuracy with one θ for all images.
-# - To learn what holds a model back, change one thing at a time, and give each variant as many trials
-#   ({numref}`fig-images-causes`).
+# - To learn what holds a model back, change one thing at a time, and give each variant as many trials.
 # - A running cost can make a flow cheaper. {numref}`tab-images-calm` says how many evaluations it saves, and how much
 #   accuracy it costs.
 #
