@@ -262,7 +262,7 @@ def test_table_1s_setting_with_three_models_answers_its_part_of_the_claims(monke
 
 @pytest.mark.parametrize(
     ("reached", "expected", "told"),
-    [(0, False, "no open loop gets there, of 3 seeds"), (1, None, ""), (3, False, "")],
+    [(0, False, "none of its open loops gets there"), (1, None, ""), (3, False, "")],
     ids=["never", "once", "always"],
 )
 def test_an_open_loop_that_never_gets_to_anodes_accuracy_is_no_faster(reached, expected, told):

@@ -130,7 +130,7 @@ def generalises(title: str, roles: Roles) -> str:
     word = "more accurate" if low > 0 else "less accurate" if high < 0 else "not told apart"
     return (
         f"- {title}: the tuned open loop ({ours}) reaches {accuracy(open_loop)} %, the tuned ANODE ({theirs}) "
-        f"{accuracy(anode)} %; difference {standing(open_loop, anode)} points: **{word}**."
+        f"{accuracy(anode)} %; difference {numbers.interval((low, high))} points: **{word}**."
     )
 
 
@@ -174,7 +174,7 @@ def passes(title: str, roles: Study) -> str:
         still = f" Its θ **{answer}** between images: {numbers.share(left)} of the deviation without decay is left."
     return (
         f"- {title}: the tuned open loop ({trial(ours)}) reaches {accuracy(open_loop)} %, the tuned ANODE "
-        f"({trial(theirs)}) {accuracy(anode)} %; difference {standing(open_loop, anode)} points: **{word}**.{still} "
+        f"({trial(theirs)}) {accuracy(anode)} %; difference {numbers.interval(bounds)} points: **{word}**.{still} "
         f"With one θ for all images it reaches {unsteered} %."
     )
 
@@ -226,7 +226,7 @@ def causes_in_words(made: Mapping[str, Study]) -> str:
             pair = of_variant(roles, a), of_variant(roles, b)
             bounds = difference_interval(*(metric(runs, "test_accuracy", 100.0) for runs in pair))
             word = _word(bounds, "loses", "gains", "not told apart")
-            lines.append(f"- {name}: **{word}**, {standing(*pair)} points.")
+            lines.append(f"- {name}: **{word}**, {numbers.interval(bounds)} points.")
     return "\n".join(lines) or "No recording is at hand."
 
 
