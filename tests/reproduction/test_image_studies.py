@@ -11,7 +11,7 @@ from ncode.reproduction.publishing.display import Page
 from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.recordings import RecordedRun
 
-GRID, ALL, CAUSES = studies.tables()
+GRID, ALL, CAUSES, READS = studies.tables()
 BEST = {"anode": (1e-2, 0.0), "open": (3e-3, 10.0)}
 
 
@@ -157,6 +157,22 @@ def test_each_variant_changes_one_thing_and_is_compared_at_its_own_best(causes):
     assert list(roles) == [f"{variant}, tuned" for variant in studies.tables()[CAUSES].options["variants"]]
     assert {trial for variant, trial in roles.values() if "ANODE" in variant} == {(1e-2, 0.0)}
     assert {len(trials) for trials in studies.trials(CAUSES).values()} == {3}
+
+
+def test_a_study_takes_the_best_trial_of_the_variants_that_it_names(causes):
+    assert studies.trials(READS) == {
+        "ANODE": [(1e-2, 0.0)],
+        "open loop": [(3e-3, 0.0)],
+        "γ reads convolutions": [(3e-3, 0.0)],
+    }
+    # There is nothing to choose, and nothing is tried: the comparison can run.
+    assert f"{studies.name_of(READS)}_tuning" not in [plan.name for plan in studies.plans()]
+    planned = studies.comparison(READS)
+    assert len(planned) == 3 * studies.tables()[READS].options["seeds"]
+    assert {(c.reads, c.learning_rate) for c in planned if c.model == "open"} == {
+        ("pixels", 3e-3),
+        ("convolutions", 3e-3),
+    }
 
 
 def test_anode_of_as_many_parameters_has_the_open_loop_s(causes):

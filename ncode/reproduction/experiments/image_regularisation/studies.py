@@ -62,6 +62,8 @@ def config(table: Profile, variant: str, trial: Trial, seed: int) -> Config:
 def trials(name: str) -> dict[str, list[Trial]]:
     """What each variant is tried at in the study ``name``: the whole grid, or the best few of another study's trials.
 
+    The variants are those that its table names, or all of the other study's.
+
     Raises:
         ValueError: when not every trial of the other study is recorded.
     """
@@ -72,7 +74,8 @@ def trials(name: str) -> dict[str, list[Trial]]:
     first = tried(options["finalists_of"])
     if not first:
         raise ValueError(f"{name}: the trials of {options['finalists_of']} are not all recorded")
-    return {variant: sorted(losses, key=losses.get)[: options["finalists"]] for variant, losses in first.items()}
+    kept = options.get("variants", list(first))
+    return {variant: sorted(first[variant], key=first[variant].get)[: options["finalists"]] for variant in kept}
 
 
 def tuning(name: str) -> list[Config]:
@@ -91,7 +94,8 @@ def tried(name: str) -> dict[str, dict[Trial, float]]:
     losses: dict[str, dict[Trial, float]] = {}
     for variant, wanted in planned.items():
         for trial in wanted:
-            loss = made.get(config(tables()[name], variant, trial, SEED))
+            # A single trial needs no choice, and is not tried.
+            loss = made.get(config(tables()[name], variant, trial, SEED)) if len(wanted) > 1 else 0.0
             if loss is None:
                 return {}
             losses.setdefault(variant, {})[trial] = loss if math.isfinite(loss) else math.inf
@@ -137,9 +141,10 @@ def comparison(name: str) -> list[Config]:
 
 
 def plans() -> list[Plan[Config]]:
-    """Every study's trials, and then its comparison."""
+    """Every study's trials, where there is something to choose, and then its comparison."""
     made = []
-    for name in tables():
-        made.append(Plan(f"{name_of(name)}_tuning", functools.partial(tuning, name)))
+    for name, table in tables().items():
+        if table.options.get("finalists") != 1:
+            made.append(Plan(f"{name_of(name)}_tuning", functools.partial(tuning, name)))
         made.append(Plan(name_of(name), functools.partial(comparison, name)))
     return made
