@@ -135,7 +135,7 @@ page.table(**tables.decayed(studied)) if studied else None
 # - **size**: an ANODE with as many parameters as the open loop.
 #
 # The open loop whose γ reads nothing is an ANODE with other parameters. What lies between it and ANODE is due to how γ
-# makes θ, what lies between it and the open loop is due to steering.
+# makes θ. What lies between it and an open loop, whatever that reads, is due to steering.
 
 # %% tags=["hide-input"]
 causes = analysis.studied("causes")

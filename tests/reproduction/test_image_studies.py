@@ -191,6 +191,7 @@ def test_what_moves_the_accuracy_is_named(causes):
     assert lines["that γ reads convolutions of it, and not pixels"].startswith("**gains**")
     assert lines["γ reads nothing, beside ANODE"].startswith("**loses**")
     assert lines["that γ reads the image, and not nothing"].startswith("**gains**")
+    assert lines["that γ reads convolutions of it, and not nothing (not asked beforehand)"].startswith("**gains**")
     assert lines["twice the solver's steps"].startswith("**not told apart**")
     table = tables.causes(made)
     Page("17_image_regularisation", "smoke").table(**table)

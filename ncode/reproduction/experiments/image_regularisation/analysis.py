@@ -197,8 +197,13 @@ CAUSES = (
     ("that γ reads the image, and not nothing", studies.OPEN, "γ reads nothing"),
     ("that γ reads the image, and not another one", studies.OPEN, "γ reads another image"),
     ("that γ reads convolutions of it, and not pixels", "γ reads convolutions", studies.OPEN),
+    (
+        "that γ reads convolutions of it, and not nothing (not asked beforehand)",
+        "γ reads convolutions",
+        "γ reads nothing",
+    ),
 )
-"""What may hold the open loop back, in words: with it, and without."""
+"""What may hold the open loop back, in words: with it, and without. The plan's ``asked`` has all but the last."""
 
 RIVALS = (
     ("the open loop beside ANODE", studies.OPEN, studies.ANODE),
