@@ -221,9 +221,8 @@ for rate in rates:  # a tighter tolerance helps the way back, too
     assert errors[rate][-1, 0] < 1e-3 * errors[rate][0, 0]
 assert growth[0.0] < growth[4.0] < growth[8.0], growth
 assert (errors[0.0][:, 1] > tolerances).all()
-for rate in rates[
-    1:
-]:  # a contracting field: below the tolerance there, above it after the way back
+# A contracting field: below the tolerance there, above it after the way back.
+for rate in filter(None, rates):
     back, there = errors[rate].T
     assert (there < tolerances).all() and (back > 5 * tolerances).all()
 

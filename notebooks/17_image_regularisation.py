@@ -109,7 +109,7 @@ page.table(**tables.gamma(chosen | varied))
 # have as many trials. Validation images choose, on a seed that is used for nothing else. Then we train the best of each on
 # other seeds, and the open loop with every decay at its rate. For each we measure how much θ still differs between
 # images. We also give the trained open loop one θ for all images, the mean over training images: if its accuracy stays,
-# steering did not make it. The best few of each model's trials are then tried on all images.
+# steering did not make it.
 
 # %% tags=["hide-input"]
 studied = analysis.studied("decay")

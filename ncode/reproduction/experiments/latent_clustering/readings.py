@@ -7,8 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from ncode.reproduction.claims import published
-from ncode.reproduction.experiments import autoencoding
+from ncode.reproduction.experiments.autoencoding import latents
 from ncode.reproduction.experiments.autoencoding.evaluation import label
+from ncode.reproduction.experiments.latent_clustering import plans
 from ncode.reproduction.experiments.latent_clustering.analysis import CHOICES
 from ncode.reproduction.experiments.latent_clustering.train import Config
 from ncode.reproduction.publishing import numbers
@@ -46,31 +47,23 @@ def changed(config: Config, usual: Config) -> str:
 
 def clustered() -> dict[str, list[RecordedRun]]:
     """By model the clusterings of its readings, the usual setting first; empty until every reading is recorded."""
-    made = recordings.find(f"latent_clustering_{RECORDING}")
-    planned = [c for c in _planned() if any(run.config == c for run in made)]
-    if not made or len(planned) < len(_planned()):
+    name = f"latent_clustering_{RECORDING}"
+    made = {run.config: run for run in recordings.find(name)}
+    (planned,) = (plan.configs() for plan in plans.plans() if plan.name == name)
+    if any(config not in made for config in planned):
         return {}
     found: dict[str, list[RecordedRun]] = {}
     for config in planned:
-        found.setdefault(config.model, []).extend(run for run in made if run.config == config)
+        found.setdefault(config.model, []).append(made[config])
     return {model: runs for model, runs in found.items() if len(runs) > 1}
-
-
-def _planned() -> list[Config]:
-    # It reads this package.
-    from ncode.reproduction.experiments.latent_clustering import plans
-
-    return next(plan for plan in plans.plans() if plan.name.endswith(RECORDING)).configs()
 
 
 def reconstruction(run: RecordedRun) -> float | None:
     """The test loss, in nats an image, of the autoencoder that was clustered; none where its likelihood is another."""
     if run.config.likelihood != "bernoulli":
         return None
-    shared = {field.name for field in fields(autoencoding.Config)}
-    wanted = {name: getattr(run.config, name) for name in shared}
-    made = recordings.find(f"autoencoding_{RECORDING}")
-    return next(one.metrics["test_nats"] for one in made if one.config == autoencoding.Config(**wanted))
+    wanted, made = latents.autoencoder_config(run.config), recordings.find(f"autoencoding_{RECORDING}")
+    return next(one.metrics["test_nats"] for one in made if one.config == wanted)
 
 
 def moved(runs: Sequence[RecordedRun], metric: str = "mixture") -> list[float]:
