@@ -272,9 +272,9 @@ page.table(**tables.normalisations(study))
 # %%
 page.verdict(
     "N16",
-    verdict.n16(study.compared),
-    verdict.n16_context(study.compared | study.at_other_scale),
-    runs=evaluation.every(study.bottlenecks),
+    verdict.n16(study.compared | study.pairs),
+    verdict.n16_context(study.compared | study.pairs | study.at_other_scale),
+    runs=evaluation.every(study.bottlenecks | study.pairs),
     note=notes.n16(study),
 )
 

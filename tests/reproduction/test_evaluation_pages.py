@@ -10,7 +10,7 @@ import pytest
 from ncode.reproduction.claims import claims
 from ncode.reproduction.experiments import image_generation, latent_clustering, latent_interpolation
 from ncode.reproduction.experiments.autoencoding import pictures
-from ncode.reproduction.experiments.autoencoding.evaluation import Evaluation, Setup, every
+from ncode.reproduction.experiments.autoencoding.evaluation import Evaluation, Setup, every, nearest
 from ncode.reproduction.experiments.image_generation import figures as generation_figures
 from ncode.reproduction.experiments.image_generation import tables as generation_tables
 from ncode.reproduction.experiments.image_generation import verdict as generation_verdict
@@ -170,6 +170,22 @@ def test_an_evaluation_says_which_recording_is_nearest_to_the_paper():
     assert list(found.recorded) == ["several", "single"]
     assert found.having("double") == {}
     assert [run.id for run in every(found.compared)] == [f"ncode{seed}" for seed in (0, 1, 0, 1, 2)]
+
+
+def test_the_setting_that_is_shown_is_the_one_that_decides():
+    # Nearness, then seeds, then what came first: a later recording with fewer seeds, or narrower, does not push in.
+    printed = {"dataset": "mnist", "kind": "printed", "epochs": 50}
+    ten = runs(latent_clustering, {"ncode": {}}, seeds=10, **printed)
+    dense = runs(latent_clustering, {"ncode": {}, "pixels": {}}, seeds=3, **printed, latent=5, entries=5)
+    larger = runs(latent_clustering, {"ncode": {}}, seeds=12, dataset="mnist")
+    sets = {"larger": larger, "ten": ten, "dense": dense}
+    assert nearest(sets, "mnist") is ten and nearest(sets, "mnist", "pixels") is dense
+    quarter = runs(latent_clustering, {"ncode": {}}, seeds=3, dataset="cifar10", kind="convolutional", width=0.25)
+    eighth = runs(latent_clustering, {"ncode": {}}, seeds=3, dataset="cifar10", kind="printed", width=0.125)
+    assert nearest(sets | {"quarter": quarter, "eighth": eighth}, "cifar10") is quarter
+    one = runs(latent_clustering, {"ncode": {}}, seeds=1, **printed)
+    assert nearest({"one": one}, "mnist") is one and nearest({"one": one, "larger": larger}, "mnist") is larger
+    assert nearest({"one": one}, "cifar10") is None and nearest({"one": one}, "mnist", "vae") is None
 
 
 ACCURACIES = {

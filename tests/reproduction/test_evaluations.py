@@ -409,8 +409,6 @@ def test_what_a_start_decides_is_told_of_every_model_that_kept_its_starts():
     old = {"ncode": [recordings.RecordedRun("b", "latent_clustering", config, {"mixture": 0.5}, {}, {})]}
     (row,) = clustering_analysis.start_rows({"new": made, "old": old})
     assert row == ["new", "AutoN-CODE", "mixture", "1", "70.0", "60.0", "80.0", "5.0", "–"]
-    assert clustering_analysis.nearest({"new": made, "old": old}, "mnist", "ncode") is old
-    assert clustering_analysis.nearest({"new": made}, "cifar10", "ncode") is None
     assert evaluation.described("recorded", made) == "recorded, MNIST, as printed, 50 epochs"
 
 

@@ -98,6 +98,25 @@ def printed() -> dict[str, list[RecordedRun]]:
     return {model: runs for model, runs in by_model(of_question).items() if runs}
 
 
+def pairs() -> list[dict[str, list[RecordedRun]]]:
+    """N16's pair, AutoN-CODE and the plain autoencoder, wherever else it is recorded, on the seeds that both have.
+
+    These are the other readings of Table A.1's 25, and CIFAR-10. AutoN-CODE with one entry a row is compared with
+    :func:`printed`'s autoencoder, whose code has as many numbers.
+    """
+    names = ("mnist_printed_dense", "mnist_printed_single", "cifar10_printed_eighth", "cifar10")
+    made = [recordings.find(f"autoencoding_{name}") for name in names]
+    return [pair for pair in map(with_autoencoder, made) if pair.keys() >= {"ncode", "autoencoder"}]
+
+
+def with_autoencoder(runs: Sequence[RecordedRun]) -> dict[str, list[RecordedRun]]:
+    """A recording's AutoN-CODE and plain autoencoder, on the seeds that both have; without one, :func:`printed`'s."""
+    made = [run for run in runs if run.config.model in ("ncode", "autoencoder")]
+    if made and all(run.config.model == "ncode" for run in made):
+        made += printed().get("autoencoder", [])
+    return {model: of for model, of in by_model(made).items() if of}
+
+
 def normalisations() -> dict[str, list[RecordedRun]]:
     """AutoN-CODE's recorded runs on MNIST by normalisation, each at its best scale, on the seeds that all have."""
     return _of_ncode("normalisation", "autoencoding_mnist", "autoencoding_mnist_normalisations")

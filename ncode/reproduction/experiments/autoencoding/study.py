@@ -72,6 +72,12 @@ class Study:
         }
 
     @property
+    def pairs(self) -> dict[str, Runs]:
+        """N16's pair under other readings of Table A.1's 25 and on CIFAR-10, as recorded, with several seeds."""
+        made = {evaluation.described("recorded", pair): pair for pair in analysis.pairs()}
+        return {f"{name}, {len(pair['ncode'])} seeds": pair for name, pair in comparison.several(made).items()}
+
+    @property
     def normalisations(self) -> dict[str, Runs]:
         """What N21 compares: runs by normalisation, each at its best scale."""
         live = {name: one.completed for name, one in self.tuned.items()}
@@ -97,12 +103,6 @@ class Study:
     def formations(self) -> dict[str, Runs]:
         """What N24 compares: followed runs, live and recorded."""
         return evaluation.sets(self.followed, orbits.experiment.planned(), orbits.MODELS)
-
-    @property
-    def on_colours(self) -> Runs:
-        """AutoN-CODE and the plain autoencoder as recorded on CIFAR-10; empty where they are not."""
-        pair = ("ncode", "autoencoder")
-        return comparison.by_model(r for r in recordings.find("autoencoding_cifar10") if r.config.model in pair)
 
     @property
     def learnt(self) -> dict[str, bool]:

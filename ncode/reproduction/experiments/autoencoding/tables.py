@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ncode.reproduction.data.datasets import title
 from ncode.reproduction.experiments import orbits
 from ncode.reproduction.experiments.autoencoding import evaluation
-from ncode.reproduction.experiments.autoencoding.analysis import against, nats, setting
+from ncode.reproduction.experiments.autoencoding.analysis import against, nats, printed, setting
 from ncode.reproduction.experiments.autoencoding.study import Study
 from ncode.reproduction.experiments.autoencoding.train import BOTTLENECKS, TUNING_SEED, Config, experiment
 from ncode.reproduction.metrics.comparison import Runs, by_model, metric
@@ -21,7 +20,10 @@ TUNED = (
     "autoencoding_mnist",
     "autoencoding_mnist_normalisations",
     "autoencoding_mnist_printed_normalisations",
+    "autoencoding_mnist_printed_dense",
+    "autoencoding_mnist_printed_single",
     "autoencoding_cifar10",
+    "autoencoding_cifar10_printed_eighth",
 )
 """The recorded comparisons whose tuning is shown."""
 
@@ -79,7 +81,7 @@ def tuning_rows(name: str) -> list[list[str]]:
         ours = c.model == "ncode"
         rows.append(
             [
-                f"{title(c.dataset, c.variant)}{', as printed' if c.kind == 'printed' else ''}",
+                setting(c),
                 "AutoN-CODE" if ours else "autoencoder",
                 numbers.setting(c.learning_rate),
                 *((c.normalisation, numbers.setting(c.scale)) if ours else ("–", "–")),
@@ -97,7 +99,8 @@ def recorded() -> dict[str, Any]:
         "caption": "Recorded: parameters, test loss in nats an image (mean ± standard deviation over seeds), the 95 % "
         "interval of its difference to the plain autoencoder's, paired by seed, and squared error of a pixel. The "
         "VAE's code, the denoising autoencoder's and the sparse one's pay for something else than reconstruction. The "
-        "double-size autoencoder has twice the latent size.",
+        "double-size autoencoder has twice the latent size. AutoN-CODE with one entry a row is compared with the plain "
+        "autoencoder of the printed networks, whose code has as many numbers.",
         "columns": [
             "data",
             "model",
@@ -115,13 +118,14 @@ def comparison_rows() -> list[list[str]]:
     """A table's rows: recorded comparisons' models, their sizes and losses, and how they stand to the autoencoder."""
     rows = []
     for name in experiment.planned():
-        if name.endswith(("_tuning", "_bottlenecks", "_normalisations", "_readings", "_single")):
+        if name.endswith(("_tuning", "_bottlenecks", "_normalisations", "_readings")):
             continue
         made: dict[str, list[RecordedRun]] = {}
         for one in recordings.find(name):
             made.setdefault(one.config.model, []).append(one)
+        plain = made.get("autoencoder") or printed().get("autoencoder", [])
         for model, runs in made.items():
-            config, pair = runs[0].config, by_model([*runs, *made["autoencoder"]])
+            config, pair = runs[0].config, by_model([*runs, *plain])
             stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)
             rows.append(
                 [

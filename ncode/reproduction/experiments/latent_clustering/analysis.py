@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ncode.reproduction.experiments.autoencoding import evaluation
 from ncode.reproduction.experiments.autoencoding.evaluation import label
-from ncode.reproduction.metrics.comparison import Runs, metric, several
+from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.metrics.intervals import interval, is_above
 from ncode.reproduction.publishing import numbers
 
@@ -41,13 +40,6 @@ def accuracy(runs: Runs, model: str, method: str) -> np.ndarray:
 def ahead(runs: Runs, a: tuple[str, str], b: tuple[str, str]) -> bool | None:
     """Whether a's accuracy, a model's by a method, is above b's: by the 95 % interval, paired by seed."""
     return is_above(interval(accuracy(runs, *a) - accuracy(runs, *b)))
-
-
-def nearest(named: Mapping[str, Runs], dataset: str, model: str) -> Runs | None:
-    """The runs of a model on a data set that stand nearest to the paper's setting: the last of several seeds."""
-    there = {name: made for name, made in named.items() if evaluation.dataset(made) == dataset and made.get(model)}
-    found = list(several(there).values()) or list(there.values())
-    return found[-1] if found else None
 
 
 def start_rows(named: Mapping[str, Runs]) -> list[list[str]]:

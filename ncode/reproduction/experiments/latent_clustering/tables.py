@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from ncode.reproduction.claims import published
 from ncode.reproduction.experiments.autoencoding import evaluation
-from ncode.reproduction.experiments.latent_clustering import analysis
 from ncode.reproduction.experiments.latent_clustering.analysis import EMBEDDED, accuracy
 from ncode.reproduction.metrics.comparison import Runs, metric
 from ncode.reproduction.metrics.intervals import interval
@@ -64,7 +63,7 @@ def nearest(found: evaluation.Evaluation) -> tuple[dict[str, dict[str, str]], st
     settings: dict[str, None] = {}
     for name, row in ROWS.items():
         for column, dataset in DATASETS.items():
-            runs = analysis.nearest(found.named, dataset, row[0]) or (found.live if column == "MNIST" else None)
+            runs = evaluation.nearest(found.named, dataset, row[0]) or (found.live if column == "MNIST" else None)
             if runs and (value := _ours(runs, row)) != NOT_RUN:
                 rows[name][column] = value
                 settings[evaluation.described("", runs).strip(", ")] = None
@@ -81,7 +80,7 @@ def counted(named: Mapping[str, Runs]) -> str:
 
 def margins(found: evaluation.Evaluation) -> str:
     """By how much t-SNE of AutoN-CODE's embeddings is ahead of t-SNE of anything else, in a sentence."""
-    runs = analysis.nearest(found.named, "mnist", "pixels") or found.live
+    runs = evaluation.nearest(found.named, "mnist", "pixels") or found.live
     ours = accuracy(runs, "ncode", "tsne_mixture")
     ahead = [
         f"{numbers.interval(interval(100 * (ours - accuracy(runs, model, 'tsne_mixture'))), 3)} over that of {what}"
