@@ -307,7 +307,7 @@ page.readings()
 #   comparisons are recorded. The forest plots show every set of runs, and the one that is nearest to the paper decides.
 #   "Own rates" means that each model has its own best rate. No MNIST run has that.
 # - The recording with Table 1's field and solver (JPEG copy, six epochs, TF32) has only some of the models. Each has the
-#   rate that trials at 16×16 chose. Most of its runs went on from a checkpoint on another machine
+#   rate that trials at 16×16 chose. A run that went on from a checkpoint on another machine names both machines
 #   ({doc}`/book/reproducing`).
 # - Recorded CIFAR-10 runs are made from a JPEG copy.
 # - γ does not steer the biases. Its heads have about ten times as many parameters as ANODE's block. So we compare with

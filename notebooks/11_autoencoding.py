@@ -175,8 +175,9 @@ page.say(
 # "A linear bottleneck with as many parameters" has two readings. The first replaces the flow by a learned **linear map**
 # and keeps everything else: the encoder, its two numbers for each latent coordinate, and the decoder. The second is a
 # plain **autoencoder**, with the code size that gives it as many parameters. Within a column all train in the same way.
-# The printed networks have the paper's learning rate. The others have the rate that suits the plain autoencoder on MNIST,
-# and we tried no other rate on this execution's digits.
+# The printed networks have the paper's learning rate. The others have the rate that suits the plain autoencoder on MNIST.
+# On this execution's digits the same rate was the best of three for the plain autoencoder, in a trial that we did not
+# record.
 #
 # We chose AutoN-CODE's normalisation and scale. The linear map of the first reading has neither, because it reads the
 # code as it is. So there is a control experiment: a **linear map of θ** gets the same normalised and scaled entries that

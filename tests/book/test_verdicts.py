@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncode.reproduction.claims import evidence
+from ncode.reproduction.claims import claims, evidence
 from ncode.reproduction.claims.questions import Answer, Evidence, Question, decide
 from ncode.reproduction.publishing import front, stage, verdicts
 from ncode.reproduction.publishing.display import VERDICT, Verdict
@@ -67,10 +67,26 @@ def test_what_speaks_against_a_claim_is_in_sight_first():
 
 
 def test_an_amended_question_says_so_whether_it_was_answered_or_not():
-    question = Question("a", "x is above 0", "points", above=0.0, amended="2026-11-27: asked y; it held then")
-    told = "mended on 2026-11-27: asked y; it held then"
-    assert told in verdicts._sentence(Answer(question, [accuracy(1.0, 2.0, "a")]))
-    assert told in verdicts._asked(Answer(question))
+    claim = claims.get("N10")
+    assert all(question.amended for question in claim.questions)
+    answered = [Evidence("a", "digits", "toy", 5, exact=True, of=of) for of in ("weights", "biases")]
+    text = verdicts.admonition(Verdict("N10", answered, {}, "cpu").content(), "link")
+    assert "**b: not tested.**" in text and "The question was amended" not in text.split("**a: ")[0]
+    for question in claim.questions:
+        day, _, why = question.amended.partition(": ")
+        assert f"<summary>{question.part}: The question was amended on {day}</summary>" in text
+        assert why[1:] in text
+
+
+def test_an_exact_answer_names_the_cases_that_it_is_true_of():
+    found = [
+        Evidence("a", "digits", "toy", 5, exact=held, of=of)
+        for of, held in (("weights", True), ("biases", False), ("everything", False))
+    ]
+    text = verdicts.admonition(Verdict("N10", found, {}, "cpu").content(), "link")
+    assert "Found: true of weights; not true of biases, everything; digits, toy, 5 seeds." in text
+    alone = Answer(Question("a", "an identity"), [Evidence("a", "s", "paper", exact=True)])
+    assert verdicts.found(alone) == "Found: s, the paper's setting."
 
 
 def test_a_question_without_an_interval_has_no_forest():

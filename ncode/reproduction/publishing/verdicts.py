@@ -47,6 +47,7 @@ def admonition(shown: Mapping, link: str, folded: bool = False, said: str = "") 
     source = shown.get("source") or f"notebooks/{claim.home}.py"
     for answer in asked:
         body.append(f"**{_part(verdict, answer)}{answer.word}.** {_sentence(answer)}")
+        body += _amended(answer, verdict)
         if drawn(answer):
             body.append(_plot(answer, downloads.forest(claim.id, answer, source), shut=many))
     body += _untested(verdict)
@@ -82,13 +83,22 @@ def _untested(verdict: Verdict) -> list[str]:
     parts = ", ".join(answer.question.part for answer in left)
     head = f"{parts}: " if len(verdict.decision.answers) > 1 else ""
     asked = "; ".join(_asked(answer) for answer in left)
-    return [f"**{head}{UNTESTED}.** Asked: {asked}."]
+    changed = [text for answer in left for text in _amended(answer, verdict)]
+    return [f"**{head}{UNTESTED}.** Asked: {asked}.", *changed]
 
 
 def _asked(answer: Answer) -> str:
     by_construction = answer.question.by_construction
-    amended = f" (amended on {answer.question.amended})" if answer.question.amended else ""
-    return answer.question.asks + (f" (it counts for nothing: {by_construction})" if by_construction else "") + amended
+    return answer.question.asks + (f" (it counts for nothing: {by_construction})" if by_construction else "")
+
+
+def _amended(answer: Answer, verdict: Verdict) -> list[str]:
+    """When and why the question changed, behind a switch: it is long, and decides nothing."""
+    if not answer.question.amended:
+        return []
+    day, _, why = answer.question.amended.partition(": ")
+    part = f"{answer.question.part}: " if len(verdict.decision.answers) > 1 else ""
+    return [aside(f"{part}The question was amended on {day}", f"{why[0].upper()}{why[1:]}.")]
 
 
 def _part(verdict: Verdict, answer: Answer) -> str:
@@ -100,22 +110,29 @@ def _sentence(answer: Answer) -> str:
     asked = f"Asked: {answer.question.asks}."
     if answer.question.by_construction:
         asked += f" It counts for nothing: {answer.question.by_construction}."
-    if answer.question.amended:
-        asked += f" Amended on {answer.question.amended}."
     return f"{asked} {found(answer)}"
 
 
 def found(answer: Answer) -> str:
-    """The deciding evidence in one sentence; its cases stand in the forest plot."""
+    """The deciding evidence in one sentence; measured cases stand in the forest plot, exact ones in the sentence."""
     one = answer.deciding[0]
     seeds = f", {one.seeds} seed{'' if one.seeds == 1 else 's'}" if one.seeds else ""
     where = f"{one.setting}, {SETTINGS[one.nearness]}{seeds}"
     if one.interval is None:
-        return f"Found: {where}."
+        return f"Found: {_cases(answer)}{where}."
     few = one.seeds < answer.question.seeds
     short = f" Fewer seeds than the {answer.question.seeds} that it asks for decide nothing." if few else ""
     older = " These runs are older than the question." if any(each.older for each in answer.deciding) else ""
     return f"Found: {_brief(answer)} ({answer.question.measure}); {where}.{short}{older}"
+
+
+def _cases(answer: Answer) -> str:
+    """Of an exact question about several cases: which ones it is true of, and which not."""
+    said = []
+    for head, held in (("true of", True), ("not true of", False)):
+        of = [one.of for one in answer.deciding if one.of and one.exact is held]
+        said += [f"{head} {', '.join(of)}; "] if of else []
+    return "".join(said)
 
 
 def _numbers(answer: Answer) -> str:
