@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ncode.reproduction import profiles
 from ncode.reproduction.claims import claims
 from ncode.reproduction.experiments import reflection
 from ncode.reproduction.runs import cli, provenance, queue, recordings, verify, work
@@ -54,6 +56,24 @@ def test_every_recording_in_the_queues_file_is_planned_and_every_claim_is_one():
     known = {name for one in map(named, queue.RECORDING_EXPERIMENTS) for name in one.planned()}
     assert queue.worths().keys() <= known
     assert {claim for worth in queue.worths().values() for claim in worth.decides} <= claims.load().keys()
+
+
+def claims_named(text: str) -> set[str]:
+    """The claims in a sentence such as ``N16 to N18 and N24, as claims.toml asks them``."""
+    spans = re.findall(r"N(\d+)(?:[a-z]\b)?(?: to N(\d+))?", text)
+    return {f"N{k}" for first, last in spans for k in range(int(first), int(last or first) + 1)}
+
+
+def test_what_was_asked_of_a_recording_is_what_the_queue_says_that_it_decides():
+    worths = queue.worths()
+    for section in ("autoencoding", "pattern_memorisation", "annuli"):
+        for name, table in profiles.recorded(section).items():
+            # What was declared as context decides nothing, and stands behind the last semicolon or is all there is.
+            asked = table.options.get("asked", "").split("; N")[0]
+            wanted = set() if asked.endswith("context.") or "claims.toml" not in asked else claims_named(asked)
+            # A recording's evaluations have its name behind their own experiment's.
+            of_name = [worth for key, worth in worths.items() if key.partition("_")[2].endswith(name)]
+            assert wanted <= {claim for worth in of_name for claim in worth.decides}, (section, name)
 
 
 def test_the_most_valuable_comes_first_and_plans_keep_their_order(planned, monkeypatch):

@@ -20,7 +20,15 @@ def plans() -> list[Plan[Config]]:
         Plan("pattern_memorisation_1000", thousand),
         Plan("pattern_memorisation_variants", variants),
         Plan("pattern_memorisation_printed", printed),
+        Plan("pattern_memorisation_printed_cases", printed_cases),
     ]
+
+
+HALF = {(m, 0.5) for m in (2, 5, 10)}
+STATED = {100: HALF, 1000: HALF | {(m, p) for m in (3, 5, 10) for p in (0.5, 0.7, 0.9)}}
+"""The paper's cases (m, p) by the number of bits: Section 4.3 has both numbers; C.3's are Fig. A.3's, of 1000 bits."""
+FIG6 = (5, 0.5)
+"""The case that Fig. 6 is taken to show."""
 
 
 def thousand() -> list[Config]:
@@ -133,6 +141,18 @@ def printed() -> list[Config]:
         for bits in options["bits"]
         for seed in range(options["seeds"])
         for learner in ("ncode", *BASELINES)
+    ]
+
+
+def printed_cases() -> list[Config]:
+    """N-CODE as printed on every case of the paper but :data:`FIG6`, which :func:`printed` has; seed after seed."""
+    table = profiles.recorded("pattern_memorisation")["printed_cases"]
+    own = {name: table.options[name] for name in ("iterations", "learn_theta0")}
+    return [
+        Config("ncode", seed, bits=bits, patterns=m, degraded=p, **table.settings, **own)
+        for seed in range(table.options["seeds"])
+        for bits, cases in STATED.items()
+        for m, p in sorted(cases - {FIG6})
     ]
 
 

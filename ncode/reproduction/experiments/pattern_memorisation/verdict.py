@@ -9,6 +9,7 @@ import numpy as np
 from ncode.reproduction.claims import claims, evidence
 from ncode.reproduction.claims.questions import Evidence
 from ncode.reproduction.experiments.pattern_memorisation import analysis, tables
+from ncode.reproduction.experiments.pattern_memorisation.plans import STATED
 from ncode.reproduction.experiments.pattern_memorisation.sets import Sets
 from ncode.reproduction.metrics.comparison import metric
 from ncode.reproduction.models.memory import Task, chance
@@ -16,9 +17,6 @@ from ncode.reproduction.plotting import style
 from ncode.reproduction.publishing import numbers
 
 PARTS = {1000: "a", 100: "b"}
-HALF = {(m, 0.5) for m in (2, 5, 10)}
-STATED = {1000: HALF | {(m, p) for m in (3, 5, 10) for p in (0.5, 0.7, 0.9)}, 100: HALF}
-"""The paper's cases (m, p) by the number of bits: Section 4.3 has both numbers; C.3's are Fig. A.3's, of 1000 bits."""
 LONG_ENOUGH = 1.5
 """How many times the episodes that N14 (c) allows a run must have."""
 BASELINES = {"lstm": "a", "ode_rnn": "b", "data": "c"}
