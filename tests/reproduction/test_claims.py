@@ -1,6 +1,6 @@
 """Claims are about what the paper says, in its own words."""
 
-from ncode.reproduction.claims import claims
+from ncode.reproduction.claims import claims, questions
 from ncode.reproduction.publishing import markdown
 
 
@@ -12,6 +12,20 @@ def test_parts_are_lettered_in_order():
     for claim in claims.load().values():
         parts = [question.part for question in claim.questions]
         assert parts == list("abcdefghijkl"[: len(parts)]), claim.id
+
+
+def test_a_question_that_is_not_the_one_first_declared_says_so():
+    first = claims.declared()
+    assert first.keys() == claims.load().keys()
+    asked = ("asks", "measure", "above", "below", "seeds", "by_construction")
+    for claim in claims.load().values():
+        before = {question.part: question for question in first[claim.id]}
+        assert before.keys() <= {question.part for question in claim.questions}, claim.id
+        for question in claim.questions:
+            old = before.get(question.part)
+            same = old and all(getattr(old, name) == getattr(question, name) for name in asked)
+            assert same or question.amended, (claim.id, question.part)
+            assert not (question.amended and question.since <= questions.DECLARED)
 
 
 def test_the_page_of_results_quotes_the_paper():

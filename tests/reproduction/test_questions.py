@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncode.reproduction.claims import claims
+from ncode.reproduction.claims import claims, questions
 from ncode.reproduction.claims.questions import (
     FAILS,
     HOLDS,
@@ -153,7 +153,22 @@ def test_a_question_about_several_cases_holds_when_it_holds_of_all():
     assert decide([QUESTION], [*both, case("everything", -2.0, -1.0, nearness="toy")]).word == HOLDS
 
 
+def test_runs_are_older_than_the_question_as_it_stands():
+    amended = Question("a", "x", amended="2026-11-27 17:20: asked y before")
+
+    def older(question, *started):
+        return Answer(question, [Evidence("a", "s", "paper", exact=True, started=started)]).older
+
+    assert older(Question("a", "x"), "2026-11-26 20:02", "2026-11-26 20:05") == ""
+    assert older(Question("a", "x"), "2026-11-22 08:00", "2026-11-26 20:05") == "some"
+    assert older(Question("a", "x"), "2026-11-22 08:00", "2026-11-26 20:00") == "all"
+    assert older(amended, "2026-11-27 17:19", "2026-11-27 17:19") == "all"
+    assert older(amended, "2026-11-27 17:20", "2026-11-27 17:25") == "", "as it stands since that minute"
+    assert older(amended) == "", "nothing was run"
+
+
 def test_an_amended_question_says_since_when():
-    assert Question("a", "x", amended="2026-11-27: asked y before").amended
-    with pytest.raises(ValueError, match="must begin with the day"):
+    changed = Question("a", "x", amended="2026-11-27 17:20: asked y before")
+    assert changed.since == "2026-11-27 17:20" and Question("a", "x").since == questions.DECLARED
+    with pytest.raises(ValueError, match="must begin with a time"):
         Question("a", "x", amended="asked y before")

@@ -52,6 +52,13 @@ def load() -> dict[str, Claim]:
     return {id_: _claim(id_, **entry) for id_, entry in raw.items()}
 
 
+@cache
+def declared() -> dict[str, tuple[Question, ...]]:
+    """The questions of every claim as they were first written down; what has changed since is amended."""
+    raw = tomllib.loads(resources.files(__package__).joinpath("declared.toml").read_text(encoding="utf-8"))
+    return {id_: tuple(Question(**one) for one in entry["questions"]) for id_, entry in raw.items()}
+
+
 def _claim(id_: str, questions: Sequence[dict] = (), says: Sequence[str] = (), **entry) -> Claim:
     asked = tuple(Question(**one) for one in questions)
     return Claim(id=id_, questions=asked, says=tuple(says), **entry)

@@ -59,14 +59,16 @@ def case(one: Evidence, of: str) -> Evidence:
 def exact(part: str, setting: str, nearness: str, holds: bool, seeds: int = 0, runs: Sequence = ()) -> Evidence:
     """A proof, or a check that has no interval."""
     ids = tuple(run.id for run in runs)
-    return Evidence(part, setting, nearness, seeds, exact=bool(holds), runs=ids, older=_older(runs))
+    return Evidence(part, setting, nearness, seeds, exact=bool(holds), runs=ids, started=_started(runs))
 
 
 def _measured(part, setting, nearness, values: np.ndarray, bounds: tuple[float, float], runs: Sequence) -> Evidence:
     ids = tuple(run.id for run in runs)
-    return Evidence(part, setting, nearness, len(values), float(values.mean()), bounds, runs=ids, older=_older(runs))
+    estimate = float(values.mean())
+    return Evidence(part, setting, nearness, len(values), estimate, bounds, runs=ids, started=_started(runs))
 
 
-def _older(runs: Sequence) -> bool:
-    """Whether some of ``runs`` started before the questions were written down."""
-    return any(run.provenance["started"][:10] < DECLARED for run in runs)
+def _started(runs: Sequence) -> tuple[str, ...]:
+    """When the first and the last of ``runs`` started, to the minute, in UTC."""
+    times = sorted(run.provenance["started"] for run in runs)
+    return tuple(time[: len(DECLARED)].replace("T", " ") for time in (times[0], times[-1])) if times else ()

@@ -1,4 +1,4 @@
-"""Primary questions: what decides a claim, declared before anything is run.
+"""Primary questions: what decides a claim, written down with the time at which they were.
 
 A claim asks one question, or a few numbered parts with one each (``claims.toml``). Evidence answers a part at some
 setting. The verdict's word follows from the evidence that stands nearest to the paper's setting, and from nothing else:
@@ -12,8 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-DECLARED = "2026-11-26"
-"""The day on which the questions were written down. Runs that started before it are older than their question."""
+DECLARED = "2026-11-26 20:01"
+"""When the questions of ``declared.toml`` were written down, in UTC.
+
+Much had been run by then. A verdict says so of the runs that decide it.
+"""
 
 NEARNESS = ("toy", "reduced", "paper")
 """How near a setting is to the paper's, from far to near."""
@@ -37,7 +40,7 @@ class Question:
         seeds: the least number of seeds that is conclusive; 0 where nothing is random.
         published: the paper's own value of the measure, as text; empty where it printed none.
         by_construction: why it can't fail, where that is so: it is shown, and decides nothing.
-        amended: where the question is not the one that was declared first: the day on which it changed, what was asked
+        amended: where the question is not the one that was declared first: when it changed (UTC), what was asked
             before, why that was wrong, and what its answer was.
     """
 
@@ -52,10 +55,15 @@ class Question:
     amended: str = ""
 
     def __post_init__(self):
-        if self.amended and not re.match(r"\d{4}-\d\d-\d\d: ", self.amended):
-            raise ValueError(f"amended: must begin with the day, as in '2026-11-27: ', not {self.amended[:12]!r}")
+        if self.amended and not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d: ", self.amended):
+            raise ValueError(f"amended: must begin with a time, as in '2026-11-27 17:20: ', not {self.amended[:18]!r}")
         if self.measure and self.above is None and self.below is None:
             raise ValueError(f"above, below: a measured question needs a level, {self.asks!r} has none")
+
+    @property
+    def since(self) -> str:
+        """When it was written down as it stands, such as ``2026-11-26 19:59`` (UTC)."""
+        return self.amended[: len(DECLARED)] or DECLARED
 
     def answer(self, interval: tuple[float, float]) -> bool | None:
         """Whether the whole ``interval`` is on the question's side of its level; ``None`` where it is on both."""
@@ -85,7 +93,7 @@ class Evidence:
         total: the interval with the test set's own sampling error in it, where the measure has one.
         of: which case this is where a question is about several, such as each of the parameters that may be steered;
             the statement must be true of all.
-        older: whether some of the runs were made before the question was written down.
+        started: when the first and the last of the runs started, as in :data:`DECLARED`; empty without runs.
 
     Raises:
         ValueError: on an unknown nearness, or with neither or both of an interval and an exact answer.
@@ -101,7 +109,7 @@ class Evidence:
     runs: tuple[str, ...] = ()
     total: tuple[float, float] | None = None
     of: str = ""
-    older: bool = False
+    started: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.nearness not in NEARNESS:
@@ -141,6 +149,13 @@ class Answer:
         if False in answers:
             return FAILS
         return UNDECIDED if None in answers else HOLDS
+
+    @property
+    def older(self) -> str:
+        """How many of the runs that decide are older than the question: ``"all"``, ``"some"`` or ``""``."""
+        times = [time for one in self.deciding for time in one.started]
+        before = [time < self.question.since for time in times]
+        return "" if not any(before) else "all" if all(before) else "some"
 
     @property
     def measured(self) -> tuple[Evidence, ...]:

@@ -249,7 +249,7 @@ def _plain(value):
 def _pairs(one: Mapping) -> dict:
     """The numbers of stored evidence, as :func:`_plain` kept them."""
     read = {name: tuple(map(float, one[name])) for name in ("interval", "total") if one.get(name)}
-    read |= {"runs": tuple(one["runs"])}
+    read |= {"runs": tuple(one["runs"]), "started": tuple(one["started"])}
     return read | ({} if one["estimate"] is None else {"estimate": float(one["estimate"])})
 
 

@@ -96,7 +96,7 @@ def _amended(answer: Answer, verdict: Verdict) -> list[str]:
     """When and why the question changed, behind a switch: it is long, and decides nothing."""
     if not answer.question.amended:
         return []
-    day, _, why = answer.question.amended.partition(": ")
+    day, why = answer.question.since[:10], answer.question.amended.partition(": ")[2]
     part = f"{answer.question.part}: " if len(verdict.decision.answers) > 1 else ""
     return [aside(f"{part}The question was amended on {day}", f"{why[0].upper()}{why[1:]}.")]
 
@@ -119,11 +119,15 @@ def found(answer: Answer) -> str:
     seeds = f", {one.seeds} seed{'' if one.seeds == 1 else 's'}" if one.seeds else ""
     where = f"{one.setting}, {SETTINGS[one.nearness]}{seeds}"
     if one.interval is None:
-        return f"Found: {_cases(answer)}{where}."
+        return f"Found: {_cases(answer)}{where}.{_older(answer)}"
     few = one.seeds < answer.question.seeds
     short = f" Fewer seeds than the {answer.question.seeds} that it asks for decide nothing." if few else ""
-    older = " These runs are older than the question." if any(each.older for each in answer.deciding) else ""
-    return f"Found: {_brief(answer)} ({answer.question.measure}); {where}.{short}{older}"
+    return f"Found: {_brief(answer)} ({answer.question.measure}); {where}.{short}{_older(answer)}"
+
+
+def _older(answer: Answer) -> str:
+    which = {"all": "These runs", "some": "Some of these runs", "": ""}[answer.older]
+    return f" {which} are older than the question{' as it stands' if answer.question.amended else ''}." if which else ""
 
 
 def _cases(answer: Answer) -> str:

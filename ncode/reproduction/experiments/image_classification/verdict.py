@@ -121,10 +121,15 @@ def epochs_to(run, level: float) -> float:
 
 
 def n13(sets: Mapping[str, Runs]) -> list[Evidence]:
-    """Control of the 3×3 kernels alone, against both baselines: ANODE and data control."""
+    """Control of the 3×3 kernels alone, against both baselines, ANODE and data control, and against guessing."""
     return [
         *accuracy_gain("a", "cifar10", sets, "mix", "anode"),
         *accuracy_gain("b", "cifar10", sets, "mix", "data"),
+        *(
+            evidence.mean("c", words, nearness(runs["mix"][0].config), metric(runs["mix"], "test_accuracy", 100), made)
+            for words, runs in ordered(sets).items()
+            if (made := runs.get("mix")) and _answers("cifar10", made[0].config)
+        ),
     ]
 
 

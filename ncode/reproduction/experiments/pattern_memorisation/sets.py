@@ -16,7 +16,8 @@ from ncode.reproduction.models.memory import episodes
 from ncode.reproduction.runs import recordings
 
 SIZES = {"lstm": 256, "ode_rnn": None, "data": None}
-"""Of the baselines of Fig. 6, which N15 is about; without a size as many parameters as μ has, as in the paper."""
+"""Of the baselines of Fig. 6, which N15 is about; without a size as many parameters as μ has, since in
+the paper all systems but the LSTM have equally many."""
 
 MOST_BITS = 200
 """With more, a solve at a tight tolerance moves too many synapses, and a trained μ is not read."""
