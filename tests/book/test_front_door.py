@@ -1,6 +1,7 @@
 """What a newcomer relies on: one list of dependencies, one address, notebooks in step."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -334,7 +335,16 @@ class TestReadme:
     def test_every_claim_stands_once_in_the_table_of_verdicts(self):
         table = readme.verdicts()
         for claim in claims.load().values():
-            assert len(re.findall(rf"\b{claim.id} {re.escape(claim.short)}", table)) == 1, claim.id
+            assert len(re.findall(rf"\b{claim.id}†? {re.escape(claim.short)}", table)) == 1, claim.id
+
+    def test_other_data_have_a_column_and_amended_claims_a_mark(self, tmp_path):
+        kept = [{"verdicts": {"N19": "holds", "N24": "holds", "N1": "holds"}, "profile": "cpu"}]
+        kept[0] |= {"settings": {"N19": "toy", "N24": "reduced", "N1": "paper"}, "provenance": {"commit": "abc"}}
+        (tmp_path / readme.KEPT).mkdir(parents=True)
+        (tmp_path / readme.KEPT / "verdicts.json").write_text(json.dumps(kept), encoding="utf-8")
+        (row,) = [line for line in readme.verdicts(tmp_path).splitlines() if line.startswith("| **holds**")]
+        cells = [cell.split()[0] for cell in row.strip("| ").split(" | ")[1:]]
+        assert cells == ["N1", "N24†", "N19"]
 
     def test_a_claim_without_a_verdict_is_not_tested(self, tmp_path):
         (row,) = [line for line in readme.verdicts(tmp_path).splitlines() if line.startswith("| **")]

@@ -167,6 +167,14 @@ def test_runs_are_older_than_the_question_as_it_stands():
     assert older(amended) == "", "nothing was run"
 
 
+def test_what_was_declared_as_context_decides_nothing():
+    near = Evidence("a", "MNIST", "paper", exact=True, context=True)
+    far = Evidence("a", "digits", "toy", exact=False)
+    question = Question("a", "x")
+    assert Answer(question, [near, far]).deciding == (far,)
+    assert Answer(question, [near]).word == questions.UNTESTED
+
+
 def test_an_amended_question_says_since_when():
     changed = Question("a", "x", amended="2026-11-27 17:20: asked y before")
     assert changed.since == "2026-11-27 17:20" and Question("a", "x").since == questions.DECLARED

@@ -44,6 +44,11 @@ class Claim:
         if len(set(parts)) < len(parts):
             raise ValueError(f"questions: {self.id} has two of one letter: {', '.join(parts)}")
 
+    @property
+    def amended(self) -> bool:
+        """Whether one of its questions is not the one that was first written down."""
+        return any(question.amended for question in self.questions)
+
 
 @cache
 def load() -> dict[str, Claim]:

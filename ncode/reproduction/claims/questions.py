@@ -93,6 +93,7 @@ class Evidence:
         total: the interval with the test set's own sampling error in it, where the measure has one.
         of: which case this is where a question is about several, such as each of the parameters that may be steered;
             the statement must be true of all.
+        context: whether its runs were declared as context of the claim: it is shown, and decides nothing.
         started: when the first and the last of the runs started, as in :data:`DECLARED`; empty without runs.
 
     Raises:
@@ -110,6 +111,7 @@ class Evidence:
     total: tuple[float, float] | None = None
     of: str = ""
     started: tuple[str, ...] = ()
+    context: bool = False
 
     def __post_init__(self):
         if self.nearness not in NEARNESS:
@@ -137,7 +139,8 @@ class Answer:
 
         Of several settings equally near it is the one with the most seeds, and then the first.
         """
-        ranked = sorted(self.evidence, key=lambda one: (-NEARNESS.index(one.nearness), -one.seeds))
+        counted = [one for one in self.evidence if not one.context]
+        ranked = sorted(counted, key=lambda one: (-NEARNESS.index(one.nearness), -one.seeds))
         return tuple(one for one in ranked if (one.nearness, one.setting) == (ranked[0].nearness, ranked[0].setting))
 
     @property

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 KEPT = Path("book", "readme")
 PEERS = ("torchdiffeq", "torchdyn", "torchode", "diffrax, batched", "diffrax, vmapped", "torchdiffeq, Appendix B")
 KINDS = ("open loop", "closed loop", "neural ODE")
+COLUMNS = {"paper": "at the paper's setting", "reduced": "at a smaller one", "toy": "on other data"}
+AMENDED = "†"
 
 
 def verdicts(root: Path = ROOT) -> str:
@@ -24,17 +26,15 @@ def verdicts(root: Path = ROOT) -> str:
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     words = {claim: word for one in kept for claim, word in one["verdicts"].items()}
     settings = {claim: setting for one in kept for claim, setting in one["settings"].items()}
-    found: dict[tuple[str, bool], list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for claim in claims.load().values():
-        where = words.get(claim.id, questions.UNTESTED), settings.get(claim.id) == "paper"
-        found.setdefault(where, []).append(f"{claim.id} {claim.short}")
-    cells = {
-        word: [";<br>".join(found.get((word, printed), [])) for printed in (True, False)] for word in questions.WORDS
-    }
-    rows = [
-        f"| **{word}** | {printed} | {reduced} |" for word, (printed, reduced) in cells.items() if printed or reduced
-    ]
-    head = ["", "| verdict | at the paper's setting | at a smaller one |", "| --- | --- | --- |"]
+        where = words.get(claim.id, questions.UNTESTED), settings.get(claim.id) or "paper"
+        found.setdefault(where, []).append(f"{claim.id}{AMENDED if claim.amended else ''} {claim.short}")
+    rows = []
+    for word in questions.WORDS:
+        cells = [";<br>".join(found.get((word, setting), [])) for setting in COLUMNS]
+        rows += [f"| **{word}** | {' | '.join(cells)} |"] if any(cells) else []
+    head = ["", f"| verdict | {' | '.join(COLUMNS.values())} |", f"| --- |{' --- |' * len(COLUMNS)}"]
     commits = dict.fromkeys(one["provenance"]["commit"] for one in kept)
     profiles = " and ".join(dict.fromkeys(f"`{one['profile']}`" for one in kept))
     source = f"\nFrom the notebooks as executed in the profile {profiles}, at commit {', '.join(commits)}.\n"

@@ -251,7 +251,8 @@ def _result(claim: claims.Claim, verdict: Verdict) -> str:
     word = verdict.verdict
     return (
         f'<tr data-verdict="{word}" data-paper="{PAPERS[claim.id[0]]}"><th scope="row">'
-        f'<a href="#claim-{claim.id.lower()}">{claim.id}</a></th><td>{html.escape(claim.short)}</td>'
+        f'<a href="#claim-{claim.id.lower()}">{claim.id}</a>{"†" if claim.amended else ""}</th>'
+        f"<td>{html.escape(claim.short)}</td>"
         f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{verdict.nearness or "–"}</td>'
         f"<td>{html.escape(_with_minus(next(iter(published), 'no number')))}</td><td>{ours(verdict)}</td></tr>"
     )

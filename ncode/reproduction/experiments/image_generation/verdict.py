@@ -6,6 +6,7 @@ The paper fits its mixtures to test embeddings, so those are asked; mixtures fit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,7 +48,12 @@ def n17(sets: Mapping[str, Runs]) -> list[Evidence]:
             distances = analysis.of_density(runs["autoencoder"], FIT, density, "distance")
             pair = [*runs["autoencoder"], *runs["vae"]]
             found.append(evidence.difference(vaes, words, _near(runs, "autoencoder"), distances, prior, pair))
-    return sorted(found, key=lambda one: one.part)
+    return _declared(sorted(found, key=lambda one: one.part))
+
+
+def _declared(found: list[Evidence]) -> list[Evidence]:
+    """The claims are about CIFAR-10 and CelebA: MNIST was declared as context before it ran, and digits are farther."""
+    return [replace(one, context=one.nearness == "toy") for one in found]
 
 
 def _difference(part: str, words: str, runs: Runs, a: str, b: str, density: str) -> Evidence:
@@ -83,7 +89,7 @@ def n18(sets: Mapping[str, Runs]) -> list[Evidence]:
             evidence.mean("b", words, where, analysis.copied(ours, one), ours),
             evidence.mean("c", words, where, analysis.copied(ours, ten), ours),
         ]
-    return found
+    return _declared(found)
 
 
 def n19(sets: Mapping[str, Runs], components: int = 10) -> list[Evidence]:
@@ -96,7 +102,7 @@ def n19(sets: Mapping[str, Runs], components: int = 10) -> list[Evidence]:
                 _difference(part, words, runs, "double", other, density)
                 for part, other in (("a", "ncode"), ("b", "autoencoder"))
             ]
-    return found
+    return _declared(found)
 
 
 def n20(sets: Mapping[str, Runs]) -> list[Evidence]:
@@ -107,7 +113,7 @@ def n20(sets: Mapping[str, Runs]) -> list[Evidence]:
         where = _near(runs, "ncode")
         found.append(evidence.difference("a", words, where, values[:, -1], values[:, 0], runs["ncode"]))
         found.append(_difference("b", words, runs, "ncode", "autoencoder", analysis.name("kernel", variances[0])))
-    return found
+    return _declared(found)
 
 
 def n17_checks(sets: Mapping[str, Runs]) -> dict[str, bool | None]:
