@@ -9,6 +9,7 @@ from pathlib import Path
 from ncode import __version__
 from ncode.reproduction.claims import claims
 from ncode.reproduction.claims.questions import (
+    DECLARED,
     FAILS,
     HOLDS,
     IN_PART,
@@ -23,6 +24,7 @@ from ncode.reproduction.publishing.display import Verdict
 from ncode.reproduction.publishing.numbers import number
 from ncode.reproduction.publishing.verdicts import PAPERS, found
 from ncode.reproduction.runs import queue as planned
+from ncode.reproduction.runs import recordings
 from ncode.reproduction.runs.experiment import named
 
 
@@ -84,6 +86,22 @@ SAID = {
     UNTESTED: ("is not tested", "are not tested"),
 }
 """What a sentence says of one claim, and of several, that have a word."""
+
+
+def declared(executed) -> str:
+    """When the questions were written down, how many of the recorded runs are older, and how many were amended."""
+    names = sorted(path.stem for path in recordings.folder().glob("*.json"))
+    starts = [run.provenance["started"] for name in names for run in recordings.find(name)]
+    before = sum(started[: len(DECLARED)].replace("T", " ") < DECLARED for started in starts)
+    asked = [question for claim in claims.load().values() for question in claim.questions]
+    amended = sum(bool(question.amended) for question in asked)
+    return (
+        "We computed the first verdicts on 22 November 2026, from checks that each notebook had. On 26 November, at "
+        f"{DECLARED[-5:]} UTC, we replaced these by questions. By then we had seen many results: {number(before)} of "
+        f"the {number(len(starts))} recorded runs are older. So a verdict says whether the runs that decide it are "
+        f"older than its question. {number(amended)} of the {number(len(asked))} questions were amended or added "
+        "later, and each says so; a test compares them with those that were first written down.\n"
+    )
 
 
 def scope(executed) -> str:

@@ -305,6 +305,7 @@ FILLS = {
     "report_costs": front.report_costs,
     "cite": front.cite,
     "changelog": front.changelog,
+    "declared": front.declared,
     "by_chance": verdicts.by_chance,
     "picture": verdicts.picture,
     "published": published_table,

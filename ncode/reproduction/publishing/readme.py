@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 KEPT = Path("book", "readme")
 PEERS = ("torchdiffeq", "torchdyn", "torchode", "diffrax, batched", "diffrax, vmapped", "torchdiffeq, Appendix B")
 KINDS = ("open loop", "closed loop", "neural ODE")
-COLUMNS = {"paper": "at the paper's setting", "reduced": "at a smaller one", "toy": "on other data"}
+COLUMNS = {"paper": "at the paper's setting", "reduced": "at a smaller one", "toy": "on other or little data"}
 AMENDED = "†"
 
 
