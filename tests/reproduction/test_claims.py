@@ -5,7 +5,7 @@ from ncode.reproduction.publishing import markdown
 
 
 def test_every_claim_of_the_paper_quotes_it():
-    assert all(claim.says for claim in claims.load().values() if claim.id.startswith("N"))
+    assert all(claim.says for claim in claims.load().values())
 
 
 def test_parts_are_lettered_in_order():
@@ -32,4 +32,4 @@ def test_the_page_of_results_quotes_the_paper():
     said = markdown.said(claims.get("N13"))
     assert "> “the results for the partially controlled systems suggest" in said
     assert "*Reading.* The sentence claims that hybrids train." in said
-    assert markdown.said(claims.get("A1")) == ""
+    assert "> “We show that Neural Ordinary Differential Equations" in markdown.said(claims.get("A1"))
