@@ -160,9 +160,9 @@ def live(*ours, controls=()):
     return sets.Sets({**OPTIONS, "seeds": 1}, (), ours, controls, ())
 
 
-def falling(bits: int, episodes: int, until: int, **case) -> list:
-    """Three recorded seeds of N-CODE whose error falls to zero until the episode ``until``, and then stays."""
-    config = Config("ncode", 0, bits=bits, iterations=episodes, **case)
+def falling(bits: int, episodes: int, until: int, learner: str = "ncode", **case) -> list:
+    """Three recorded seeds of a learner whose error falls to zero until the episode ``until``, and then stays."""
+    config = Config(learner, 0, bits=bits, iterations=episodes, **case)
     seen = list(range(10, episodes + 1, 10))
     history = {"iteration": seen, "error": [0.5 * max(0.0, 1 - k / until) for k in seen]}
     provenance = {"started": "2026-11-27T00:00:00"}
@@ -198,6 +198,27 @@ def test_only_the_papers_cases_count_each_with_its_own_number_of_bits():
     made = {part: {one.of for one in verdict.n14(runs, "paper") if one.part == part} for part in "ab"}
     assert made["b"] == {"m = 2, p = 0.5", "m = 5, p = 0.5", "m = 10, p = 0.5"}
     assert len(made["a"]) == 10 and not made["a"] & {"m = 2, p = 0.7", "m = 2, p = 0.9"}
+
+
+def test_as_printed_all_cases_decide_or_none():
+    whole = [run for m, p in verdict.STATED[100] for run in falling(100, 750, 200, patterns=m, degraded=p)]
+    found = verdict.n14_printed(whole)
+    assert {one.part for one in found} == {"b"} and {one.nearness for one in found} == {"paper"}
+    assert {one.setting for one in found} == {"100 bits, as printed"}
+    assert verdict.n14_printed(whole[1:]) == [], "a case with two seeds"
+    assert verdict.n14_printed(falling(1000, 750, 200, patterns=5)) == [], "one case is not all"
+
+
+def test_baselines_that_still_move_are_not_at_the_papers_setting(monkeypatch):
+    kinds = {kind: falling(100, 1000, 200, learner=kind) for kind in ("ode_rnn", "data")}
+    for runs in kinds.values():
+        for run in runs:
+            run.metrics["parameters"] = 20_000
+    for change, near in ((-0.02, "reduced"), (-0.004, "paper")):
+        monkeypatch.setattr(analysis, "last_change", lambda runs, change=change: change)
+        found = verdict.n15_printed({100: kinds})
+        assert {one.nearness for one in found} == {near}
+        assert {one.part for one in found} == {"b", "c"}, "without an LSTM nothing is said of all three"
 
 
 def test_the_recorded_runs_have_every_case_that_counts():

@@ -73,7 +73,8 @@ def learning(shown: Mapping[str, Sequence], rules: Mapping[str, Sequence], case:
         for kind in dict.fromkeys(run.config.learner for run in runs):
             style.band(panel, *analysis.curve(select(runs, learner=kind)), kind)
         for kind in ("hebb", "oracle"):
-            panel.axhline(np.mean(errors(rules[title], learner=kind, **case)), **style.line(kind))
+            if untrained := errors(rules[title], learner=kind, **case):
+                panel.axhline(np.mean(untrained), **style.line(kind))
         for copies in (True, False):
             level = chance(task(Config("hebb", 0, **case)), copies)
             panel.axhline(level, color="black", linestyle=":", linewidth=1)

@@ -13,6 +13,8 @@ from ncode.reproduction.experiments.pattern_memorisation import plans
 from ncode.reproduction.experiments.pattern_memorisation.analysis import select
 from ncode.reproduction.experiments.pattern_memorisation.train import Config, build, experiment, task
 from ncode.reproduction.models.memory import episodes
+from ncode.reproduction.models.memory_baselines import BASELINES
+from ncode.reproduction.plotting import style
 from ncode.reproduction.runs import recordings
 
 SIZES = {"lstm": 256, "ode_rnn": None, "data": None}
@@ -99,9 +101,40 @@ def recorded() -> dict[str, list]:
     return {name: recordings.load(f"pattern_memorisation_{name}") for name in RECORDED}
 
 
+PRINTED = ("printed", "printed_cases")
+"""The recordings of the task as Section 4.3 and C.3 print it."""
+
+
+def printed() -> list:
+    """The recorded runs as the paper prints them: θ(0) learned, one rate, and Fig. 6's baselines of single layers."""
+    return [run for name in PRINTED for run in recordings.find(f"pattern_memorisation_{name}")]
+
+
+def printed_baselines(runs: Sequence) -> dict[int, dict[str, list]]:
+    """Of :func:`printed`'s runs the baselines, by number of bits and learner."""
+    found: dict[int, dict[str, list]] = {}
+    for run in select(runs, patterns=plans.FIG6[0], degraded=plans.FIG6[1]):
+        if run.config.learner in BASELINES:
+            found.setdefault(run.config.bits, {}).setdefault(run.config.learner, []).append(run)
+    return found
+
+
+def without_run(runs: Sequence) -> str:
+    """Which baselines are missing among :func:`printed`'s runs at each number of bits, in a sentence; or nothing."""
+    there = printed_baselines(runs)
+    missing = {bits: [k for k in BASELINES if k not in there.get(bits, {})] for bits in plans.STATED}
+    parts = [
+        f"at n = {bits} the {' and the '.join(style.LABELS[kind] for kind in kinds)}"
+        for bits, kinds in missing.items()
+        if kinds
+    ]
+    return f"As printed these have not been run: {', '.join(parts)}." if parts else ""
+
+
 def described() -> list[str]:
     """What each recording consists of, one line of Markdown each."""
-    return [recordings.describe(f"pattern_memorisation_{name}") for name in RECORDED]
+    found = [f"pattern_memorisation_{name}" for name in (*RECORDED, *PRINTED)]
+    return [recordings.describe(name) for name in found if recordings.find(name)]
 
 
 def curves(baselines: Sequence) -> list:

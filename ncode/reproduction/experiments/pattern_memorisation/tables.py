@@ -26,6 +26,7 @@ HARD = ("learner", "seeds", "bit error %", "unknown bits %", "squared error")
 """The headings of :func:`hard`."""
 BASELINES = (
     "learner",
+    "n",
     "parameters",
     "rate",
     "episodes",
@@ -38,23 +39,24 @@ BASELINES = (
 """The headings of :func:`baselines`."""
 
 
-def cases(sources: Mapping[int, tuple[Sequence, Sequence]]) -> list[list[str]]:
+def cases(sources: Mapping[str, tuple[Sequence, Sequence]]) -> list[list[str]]:
     """Bit errors in % of every case: chance, N-CODE, the untrained rule, the nearest neighbour.
 
     Args:
-        sources: by number of bits, the trained runs and the untrained ones.
+        sources: by what the runs are, such as their number of bits, the trained ones and the untrained ones.
     """
     rows = []
-    for bits, (made, fixed) in sources.items():
+    for words, (made, fixed) in sources.items():
         for m, p in GRID:
             case = {"patterns": m, "degraded": p}
             trained, rule, nearest = (
                 errors(runs, learner=learner, **case)
                 for runs, learner in ((made, "ncode"), (fixed, "hebb"), (fixed, "oracle"))
             )
-            if trained and rule:
-                label = [numbers.number(bits), str(m), f"{p:g}", f"{50 * p:g}", str(len(trained))]
-                rows.append([*label, *(numbers.percent(values) for values in (trained, rule, nearest))])
+            if trained:
+                label = [words, str(m), f"{p:g}", f"{50 * p:g}", str(len(trained))]
+                found = (numbers.percent(of) if of else numbers.UNDEFINED for of in (trained, rule, nearest))
+                rows.append([*label, *found])
     return rows
 
 
@@ -86,7 +88,8 @@ def baselines(groups: Sequence[Sequence]) -> list[list[str]]:
     def row(made: Sequence) -> list[str]:
         facts = made[0].config
         return [
-            style.LABELS[facts.learner],
+            f"{style.LABELS[facts.learner]}{', as printed' if facts.printed else ''}",
+            numbers.number(facts.bits),
             numbers.number(int(made[0].metrics["parameters"])),
             f"{numbers.setting(facts.learning_rate)}{at_edge(facts.learning_rate)}",
             numbers.number(facts.iterations * facts.batch),
