@@ -181,6 +181,9 @@ def test_a_forks_book_opens_the_fork(tmp_path):
     assert sync.repository_url(tmp_path, workflow) == "https://github.com/another/fork"
     sync.take_own_address(tmp_path)
     assert sync.declared_url(tmp_path) == sync.repository_url(tmp_path)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    written = sync.derived(tmp_path)[tmp_path / "README.md"]
+    assert "[The book](https://somebody.github.io/fork)" in written
 
 
 def test_the_address_is_the_same_everywhere():

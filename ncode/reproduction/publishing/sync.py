@@ -23,6 +23,7 @@ import nbformat
 from ncode.reproduction.claims import claims
 from ncode.reproduction.extras import DISTRIBUTION
 from ncode.reproduction.publishing import readme
+from ncode.reproduction.runs import kept
 
 ROOT = Path(__file__).resolve().parents[3]
 BRANCH = "main"
@@ -30,6 +31,7 @@ _INSTALL = re.compile(r"git\+https://[^\s\"'#@]+")
 _WRITTEN = "(?<=<!-- {0}: written by `make sync` -->\\n).*?(?=<!-- end of {0} -->)"
 _BADGES, _VERDICTS, _PEERS = (re.compile(_WRITTEN.format(of), re.S) for of in ("notebooks", "verdicts", "peers"))
 _CLONE = re.compile(r"(?<=git clone )https://\S+")
+_BOOK = re.compile(r"(?<=\[The book\]\()https://[^)]+")
 _CITATION = re.compile(r"(?<=^repository-code: ).*$", re.M)
 _ADDRESS = re.compile(r'(?<=^Repository = ").*(?="$)', re.M)
 _CONSTANT = re.compile(r'(?<=^REPOSITORY = ").*(?="$)', re.M)
@@ -129,6 +131,8 @@ def derived(root: Path = ROOT) -> dict[Path, str]:
             _VERDICTS: readme.verdicts(root),
             _PEERS: readme.peers(root),
             _CLONE: url,
+            # On a host whose pages are not known the reader finds at least the repository.
+            _BOOK: kept.book(url) or url,
             _INSTALL: f"git+{url}",
         },
         "CITATION.cff": {_CITATION: f'"{url}"'},

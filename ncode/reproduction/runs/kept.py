@@ -126,12 +126,18 @@ def source() -> str:
 
 def published(repository: str) -> str:
     """The address of the archive beside the book of ``repository``; empty for a host whose pages are not known."""
+    address = book(repository)
+    return f"{address}/{file_name(PUBLISHED)}" if address else ""
+
+
+def book(repository: str) -> str:
+    """The address of the published book of ``repository``; empty for a host whose pages are not known."""
     found = re.fullmatch(r"https://github\.com/([\w-]+)/([\w.-]+)", repository)
     if not found:
         return ""
     site = f"{found[1].lower()}.github.io"
     folder = "" if found[2].lower() == site else f"/{found[2]}"
-    return f"https://{site}{folder}/{file_name(PUBLISHED)}"
+    return f"https://{site}{folder}"
 
 
 def opened() -> Archive:
