@@ -26,7 +26,8 @@ def n16(study: Study) -> str:
     if study.pairs:
         parts.append(
             "Under the other readings of Table A.1's 25, and on CIFAR-10, only the plain autoencoder was recorded "
-            "beside AutoN-CODE. On CIFAR-10 it has fewer parameters. With one entry a row it has as many."
+            "beside AutoN-CODE. With one entry a row it has as many parameters. With a dense θ and on CIFAR-10 it has "
+            "fewer: its code has as many numbers as AutoN-CODE's decoder reads, and not as many as its encoder gives."
         )
     return " ".join(parts)
 
