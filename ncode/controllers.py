@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real
 from ncode.fields.base import Field
 from ncode.fields.conv import ConvBlock
-from ncode.fields.kernels import Perceptron, perceptron, plain, plan
+from ncode.fields.kernels import Perceptron, perceptron, plain, plan, untouched, untouched_linear
 from ncode.fields.mlp import ACTIVATIONS, activation_function, last, layers
 
 GIVES = "gamma: gives {} control variables, {} are steered"
@@ -177,12 +177,11 @@ class ClosedLoop(Controller):
         Args:
             z: [x, θ], (batch, …), of which only shape and kind count.
         """
-        if type(self).forward is not ClosedLoop.forward or not plain(self, z):
-            return None
-        if not all(type(layer) is nn.Linear and plain(layer, z) for layer in self.layers):
+        own = untouched(self, forward=ClosedLoop.forward, __call__=nn.Module.__call__)
+        if self.control is None or not own or not all(map(untouched_linear, self.layers)) or not plain(z):
             return None
         names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
-        return perceptron(*plan(self, names, {}), self.activation, z)
+        return perceptron(*plan(self, names, {}), self.activation, z, self.control)
 
 
 def small_head(stack: nn.ModuleList, spread: float) -> nn.ModuleList:

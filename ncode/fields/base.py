@@ -8,7 +8,7 @@ class therefore serves every model: a neural ODE steers none of them, N-CODE som
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._guards import TracingContext
 
 from ncode.arguments import arguments, instance, integers, optional
+from ncode.fields import kernels
 from ncode.fields.kernels import Kernel
 
 Theta = Mapping[str, Tensor]
@@ -86,6 +87,12 @@ class Field(nn.Module):
             moving: θ is a part of the state: only its layout counts.
         """
         return None
+
+    def _computes(self, forward: Callable) -> bool:
+        """Whether calling the field runs this ``forward`` on values as they are, and nothing besides: what a kernel
+        takes the place of."""
+        own = {"__call__": Field.__call__, "value": Field.value, "unpack": Field.unpack}
+        return kernels.untouched(self, forward=forward, **own)
 
     def extra_repr(self) -> str:
         steered = f", steered={', '.join(self.steered)}" if self.steered else ""
@@ -230,6 +237,14 @@ def not_read(names: Iterable[str]) -> str:
         f"field: never reads the steered {', '.join(sorted(names))} from θ: forward must take such a parameter with "
         "self.value(name, theta) and apply it with ncode.fields.per_sample, since a module called as it is knows only "
         "its own; or hand the model the module itself instead of a field that calls it"
+    )
+
+
+def not_called(name: str, layer: nn.Module) -> str:
+    """The message about a steered layer that does more than multiply with its weight and add its bias."""
+    return (
+        f"field: {name} is steered, and what {type(layer).__name__} computes besides, as hooks do, only a call runs: "
+        "hand the model an ordinary module that calls it instead of this field"
     )
 
 
