@@ -70,8 +70,11 @@ class Field(nn.Module):
 
     def __call__(self, t: Tensor | float, x: Tensor, theta: Theta = NOTHING) -> Tensor:
         """The velocity f(t, x, θ); nothing is steered where no ``theta`` is given."""
-        time = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=x.dtype.to_real(), device=x.device)
-        return super().__call__(time, x, theta)
+        if not isinstance(t, Tensor):
+            if not (x.is_floating_point() or x.is_complex()):
+                raise ValueError(f"x: must be floating-point or complex, not {x.dtype}: the time has its type")
+            t = torch.as_tensor(t, dtype=x.dtype.to_real(), device=x.device)
+        return super().__call__(t, x, theta)
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Theta) -> Float[Tensor, "batch *state"]:
         """The velocity f(t, x, θ) at time ``t``, per sample."""
