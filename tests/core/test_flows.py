@@ -452,6 +452,23 @@ def test_a_trajectory_gives_the_control_that_made_its_path():
     torch.testing.assert_close(path.theta[1], path.theta[0])
 
 
+class Pulse(Field):
+    """x' = 1 between 0.5 and 0.51, otherwise 0."""
+
+    def __init__(self):
+        super().__init__(shape=(1,))
+
+    def forward(self, t, x, theta):
+        return ((t > 0.5) & (t < 0.51)).to(x.dtype).expand_as(x)
+
+
+@pytest.mark.parametrize("options", [{"jumps": (0.5, 0.51)}, {"max_step": 0.004, "rtol": 1e-6, "atol": 1e-6}])
+def test_the_solver_error_sees_what_the_solver_was_told_of(options, float64):
+    model, x = NeuralODE(Pulse(), solver=Solver(**options)), torch.zeros(3, 1)
+    torch.testing.assert_close(model(x), torch.full((3, 1), 0.01), rtol=0, atol=1e-5)
+    assert model.solver_error(x).max() < 1e-5
+
+
 def test_the_solver_error_is_none_of_a_dropout_and_leaves_the_mode():
     torch.manual_seed(0)
     model = NCODE(Velocity(3), gamma=Dropped(3, 3, spread=1.0)).train()
