@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -20,6 +22,8 @@ from ncode import (
     SolveError,
     Solver,
 )
+from ncode.controllers import KernelController
+from ncode.fields.conv import ConvBlock
 from ncode.fields.elementary import Linear, Velocity
 from ncode.solvers.dispatch import integrate
 from tests.core.models import KINDS, build
@@ -511,3 +515,67 @@ def test_a_control_that_is_not_finite_is_a_failed_solve():
             model.g.forward = g
         with pytest.raises(SolveError, match="non-finite"):
             model(torch.ones(3, 2))
+
+
+# A controller that several models share
+
+
+def trained_on_halving(model, x):
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    for _ in range(20):
+        optimiser.zero_grad()
+        (model(x) - x / 2).square().mean().backward()
+        optimiser.step()
+    return model
+
+
+def again_by_loading(gamma):
+    fresh = OpenLoop(2, gamma.outputs, hidden=(8,))
+    fresh.load_state_dict(gamma.state_dict())
+    return fresh
+
+
+@pytest.mark.parametrize("way", [lambda g: g, copy.deepcopy, lambda g: pickle.loads(pickle.dumps(g)), again_by_loading])
+def test_a_trained_open_loop_in_a_second_model_stays_as_it_is(way):
+    torch.manual_seed(0)
+    x, gamma = torch.randn(4, 2), OpenLoop(hidden=(8,))
+    first = trained_on_halving(NCODE(MLP(2, (4,)), gamma=gamma), x)
+    end, control = first(x), gamma(x)
+    second = NCODE(MLP(2, (4,)), gamma=way(gamma), horizon=2.0)
+    assert torch.equal(first(x), end) and torch.equal(second.initial_control(x), control)
+    # All of the field is steered, so what the second does in half of its time is what the first does.
+    assert torch.equal(second.trajectory(x, [0.0, 1.0]).x[-1], end)
+    with pytest.raises(ValueError, match="gamma: gives 22 control variables, 4 are steered"):
+        NCODE(MLP(2, (4,)), gamma=gamma, steer="layers.0.bias")
+
+
+def test_an_open_loop_that_knows_its_size_begins_at_the_first_fields_parameters():
+    torch.manual_seed(0)
+    gamma, x = OpenLoop(2, 22, spread=0.0), torch.randn(4, 2)
+    fields = [MLP(2, (4,)), MLP(2, (4,))]
+    starts = [field.start() for field in fields]
+    for field in fields:
+        NCODE(field, gamma=gamma)
+        assert torch.equal(gamma(x), starts[0].expand(4, -1))
+
+
+def test_a_kernel_controller_in_a_second_model_stays_as_it_is():
+    torch.manual_seed(0)
+    x = torch.randn(4, 2, 5, 5)
+    features = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(25))
+    gamma = KernelController(1, features=features)
+    first = NCODE(ConvBlock(2, 5, filters=3), gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=2))
+    features[1].eval()
+    end, weights = first(x), list(gamma.parameters())
+    second = NCODE(ConvBlock(2, 5, filters=3), gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=2))
+    assert torch.equal(first(x), end)
+    assert all(a is b for a, b in zip(gamma.parameters(), weights, strict=True))
+    assert torch.equal(second.initial_control(x), first.initial_control(x))
+    # A module that somebody has put to evaluation for good was not woken by the look at its output.
+    assert features.training and not features[1].training
+    with pytest.raises(ValueError, match=r"gamma: gives \d+ control variables"):
+        NCODE(ConvBlock(2, 5, filters=3), gamma=gamma, steer="mix.weight")
+    with pytest.raises(ValueError, match="gamma: reads 25 numbers of an image, this one's has 16"):
+        gamma = KernelController(1)
+        for size in (5, 4):
+            NCODE(ConvBlock(2, size, filters=3), gamma=gamma, steer="*.weight")
