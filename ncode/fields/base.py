@@ -137,6 +137,8 @@ class Field(nn.Module):
     def start(self, patterns: str | Iterable[str] = "*") -> Float[Tensor, " m"]:
         """The present values of what matches ``patterns``, as one vector: zero for a slot.
 
+        It has the type and the device of the field's first parameter.
+
         Raises:
             ValueError: when a pattern matches nothing, a parameter has been released before, or it is tied: under its
                 other name it would stay behind.
@@ -149,11 +151,12 @@ class Field(nn.Module):
             if name[0] in names and name[1] is other[1]:
                 raise ValueError(f"steer: {name[0]} is tied to {other[0]}: a controller can steer neither")
         values = dict(every)
+        like = every[0][1].detach() if every else torch.empty(0)
         parts = [
-            torch.zeros(_numel(self.slots[name])) if name in self.slots else values[name].detach().reshape(-1)
+            like.new_zeros(_numel(self.slots[name])) if name in self.slots else values[name].detach().reshape(-1)
             for name in names
         ]
-        return torch.cat([part.to(parts[0]) for part in parts])
+        return torch.cat([part.to(like) for part in parts])
 
     def release(self, patterns: str | Iterable[str] = "*") -> Float[Tensor, " m"]:
         """Hand parameters over to a controller, and return their present values as one vector.

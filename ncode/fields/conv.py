@@ -60,9 +60,15 @@ class ConvBlock(Field):
         return x
 
     def scales(self, patterns: str | Iterable[str]) -> Float[Tensor, " m"]:
-        """1/√(fan-in) of every control variable when ``patterns`` are steered: the size its convolution works at."""
+        """1/√(fan-in) of every control variable when ``patterns`` are steered: the size its convolution works at.
+
+        Raises:
+            ValueError: when a pattern matches nothing, or the slot ``u``, which no convolution has.
+        """
         parts = []
         for name in self.names(patterns):
+            if name in self.slots:
+                raise ValueError(f"steer: {name} is a slot and no kernel, so it has no fan-in")
             weight = self.get_parameter(name.rpartition(".")[0] + ".weight")
             fan_in = math.prod(weight.shape[1:])
             parts.append(torch.full((self.get_parameter(name).numel(),), fan_in**-0.5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Real
 from typing import NamedTuple
 
@@ -283,6 +283,16 @@ def _written(solver: Solver) -> str:
         if field.name != "method" and (value := getattr(solver, field.name)) != field.default
     ]
     return f"Solver({', '.join([repr(solver.method), *differing])})"
+
+
+def no_open_slots(field: Field, steered: Collection[str] = ()) -> None:
+    """Raise where a field has a slot that neither a call, which fills ``u``, nor a controller fills.
+
+    Args:
+        steered: what a controller is about to take over.
+    """
+    if left := [name for name in field.slots if name not in field.steered and name not in steered and name != "u"]:
+        raise ValueError(f"field: its slot {', '.join(left)} needs something that fills it: data control or N-CODE")
 
 
 def taken(names: Iterable[str]) -> str:

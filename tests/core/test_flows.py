@@ -14,6 +14,7 @@ from ncode import (
     MLP,
     NCODE,
     AugmentedNeuralODE,
+    ClosedLoop,
     DataControl,
     DataControlledODE,
     Field,
@@ -21,6 +22,7 @@ from ncode import (
     OpenLoop,
     SolveError,
     Solver,
+    Wrapped,
 )
 from ncode.controllers import KernelController
 from ncode.fields.conv import ConvBlock
@@ -436,9 +438,41 @@ def test_a_controller_that_does_not_fit_leaves_the_field_as_it_was():
 
 
 def test_a_slot_that_nothing_fills_is_refused():
-    for model in (NeuralODE, lambda field: AugmentedNeuralODE(field, augment=1)):
+    for model in (
+        NeuralODE,
+        lambda field: AugmentedNeuralODE(field, augment=1),
+        DataControlledODE,
+        lambda field: NCODE(field, gamma=DataControl(), steer="u"),
+    ):
         with pytest.raises(ValueError, match="slot v"):
-            model(Field(shape=(2,), slots={"v": (2,)}))
+            model(Field(shape=(2,), slots={"v": (2,), "u": (2,)}))
+    field = Field(shape=(2,), slots={"v": (2,), "u": (2,)})
+    assert NCODE(field, gamma=DataControl(), steer="v").owned == ("v",)
+
+
+@pytest.mark.parametrize("field", [nn.Linear(2, 2), Wrapped(nn.Linear(2, 2)), Wrapped(nn.Linear(2, 2), shape=(2,))])
+def test_data_control_needs_a_slot(field):
+    """Without one x(0) would be in nobody's sight."""
+    with pytest.raises(ValueError, match=r"field: needs a slot 'u' of its state's shape, .*, has None"):
+        DataControlledODE(field)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_slot_alone_is_steered_in_the_fields_own_type(dtype):
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, dtype=dtype)
+    for control in ({"gamma": OpenLoop(spread=0.0)}, {"g": ClosedLoop(spread=0.0)}):
+        field = MLP(2, inputs=3).to(dtype)
+        solver = Solver("rk4", steps=4)
+        plain = NeuralODE(copy.deepcopy(field), solver=solver)
+        model = NCODE(field, **control, steer="u", solver=solver)
+        # The slot begins at zero, which a spread of 0 leaves.
+        torch.testing.assert_close(model(x), plain(x, torch.zeros(3, 3, dtype=dtype)))
+        model(x).sum().backward()
+        assert all(p.dtype == dtype for p in model.parameters())
+    assert MLP(2, inputs=3).to("meta", dtype).start("u").device.type == "meta"
+    with pytest.raises(ValueError, match="steer: u is a slot and no kernel"):
+        NCODE(ConvBlock(2, 5, filters=3, inputs=1), gamma=KernelController(1))
 
 
 class Dropped(OpenLoop):
