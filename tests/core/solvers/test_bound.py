@@ -24,6 +24,7 @@ from ncode import (
 )
 from ncode.fields.elementary import Linear
 from ncode.fields.kernels import tanh_
+from ncode.fields.kernels.activations import ACTIVATIONS
 from ncode.solvers import bound
 
 SOLVER = Solver(rtol=1e-4, atol=1e-4)
@@ -452,11 +453,30 @@ def test_what_a_kernel_does_not_know_goes_another_way(used):
 
 def test_tanh_is_as_exact_as_rounding_allows():
     x = torch.cat([torch.linspace(-200, 200, 100_001), torch.logspace(-30, 1, 10_001), torch.tensor([0.0, torch.inf])])
-    for dtype in (torch.float32, torch.float64):
-        exact = torch.tanh(x.double() if dtype is torch.float32 else x.to(dtype))
-        found = tanh_(x.to(dtype).clone()).to(exact.dtype)
-        assert ((found - exact).abs() <= 4 * torch.finfo(dtype).eps * exact.abs()).all()
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        exact = torch.tanh(x.to(dtype).double())
+        for function in (lambda h: tanh_(h.clone()), ACTIVATIONS[torch.tanh].value):
+            found = function(x.to(dtype)).double()
+            # Halves have numbers so small that they keep fewer digits.
+            least = torch.finfo(dtype).smallest_normal if dtype.itemsize == 2 else 0.0
+            assert ((found - exact).abs() <= 4 * torch.finfo(dtype).eps * exact.abs() + least).all()
     assert tanh_(torch.tensor([torch.nan])).isnan().all()
+
+
+@pytest.mark.parametrize("make", [lambda f: NeuralODE(f, solver=Solver("rk4", steps=4)), open_loop])
+def test_half_precision_where_the_activation_saturates(make, used):
+    """Its exponential, which overflowed from h = 5.6 on, is cut where tanh has long been 1."""
+    field = MLP(2, (8,))
+    with torch.no_grad():
+        field.layers[0].weight.mul_(20)
+    model = make(field).half()
+    model.solver = Solver("rk4", steps=4)
+    ends = []
+    for kernels in (True, False):
+        model.solver = replace(model.solver, kernels=kernels)
+        ends.append(model(states().half()))
+    assert len(used) == 1
+    torch.testing.assert_close(*ends, rtol=2e-2, atol=2e-2)
 
 
 def test_a_failure_names_the_sample():
