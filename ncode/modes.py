@@ -14,10 +14,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
     ``module.train()`` afterwards would also wake those that somebody has put to evaluation for good.
     """
-    training = [one for one in module.modules() if one.training]
+    modes = [(one, one.training) for one in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for one in training:
-            one.training = True
+        for one, training in modes:
+            one.training = training
