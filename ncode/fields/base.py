@@ -91,11 +91,12 @@ class Field(nn.Module):
         """
         return None
 
-    def _computes(self, forward: Callable) -> bool:
-        """Whether calling the field runs this ``forward`` on values as they are, and nothing besides: what a kernel
-        takes the place of."""
-        own = {"__call__": Field.__call__, "value": Field.value, "unpack": Field.unpack}
-        return kernels.untouched(self, forward=forward, **own)
+    def _computes(self, forward: Callable, **others: Callable) -> bool:
+        """Whether calling the field runs this ``forward`` and these other methods of its, on values as they are, and
+        nothing besides: what a kernel takes the place of."""
+        return kernels.untouched(
+            self, forward=forward, __call__=Field.__call__, value=Field.value, unpack=Field.unpack, **others
+        )
 
     def extra_repr(self) -> str:
         steered = f", steered={', '.join(self.steered)}" if self.steered else ""

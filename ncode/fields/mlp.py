@@ -40,8 +40,8 @@ class MLP(Field):
         return self._perceptron(torch.cat([x, theta["u"]], dim=1) if "u" in self.slots else x, theta)
 
     def bind(self, x, theta, u=None, moving=False):
-        timed = self._computes(TimedMLP.forward)
-        own = (timed or self._computes(MLP.forward)) and kernels.untouched(self, _perceptron=MLP._perceptron)
+        forward = type(self).forward
+        own = forward in (MLP.forward, TimedMLP.forward) and self._computes(forward, _perceptron=MLP._perceptron)
         if not own or not all(map(kernels.untouched_linear, self.layers)) or not kernels.plain(x):
             return None
         if moving and "u" in self.slots:
@@ -51,7 +51,8 @@ class MLP(Field):
         if theta is not None and "u" in start:
             u = theta[:, start["u"] : start["u"] + self.slots["u"][0]]
         plan, rest = kernels.plan(self, names, self.steered)
-        return kernels.perceptron(plan, rest, self.activation, x, x.shape[1], theta, u, timed=timed, moving=moving)
+        timed = forward is TimedMLP.forward
+        return kernels.perceptron(plan, rest, self.activation, x, x.shape[1], theta, u, timed, moving)
 
     def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):

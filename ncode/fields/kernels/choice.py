@@ -99,9 +99,10 @@ def starts(steered: Mapping[str, Sequence[int]]) -> dict[str, int]:
 def untouched(module: nn.Module, **methods: Callable) -> bool:
     """Whether calling ``module`` runs these methods, by name, and nothing besides: none is overridden, by its class or
     on itself, and there are no hooks."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return False
     own, kind = vars(module), type(module)
-    return not any(hooks) and all(name not in own and getattr(kind, name) is method for name, method in methods.items())
+    return all(name not in own and getattr(kind, name) is method for name, method in methods.items())
 
 
 def untouched_linear(module: nn.Module) -> bool:
