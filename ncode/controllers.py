@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from ncode.arguments import arguments, instance, integer, integers, one_of, optional, real
 from ncode.fields.base import Field
 from ncode.fields.conv import ConvBlock
-from ncode.fields.kernels import Perceptron, perceptron, plain, plan
+from ncode.fields.kernels import Perceptron, perceptron, plain, plan, untouched, untouched_linear
 from ncode.fields.mlp import ACTIVATIONS, activation_function, last, layers
+from ncode.modes import evaluating
 
 GIVES = "gamma: gives {} control variables, {} are steered"
 
@@ -28,7 +29,10 @@ class Controller(nn.Module):
     """Base of the controllers that learn from the model what they steer."""
 
     def attach(self, field: Field, names: Sequence[str]) -> None:
-        """Take the size of what is steered, or check it; called once, by the model, before ``field`` hands it over.
+        """Take the size of what is steered, or check it; called by the model, before ``field`` hands it over.
+
+        A controller belongs to every model that is built with it, as a module does to every module that holds it. So
+        where another model has attached it before, or its weights were loaded, its weights stay as they are.
 
         Args:
             field: whose parameters are steered.
@@ -43,7 +47,8 @@ class OpenLoop(Controller):
     """γ, a multilayer perceptron that maps the initial state to the control: θ(0) = γ(x(0)) (Eq. 4).
 
     Its last layer starts small around one bias that all samples share, the field's own parameters, so that at first
-    every sample's field is near an ordinary, well-initialised one. Without that the first losses explode.
+    every sample's field is near an ordinary, well-initialised one. Without that the first losses explode. The first
+    model that is built with it sets that bias; weights that were loaded, or that another model trains, stay.
 
     Args:
         inputs: size of one sample's x(0), flattened; the model's where none is given.
@@ -54,7 +59,12 @@ class OpenLoop(Controller):
             input of unit variance.
 
     Without a size it has no layers before a model is built with it.
+
+    Attributes:
+        started: whether its bias was set: by a model, or with weights that were loaded.
     """
+
+    started = False
 
     @arguments(
         inputs=optional(integer(1)),
@@ -88,7 +98,8 @@ class OpenLoop(Controller):
         if not self.layers:
             self._build(self.inputs, self.outputs)
             self.layers.to(start)
-        self.start_from(start)
+        if not self.started:
+            self.start_from(start)
 
     def start_from(self, theta: Float[Tensor, " m"]) -> None:
         """Make ``theta``, the field's own initial parameters, the control that all samples start around.
@@ -99,6 +110,11 @@ class OpenLoop(Controller):
         _fitting(GIVES, self.outputs, len(theta))
         with torch.no_grad():
             last(self.layers).bias.copy_(theta)
+        self.started = True
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.started |= any(name.startswith(f"{prefix}layers.") for name in state_dict)
 
     def forward(self, x: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch m"]:
         return _perceptron(self.layers, self.activation, x.reshape(x.shape[0], -1))
@@ -177,12 +193,11 @@ class ClosedLoop(Controller):
         Args:
             z: [x, θ], (batch, …), of which only shape and kind count.
         """
-        if type(self).forward is not ClosedLoop.forward or not plain(self, z):
-            return None
-        if not all(type(layer) is nn.Linear and plain(layer, z) for layer in self.layers):
+        own = untouched(self, forward=ClosedLoop.forward, __call__=nn.Module.__call__)
+        if self.control is None or not own or not all(map(untouched_linear, self.layers)) or not plain(z):
             return None
         names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
-        return perceptron(*plan(self, names, {}), self.activation, z)
+        return perceptron(*plan(self, names, {}), self.activation, z, self.control)
 
 
 def small_head(stack: nn.ModuleList, spread: float) -> nn.ModuleList:
@@ -264,6 +279,7 @@ class KernelController(Controller):
         super().__init__()
         self.features = nn.Flatten() if features is None else features
         self.channels, self.hidden, self.spread = channels, hidden, spread
+        self.inputs: int | None = None
         self.layers = nn.ModuleList()
         self.activation = activation_function(activation) if activation else _identity
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
@@ -276,8 +292,15 @@ class KernelController(Controller):
         if self.channels > most:
             raise ValueError(f"channels: must be at most the state's {most}, not {self.channels}")
         start, scales = field.start(names), field.scales(names)
-        inputs = self._read(start, image)
-        self.layers = small_head(layers(inputs, (self.hidden,), len(scales)), 1.0).to(start)
+        self.inputs = _fitting(
+            "gamma: reads {} numbers of an image, this one's has {}", self.inputs, self._read(start, image)
+        )
+        if self.layers:
+            _fitting(GIVES, len(self.scales), len(scales))
+            if not torch.equal(self.scales, scales.to(self.scales)):
+                raise ValueError("gamma: gives the kernels of another model, which work at other sizes than these")
+            return
+        self.layers = small_head(layers(self.inputs, (self.hidden,), len(scales)), 1.0).to(start)
         self.scales = scales.to(start)
         with torch.no_grad():
             heads = last(self.layers)
@@ -287,9 +310,8 @@ class KernelController(Controller):
     @torch.no_grad()
     def _read(self, start: Tensor, image: Sequence[int]) -> int:
         """How many numbers of an image the hidden units read."""
-        training = self.features.training
-        seen = self.features.to(start).eval()(start.new_zeros(1, self.channels, *image))
-        self.features.train(training)
+        with evaluating(self.features):
+            seen = self.features.to(start)(start.new_zeros(1, self.channels, *image))
         if seen.ndim != 2:
             raise ValueError(f"features: must give each image a row of numbers, not the shape {tuple(seen.shape[1:])}")
         return seen.shape[1]

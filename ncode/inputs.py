@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact, Real
 from torch import Tensor, nn
 
 from ncode.arguments import arguments, instance, one_of, optional
@@ -24,6 +24,7 @@ class Interpolated:
 
     Args:
         t: the knots' times, increasing: a vector for all samples, or (knot, batch) for times of every sample's own.
+            Integers, such as ``torch.arange(n)``, are taken in the type of ``values``.
         values: u at the knots, (knot, batch, …).
         kind: ``"linear"`` or ``"cubic"``.
         slopes: u' at the knots, for a cubic; the mean slope of both sides' where none are given, at an end its side's.
@@ -31,7 +32,8 @@ class Interpolated:
     Gradients reach ``t``, ``values`` and ``slopes``.
 
     Raises:
-        ValueError: when there are fewer than two knots, times do not increase, or sizes do not fit.
+        ValueError: when there are fewer than two knots, times do not increase, sizes do not fit, ``values`` or
+            ``slopes`` are integers, or ``t`` holds integers that the type of ``values`` cannot tell from others.
     """
 
     @arguments(
@@ -39,20 +41,21 @@ class Interpolated:
     )
     def __init__(
         self,
-        t: Float[Tensor, " knots"] | Float[Tensor, "knots batch"],
+        t: Real[Tensor, " knots"] | Real[Tensor, "knots batch"],
         values: Tensor,
         *,
         kind: str = "linear",
         slopes: Tensor | None = None,
     ):
         _check(t, values, kind, slopes)
+        t = _real(t, values)
         if kind == "cubic" and slopes is None:
             steps = _like(t.diff(dim=0), values)
             sides = values.diff(dim=0) / steps
             slopes = torch.cat([sides[:1], (sides[1:] + sides[:-1]) / 2, sides[-1:]])
         self.t, self.values, self.slopes = t, values, slopes
 
-    def __call__(self, t: Tensor) -> Float[Tensor, "batch ..."]:
+    def __call__(self, t: Tensor) -> Inexact[Tensor, "batch ..."]:
         """u at a time, or at a time of every sample's own, of shape (batch, …)."""
         batch, knots = self.values.shape[1], self.t.shape[0]
         times = self.t if self.t.dim() == 2 else self.t.unsqueeze(1).expand(knots, batch)
@@ -146,14 +149,29 @@ def _fitting(value: Tensor, x0: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _check(t: Tensor, values: Tensor, kind: str, slopes: Tensor | None) -> None:
+    for name, part in (("values", values), ("slopes", slopes)):
+        if part is not None and not (part.is_floating_point() or part.is_complex()):
+            raise ValueError(f"{name}: must be floating-point, not {part.dtype}, in which nothing lies between knots")
     if t.dim() not in (1, 2) or t.shape[0] < 2:
         raise ValueError(f"t: must have shape (knots) or (knots, batch), at least two knots, not {tuple(t.shape)}")
+    if t.dtype == torch.bool or t.is_complex():
+        raise ValueError(f"t: must be floating-point times, or integers, not {t.dtype}")
     if not (t.detach().diff(dim=0) > 0).all():
         raise ValueError("t: the knots' times must increase")
     if values.dim() < 2 or values.shape[: t.dim()] != t.shape:
         raise ValueError(f"values: must have shape (knots, batch, …), as t {tuple(t.shape)}, not {tuple(values.shape)}")
     if slopes is not None and (kind != "cubic" or slopes.shape != values.shape):
         raise ValueError("slopes: are a cubic's, and of the values' shape")
+
+
+def _real(t: Tensor, values: Tensor) -> Tensor:
+    """The knots' times in floating point: an integer would be all that a time between them is rounded to."""
+    if t.is_floating_point():
+        return t
+    times = t.to(values.dtype.to_real())
+    if not torch.equal(times.to(t.dtype), t):
+        raise ValueError(f"t: must be floating-point times, or integers that {times.dtype} holds, as values are")
+    return times
 
 
 def _like(times: Tensor, values: Tensor) -> Tensor:

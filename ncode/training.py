@@ -24,6 +24,7 @@ from ncode import checkpoint as checkpoints
 from ncode.arguments import arguments, function, instance, integer, optional, real
 from ncode.batches import Batches, Source, numbered
 from ncode.models import find_flows
+from ncode.modes import evaluating
 from ncode.solvers.errors import SolveError
 
 __all__ = ["Batches", "History", "Loss", "Plateaus", "Schedule", "Source", "TrainingError", "cosine", "fit"]
@@ -110,7 +111,9 @@ def fit(
     results are NaN.
 
     Args:
-        model: any module; the evaluations of the flows inside it are counted, those of the last call in each step.
+        model: any module; the evaluations of the flows inside it are counted, those of the last call in each step. It
+            is trained in training mode, and left so. Modules of it that are in evaluation mode stay so, as a frozen
+            normalisation should, unless all of it is.
         loss: see :data:`Loss`; its metrics are kept every iteration.
         batches: what is trained on: :class:`~ncode.batches.Batches`, anything that gives batch k as ``batches[k]``, or
             an iterable with a length, such as a ``DataLoader``, which is begun again every epoch.
@@ -119,7 +122,7 @@ def fit(
             loss and the metrics that are kept are those of its first question.
         clip: largest norm of the gradient, where it is clipped.
         schedule: of the learning rate, such as :func:`cosine` or :class:`Plateaus`; see :data:`Schedule`.
-        evaluate: called without gradients every ``evaluate_every`` iterations and after the last.
+        evaluate: called in evaluation mode, without gradients, every ``evaluate_every`` iterations and after the last.
         until: stop early when this is true of the history.
         patience: how many steps in a row may fail before training gives up.
         checkpoint: a file to keep what a continuation needs; a finished run's stays until somebody removes it. A
@@ -141,6 +144,9 @@ def fit(
         if until is not None and history.iterations and until(history):
             return history
     source, flows = numbered(batches, iterations), find_flows(model)
+    if not model.training:
+        # Once, and not where it is in training mode: a module of it may be in evaluation mode for good.
+        model.train()
     failed_in_a_row = _failed_in_a_row(history)
     for k in _progress(history.iterations, iterations, label):
         start = time.perf_counter()
@@ -226,7 +232,6 @@ def _scale_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
 
 
 def _step(model, loss, batch, optimiser, clip) -> tuple[float, Mapping[str, float]]:
-    model.train()
     kept: list[tuple[float, Mapping[str, float]]] = []
 
     def evaluated() -> Tensor:
@@ -315,9 +320,8 @@ def _append(columns: dict[str, list[float]], row: Mapping[str, float], before: i
 
 
 def _evaluate(model: nn.Module, evaluate: Callable[[nn.Module], Mapping[str, float]], history: History) -> None:
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             results = evaluate(model)
         if not isinstance(results, Mapping):
             raise TypeError(f"evaluate: must give a mapping from names to numbers, not {type(results).__name__}")

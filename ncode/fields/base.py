@@ -8,7 +8,7 @@ class therefore serves every model: a neural ODE steers none of them, N-CODE som
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._guards import TracingContext
 
 from ncode.arguments import arguments, instance, integers, optional
+from ncode.fields import kernels
 from ncode.fields.kernels import Kernel
 
 Theta = Mapping[str, Tensor]
@@ -69,8 +70,11 @@ class Field(nn.Module):
 
     def __call__(self, t: Tensor | float, x: Tensor, theta: Theta = NOTHING) -> Tensor:
         """The velocity f(t, x, θ); nothing is steered where no ``theta`` is given."""
-        time = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=x.dtype.to_real(), device=x.device)
-        return super().__call__(time, x, theta)
+        if not isinstance(t, Tensor):
+            if not (x.is_floating_point() or x.is_complex()):
+                raise ValueError(f"x: must be floating-point or complex, not {x.dtype}: the time has its type")
+            t = torch.as_tensor(t, dtype=x.dtype.to_real(), device=x.device)
+        return super().__call__(t, x, theta)
 
     def forward(self, t: Tensor, x: Float[Tensor, "batch *state"], theta: Theta) -> Float[Tensor, "batch *state"]:
         """The velocity f(t, x, θ) at time ``t``, per sample."""
@@ -86,6 +90,13 @@ class Field(nn.Module):
             moving: θ is a part of the state: only its layout counts.
         """
         return None
+
+    def _computes(self, forward: Callable, **others: Callable) -> bool:
+        """Whether calling the field runs this ``forward`` and these other methods of its, on values as they are, and
+        nothing besides: what a kernel takes the place of."""
+        return kernels.untouched(
+            self, forward=forward, __call__=Field.__call__, value=Field.value, unpack=Field.unpack, **others
+        )
 
     def extra_repr(self) -> str:
         steered = f", steered={', '.join(self.steered)}" if self.steered else ""
@@ -127,6 +138,8 @@ class Field(nn.Module):
     def start(self, patterns: str | Iterable[str] = "*") -> Float[Tensor, " m"]:
         """The present values of what matches ``patterns``, as one vector: zero for a slot.
 
+        It has the type and the device of the field's first parameter.
+
         Raises:
             ValueError: when a pattern matches nothing, a parameter has been released before, or it is tied: under its
                 other name it would stay behind.
@@ -139,11 +152,12 @@ class Field(nn.Module):
             if name[0] in names and name[1] is other[1]:
                 raise ValueError(f"steer: {name[0]} is tied to {other[0]}: a controller can steer neither")
         values = dict(every)
+        like = every[0][1].detach() if every else torch.empty(0)
         parts = [
-            torch.zeros(_numel(self.slots[name])) if name in self.slots else values[name].detach().reshape(-1)
+            like.new_zeros(_numel(self.slots[name])) if name in self.slots else values[name].detach().reshape(-1)
             for name in names
         ]
-        return torch.cat([part.to(parts[0]) for part in parts])
+        return torch.cat([part.to(like) for part in parts])
 
     def release(self, patterns: str | Iterable[str] = "*") -> Float[Tensor, " m"]:
         """Hand parameters over to a controller, and return their present values as one vector.
@@ -230,6 +244,14 @@ def not_read(names: Iterable[str]) -> str:
         f"field: never reads the steered {', '.join(sorted(names))} from θ: forward must take such a parameter with "
         "self.value(name, theta) and apply it with ncode.fields.per_sample, since a module called as it is knows only "
         "its own; or hand the model the module itself instead of a field that calls it"
+    )
+
+
+def not_called(name: str, layer: nn.Module) -> str:
+    """The message about a steered layer that does more than multiply with its weight and add its bias."""
+    return (
+        f"field: {name} is steered, and what {type(layer).__name__} computes besides, as hooks do, only a call runs: "
+        "hand the model an ordinary module that calls it instead of this field"
     )
 
 

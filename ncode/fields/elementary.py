@@ -27,10 +27,10 @@ class Linear(Field):
         return per_sample.linear(x, self.value("matrix", theta))
 
     def bind(self, x, theta, u=None, moving=False):
-        if type(self).forward is not Linear.forward or not kernels.plain(self, x):
+        if not self._computes(Linear.forward) or not kernels.plain(x):
             return None
         plan, rest = kernels.plan(self, [("matrix", None)], self.steered)
-        return kernels.perceptron(plan, rest, None, x, theta, moving=moving)
+        return kernels.perceptron(plan, rest, None, x, x.shape[1], theta, moving=moving)
 
 
 class Velocity(Field):

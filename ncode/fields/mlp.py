@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ncode.arguments import arguments, integer, integers, one_of
 from ncode.fields import kernels, per_sample
-from ncode.fields.base import Field, Theta
+from ncode.fields.base import Field, Theta, not_called
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "softplus": nn.functional.softplus}
 
@@ -26,7 +26,8 @@ class MLP(Field):
         activation: ``"tanh"``, ``"relu"`` or ``"softplus"``.
         inputs: size of the slot ``u``, an input beside x that a controller must fill; 0 for none.
 
-    Its parameters are called ``layers.0.weight``, ``layers.0.bias``, ….
+    Its parameters are called ``layers.0.weight``, ``layers.0.bias``, …. A layer may be replaced by another module, or
+    have hooks, where nothing of it is steered: then it is called, and there is no kernel.
     """
 
     @arguments(dim=integer(1), hidden=integers(1), activation=one_of(ACTIVATIONS), inputs=integer(0))
@@ -39,25 +40,29 @@ class MLP(Field):
         return self._perceptron(torch.cat([x, theta["u"]], dim=1) if "u" in self.slots else x, theta)
 
     def bind(self, x, theta, u=None, moving=False):
-        own = type(self).forward in (MLP.forward, TimedMLP.forward) and type(self)._perceptron is MLP._perceptron
-        ordinary = all(kernels.plain(module, x) for module in (self, *self.layers))
-        if not own or not ordinary or (moving and "u" in self.slots):
+        forward = type(self).forward
+        own = forward in (MLP.forward, TimedMLP.forward) and self._computes(forward, _perceptron=MLP._perceptron)
+        if not own or not all(map(kernels.untouched_linear, self.layers)) or not kernels.plain(x):
+            return None
+        if moving and "u" in self.slots:
             return None
         names = [(f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(self.layers))]
         start = kernels.starts(self.steered)
         if theta is not None and "u" in start:
             u = theta[:, start["u"] : start["u"] + self.slots["u"][0]]
         plan, rest = kernels.plan(self, names, self.steered)
-        return kernels.perceptron(
-            plan, rest, self.activation, x, theta, u, timed=isinstance(self, TimedMLP), moving=moving
-        )
+        timed = forward is TimedMLP.forward
+        return kernels.perceptron(plan, rest, self.activation, x, x.shape[1], theta, u, timed, moving)
 
     def _perceptron(self, x: Tensor, theta: Theta) -> Tensor:
         for i, layer in enumerate(self.layers):
             x = x if i == 0 else self.activation(x)
             names = f"layers.{i}.weight", f"layers.{i}.bias"
             if names[0] in theta or names[1] in theta:
-                x = per_sample.linear(x, *(self.value(name, theta) for name in names))
+                values = [self.value(name, theta) for name in names]
+                if not kernels.untouched_linear(layer):
+                    raise ValueError(not_called(f"layers.{i}", layer))
+                x = per_sample.linear(x, *values)
             else:
                 # Called, a layer runs its hooks.
                 x = layer(x)

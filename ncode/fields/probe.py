@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncode.fields.base import Field, Theta
+from ncode.modes import evaluating
 
 
 def look(field: Field, t: float, x: Tensor, theta: Tensor, inputs: Callable[[Tensor], Theta]) -> tuple[set[str], bool]:
@@ -19,17 +20,13 @@ def look(field: Field, t: float, x: Tensor, theta: Tensor, inputs: Callable[[Ten
         theta: the control, (batch, m).
         inputs: what else the field reads by name, at a time.
     """
-    training = [module for module in field.modules() if module.training]
     # What inference mode made is copied outside of it: it could not take part in a gradient.
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         x, values = x.detach().clone(), field.unpack(theta.detach().clone().requires_grad_())
-        try:
-            time = torch.as_tensor(t, dtype=x.dtype, device=x.device)
-            others = {name: value.detach().clone() for name, value in inputs(time).items()}
-            velocity = field.eval()(time, x, {**values, **others})
-        finally:
-            for module in training:
-                module.training = True
+        time = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+        others = {name: value.detach().clone() for name, value in inputs(time).items()}
+        with evaluating(field):
+            velocity = field(time, x, {**values, **others})
         if not velocity.requires_grad:
             return set(), False
         # The largest state: at zero, a parameter that multiplies it could not be seen.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -24,7 +25,8 @@ class Wrapped(Field):
     Its parameters keep the module's own names: ``"0.weight"`` of an ``nn.Sequential``.
 
     Args:
-        module: its ``forward`` takes x (batch, …), or the time and x, and gives x' of x's shape.
+        module: its ``forward`` takes x (batch, …), or the time and x, and gives x' of x's shape. What hands all
+            arguments on to a module that it wraps, as ``torch.compile`` does, takes what that one takes.
         shape: of one sample's state; ``None`` where any will do.
 
     Raises:
@@ -63,12 +65,30 @@ class Wrapped(Field):
 
 def _timed(module: nn.Module) -> bool:
     """Whether a module takes (t, x), and not (x) alone."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    wanted = inspect.signature(module.forward).parameters.values()
-    needed = [one for one in wanted if one.kind in kinds and one.default is inspect.Parameter.empty]
-    if len(needed) > 2 or (not needed and not any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in wanted)):
+    needed, any_ = _wanted(module)
+    if any_ and isinstance(inner := _behind(module), nn.Module):
+        # A field's θ may be left out where it is called.
+        return isinstance(inner, Field) or _timed(inner)
+    if len(needed) > 2 or (not needed and not any_):
         raise ValueError(
-            f"field: {type(module).__name__}.forward takes ({', '.join(one.name for one in needed)}): a module that "
+            f"field: {type(module).__name__}.forward takes ({', '.join(needed)}): a module that "
             "is a field takes (x) or (t, x); an ncode.Field takes (t, x, theta)"
         )
     return len(needed) == 2
+
+
+def _wanted(module: nn.Module) -> tuple[list[str], bool]:
+    """The arguments that a module needs by place, by name, and whether it takes any number of them."""
+    if isinstance(module, torch.jit.ScriptModule):
+        # What was traced has a schema alone; the module itself comes first.
+        _, *given = cast(Any, module.forward).schema.arguments
+        return [one.name for one in given if not one.has_default_value()], False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    given = inspect.signature(module.forward).parameters.values()
+    needed = [one.name for one in given if one.kind in kinds and one.default is inspect.Parameter.empty]
+    return needed, any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in given)
+
+
+def _behind(module: nn.Module) -> object:
+    """What a wrapper hands its arguments on to: ``torch.compile`` calls it so, averages and parallel modules so."""
+    return getattr(module, "_orig_mod", None) or getattr(module, "module", None)

@@ -13,7 +13,7 @@ from ncode.fields.base import not_read
 from ncode.fields.kernels import Coupled, Kernel
 from ncode.fields.probe import look
 from ncode.inputs import Filled, fill
-from ncode.models.flow import Flow, Problem, taken
+from ncode.models.flow import Flow, Problem, no_open_slots, taken
 from ncode.solvers.options import Solver
 from ncode.tracing import readable
 
@@ -44,10 +44,10 @@ class NCODE(Flow):
     for a check alone.
 
     Raises:
-        ValueError: when there is neither γ nor g, ``steer`` matches nothing, another model's controller owns some of
-            the field, a steered parameter is tied to another, or γ or g has another size than the field. The field is
-            then as it was. Before the first solve, when the field does not read a parameter that is steered, or gives
-            one sample the control of another.
+        ValueError: when there is neither γ nor g, ``steer`` matches nothing or leaves a slot other than ``u`` open,
+            another model's controller owns some of the field, a steered parameter is tied to another, or γ or g has
+            another size than the field. The field is then as it was. Before the first solve, when the field does not
+            read a parameter that is steered, or gives one sample the control of another.
     """
 
     @arguments(gamma=optional(function), g=optional(function), steer=words)
@@ -68,6 +68,7 @@ class NCODE(Flow):
         if self.field.steered:
             raise ValueError(taken(self.field.steered))
         names = self.field.names(steer)
+        no_open_slots(self.field, names)
         start = self.field.start(names)
         for controller in (gamma, g):
             # Before the field hands anything over.

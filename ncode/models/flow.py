@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Real
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from ncode.fields.base import Field
 from ncode.fields.kernels import Kernel
 from ncode.fields.wrap import Wrapped
 from ncode.inputs import Filled, Input, fill
+from ncode.modes import evaluating
 from ncode.solvers.dispatch import integrate, not_finite
 from ncode.solvers.errors import SolveError
 from ncode.solvers.options import NFE, Solver
@@ -160,21 +161,21 @@ class Flow(nn.Module):
         """Every sample's global error at T: the distance to a tight reference solve in float64.
 
         A tolerance bounds each step's local error; how errors add up along the path is the field's doing. This
-        measures it. The reference solves the same parameters by dopri8 at ``tolerance``, both in evaluation mode: what
-        a dropout drops is no error of the solver.
+        measures it. The reference solves the same parameters by dopri8 at ``tolerance``, with the solver's ``jumps``
+        and ``max_step``, both in evaluation mode: what a dropout drops is no error of the solver.
         """
-        training = [module for module in self.modules() if module.training]
+        own = self.solver
         reference = copy.deepcopy(self).double().eval()
-        reference.solver = Solver("dopri8", rtol=tolerance, atol=tolerance, max_nfe=1_000_000)
+        # What the field does at a jump or for a short time, no tolerance tells a step that passes over it.
+        reference.solver = Solver(
+            "dopri8", rtol=tolerance, atol=tolerance, max_nfe=1_000_000, max_step=own.max_step, jumps=own.jumps
+        )
         nfe = self.nfe
         try:
-            self.eval()
-            with torch.no_grad():
+            with evaluating(self), torch.no_grad():
                 error = self(x0, u).double() - reference(x0.double(), u)
         finally:
             self.nfe = nfe
-            for module in training:
-                module.training = True
         return error.reshape(len(error), -1).norm(dim=1)
 
     def integrate(self, problem: Problem, t: Times) -> State:
@@ -282,6 +283,16 @@ def _written(solver: Solver) -> str:
         if field.name != "method" and (value := getattr(solver, field.name)) != field.default
     ]
     return f"Solver({', '.join([repr(solver.method), *differing])})"
+
+
+def no_open_slots(field: Field, steered: Collection[str] = ()) -> None:
+    """Raise where a field has a slot that neither a call, which fills ``u``, nor a controller fills.
+
+    Args:
+        steered: what a controller is about to take over.
+    """
+    if left := [name for name in field.slots if name not in field.steered and name not in steered and name != "u"]:
+        raise ValueError(f"field: its slot {', '.join(left)} needs something that fills it: data control or N-CODE")
 
 
 def taken(names: Iterable[str]) -> str:

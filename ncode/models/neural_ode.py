@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from ncode.arguments import arguments, flag, integer
-from ncode.fields.base import Field
-from ncode.models.flow import Flow
+from ncode.models.flow import Flow, no_open_slots
 from ncode.solvers.options import Solver
 
 
@@ -33,7 +32,7 @@ class NeuralODE(Flow):
         solver: Solver | None = None,
     ):
         super().__init__(field, shape=shape, horizon=horizon, solver=solver)
-        _no_slots(self.field)
+        no_open_slots(self.field)
 
     def problem(self, x0, u=None):
         return self._uncontrolled(x0, u)
@@ -66,7 +65,7 @@ class AugmentedNeuralODE(Flow):
         solver: Solver | None = None,
     ):
         super().__init__(field, shape=shape, horizon=horizon, solver=solver)
-        _no_slots(self.field)
+        no_open_slots(self.field)
         most = math.inf if self.field.shape is None else self.field.shape[0] if self.field.shape else 0
         if not 0 < augment < most:
             raise ValueError(f"augment: must lie between 1 and {most - 1}, as the field's shape allows, not {augment}")
@@ -100,20 +99,17 @@ class DataControlledODE(Flow):
         horizon, solver: see :class:`Flow`.
 
     Raises:
-        ValueError: when the field has no such slot.
+        ValueError: when the field has no such slot, as no module has that is no :class:`~ncode.fields.base.Field`, or
+            has another besides.
     """
 
-    def __init__(self, field: Field, *, horizon: float = 1.0, solver: Solver | None = None):
+    def __init__(self, field: nn.Module, *, horizon: float = 1.0, solver: Solver | None = None):
         super().__init__(field, horizon=horizon, solver=solver)
-        slot, shape = field.slots.get("u"), field.shape
+        no_open_slots(self.field)
+        slot, shape = self.field.slots.get("u"), self.field.shape
         longer = slot and shape and len(slot) == len(shape) == 1 and slot > shape
-        if slot != shape and not longer:
-            raise ValueError(f"field: needs a slot 'u' of shape {field.shape}, has {field.slots.get('u')}")
+        if slot is None or (slot != shape and not longer):
+            raise ValueError(f"field: needs a slot 'u' of its state's shape, {shape}, has {slot}")
 
     def problem(self, x0, u=None):
         return self._uncontrolled(x0, u, before=x0)
-
-
-def _no_slots(field: Field) -> None:
-    if open_ := [name for name in field.slots if name not in field.steered and name != "u"]:
-        raise ValueError(f"field: its slot {', '.join(open_)} needs something that fills it: data control or N-CODE")

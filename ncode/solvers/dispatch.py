@@ -20,6 +20,7 @@ from ncode.solvers.options import NFE, Solver
 from ncode.solvers.own_times import integrate_own_times, spread
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.rounds import Only
+from ncode.solvers.step import real
 from ncode.solvers.times import Times, begin_at, end_at, read
 from ncode.tracing import capturing, readable
 
@@ -54,7 +55,8 @@ def integrate(
         costs: how many of the last parts of the state feed back into nothing: running costs, c' = ℓ(t, z). The
             adjoint does not solve them backward.
         names: of what gives each part of z', for error messages.
-        nfe: counts the evaluations; a new count where none is given.
+        nfe: counts the evaluations; a new count where none is given. The limit counts what it has counted before, as
+            solves that are parts of one share it.
         kernel: f, faster, with a vector-Jacobian product of its own; what it reads that needs a gradient are its
             weights. Used where the solver allows it.
         only: f for some samples alone, given their indices: what an independent solve evaluates once others have
@@ -139,15 +141,16 @@ def solve(
         parameters: tensors with a history that f captures, and what f reaches only later than at t[0]: what the adjoint
             has to be told (see :func:`integrate`). Leaves that f reaches at t[0] are found, as are a module's
             parameters.
-        nfe: counts the evaluations, where they are wanted.
+        nfe: counts the evaluations, where they are wanted: those of several solves add up, backward passes included.
+            The limit ``max_nfe`` is each solve's own.
 
     Returns:
         x at every time: a tensor where ``x0`` is one, otherwise a tuple of the parts.
 
     Raises:
         SolveError: when the solve fails, forward or backward.
-        ValueError: on a state or times that make no sense, a state on an MPS device, or when f gives something else
-            than x' of x's shape and dtype, or changes x in place.
+        ValueError: on a state or times that make no sense, a state of integers or on an MPS device, or when f gives
+            something else than x' of x's shape and dtype, or changes x in place.
 
     Example:
         >>> solve(lambda t, x: -x, torch.ones(3, 2), [0.0, 1.0])[-1]  # e^-1
@@ -160,8 +163,23 @@ def solve(
         raise ValueError(f"x0: sample {bad[1]} is not finite")
     known = [*parameters, *(f.parameters() if isinstance(f, nn.Module) else ())]
     parts = (lambda t, z: (f(t, z[0]),)) if bare else f
-    path, _ = integrate(parts, state, t, solver or Solver(), known, nfe=nfe)
+    path, _ = integrate(parts, state, t, solver or Solver(), known, nfe=None if nfe is None else _Share(nfe))
     return path[0] if bare else path
+
+
+class _Share(NFE):
+    """The count of one solve. What it counts, in a backward pass much later as well, is added to a caller's count."""
+
+    def __init__(self, whole: NFE):
+        self.whole = whole
+        super().__init__()
+
+    def __setattr__(self, name: str, value) -> None:
+        if name in ("forward", "backward"):
+            setattr(self.whole, name, getattr(self.whole, name) + value - getattr(self, name))
+        elif name == "samples" and value is not None:
+            self.whole.samples = value
+        super().__setattr__(name, value)
 
 
 def not_finite(state: State) -> tuple[int, int] | None:
@@ -175,6 +193,8 @@ def not_finite(state: State) -> tuple[int, int] | None:
 def _check(state: State) -> None:
     if state[0].shape[0] == 0:
         raise ValueError("x0: the batch is empty")
+    for part in state:
+        real(part.dtype)
 
 
 def checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:

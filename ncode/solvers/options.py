@@ -191,7 +191,7 @@ def _must_lie(name: str, value: object, low: float, high: float = math.inf) -> N
 
 @dataclass
 class NFE:
-    """Number of function evaluations of one solve.
+    """Number of function evaluations of one solve, or of all that were handed this count.
 
     ``backward`` is what a gradient took once it has run, where it evaluates the right-hand side: the adjoint's solve,
     the steps that are taken again for checkpointed gradients. Direct gradients evaluate nothing.

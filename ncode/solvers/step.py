@@ -234,8 +234,16 @@ def clock(t: float | Tensor, x: State) -> Tensor:
 
 
 def real(dtype: torch.dtype) -> torch.dtype:
-    """The type of a state's times and norms."""
-    return dtype.to_real() if dtype.is_complex else dtype
+    """The type of a state's times and norms.
+
+    Raises:
+        ValueError: for integers, which have no time between two of them.
+    """
+    if dtype.is_floating_point:
+        return dtype
+    if dtype.is_complex:
+        return dtype.to_real()
+    raise ValueError(f"x0: must be floating-point or complex, not {dtype}")
 
 
 def _like(value: float | Tensor, part: Tensor) -> float | Tensor:

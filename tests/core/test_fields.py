@@ -9,6 +9,7 @@ from torch import nn
 from ncode import MLP, NCODE, ClosedLoop, DataControl, NeuralODE, OpenLoop, Solver, TimedMLP
 from ncode.fields import per_sample
 from ncode.fields.base import Field
+from ncode.fields.conv import ConvBlock
 from ncode.fields.elementary import Linear, Velocity
 from tests.core.models import build
 
@@ -183,6 +184,44 @@ def test_a_timed_field_sees_the_time_and_can_be_steered(float64):
 def test_weights_that_do_not_fit_are_refused_whatever_their_size(x, weight, unchecked):
     with pytest.raises(RuntimeError):
         per_sample.linear(torch.ones(x), torch.ones(weight))
+
+
+@pytest.mark.parametrize("name", ["reduce", "mix", "expand"])
+def test_a_convolution_that_does_more_is_called(name):
+    """A block's kernels are applied without their modules, which must not lose what those do besides."""
+    torch.manual_seed(0)
+    block, x = ConvBlock(3, 5, filters=3, activation="tanh"), torch.randn(4, 3, 5, 5)
+    plain, layer = block(0.0, x), getattr(block, name)
+    hook = layer.register_forward_hook(lambda layer, inputs, output: 2 * output)
+    doubled = block(0.0, x)
+    hook.remove()
+    with torch.no_grad():
+        layer.weight.mul_(2), layer.bias.mul_(2)
+    torch.testing.assert_close(doubled, block(0.0, x))
+    with torch.no_grad():
+        layer.weight.div_(2), layer.bias.div_(2)
+    setattr(block, name, nn.Sequential(layer, nn.Identity()))
+    torch.testing.assert_close(block(0.0, x), plain)
+
+
+def test_a_convolution_of_other_settings_is_called():
+    """On a torus a shift of the image shifts what comes out, which zeros around it would undo."""
+    torch.manual_seed(0)
+    block, x = ConvBlock(3, 5, filters=3), torch.randn(4, 3, 5, 5)
+    block.mix = nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular")
+    torch.testing.assert_close(block(0.0, x.roll((1, 2), (2, 3))), block(0.0, x).roll((1, 2), (2, 3)))
+
+
+@pytest.mark.parametrize("steer", ["mix.weight", "mix.bias"])
+def test_a_steered_convolution_that_does_more_is_refused(steer):
+    for change in (
+        lambda block: block.mix.register_forward_hook(lambda layer, inputs, output: 2 * output),
+        lambda block: setattr(block, "mix", nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular")),
+    ):
+        block = ConvBlock(2, 5, filters=3)
+        change(block)
+        with pytest.raises(ValueError, match="field: mix is steered, and what Conv2d computes besides"):
+            NCODE(block, gamma=OpenLoop(), steer=steer)(torch.randn(4, 2, 5, 5))
 
 
 class Called(Field):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from ncode import (
     MLP,
     NCODE,
     AugmentedNeuralODE,
+    ClosedLoop,
     DataControl,
     DataControlledODE,
     Field,
@@ -19,7 +22,10 @@ from ncode import (
     OpenLoop,
     SolveError,
     Solver,
+    Wrapped,
 )
+from ncode.controllers import KernelController
+from ncode.fields.conv import ConvBlock
 from ncode.fields.elementary import Linear, Velocity
 from ncode.solvers.dispatch import integrate
 from tests.core.models import KINDS, build
@@ -432,9 +438,41 @@ def test_a_controller_that_does_not_fit_leaves_the_field_as_it_was():
 
 
 def test_a_slot_that_nothing_fills_is_refused():
-    for model in (NeuralODE, lambda field: AugmentedNeuralODE(field, augment=1)):
+    for model in (
+        NeuralODE,
+        lambda field: AugmentedNeuralODE(field, augment=1),
+        DataControlledODE,
+        lambda field: NCODE(field, gamma=DataControl(), steer="u"),
+    ):
         with pytest.raises(ValueError, match="slot v"):
-            model(Field(shape=(2,), slots={"v": (2,)}))
+            model(Field(shape=(2,), slots={"v": (2,), "u": (2,)}))
+    field = Field(shape=(2,), slots={"v": (2,), "u": (2,)})
+    assert NCODE(field, gamma=DataControl(), steer="v").owned == ("v",)
+
+
+@pytest.mark.parametrize("field", [nn.Linear(2, 2), Wrapped(nn.Linear(2, 2)), Wrapped(nn.Linear(2, 2), shape=(2,))])
+def test_data_control_needs_a_slot(field):
+    """Without one x(0) would be in nobody's sight."""
+    with pytest.raises(ValueError, match=r"field: needs a slot 'u' of its state's shape, .*, has None"):
+        DataControlledODE(field)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_slot_alone_is_steered_in_the_fields_own_type(dtype):
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, dtype=dtype)
+    for control in ({"gamma": OpenLoop(spread=0.0)}, {"g": ClosedLoop(spread=0.0)}):
+        field = MLP(2, inputs=3).to(dtype)
+        solver = Solver("rk4", steps=4)
+        plain = NeuralODE(copy.deepcopy(field), solver=solver)
+        model = NCODE(field, **control, steer="u", solver=solver)
+        # The slot begins at zero, which a spread of 0 leaves.
+        torch.testing.assert_close(model(x), plain(x, torch.zeros(3, 3, dtype=dtype)))
+        model(x).sum().backward()
+        assert all(p.dtype == dtype for p in model.parameters())
+    assert MLP(2, inputs=3).to("meta", dtype).start("u").device.type == "meta"
+    with pytest.raises(ValueError, match="steer: u is a slot and no kernel"):
+        NCODE(ConvBlock(2, 5, filters=3, inputs=1), gamma=KernelController(1))
 
 
 class Dropped(OpenLoop):
@@ -450,6 +488,23 @@ def test_a_trajectory_gives_the_control_that_made_its_path():
     path = model.trajectory(torch.randn(5, 3), [0.0, 1.0])
     torch.testing.assert_close(path.theta[0], path.x[1] - path.x[0])
     torch.testing.assert_close(path.theta[1], path.theta[0])
+
+
+class Pulse(Field):
+    """x' = 1 between 0.5 and 0.51, otherwise 0."""
+
+    def __init__(self):
+        super().__init__(shape=(1,))
+
+    def forward(self, t, x, theta):
+        return ((t > 0.5) & (t < 0.51)).to(x.dtype).expand_as(x)
+
+
+@pytest.mark.parametrize("options", [{"jumps": (0.5, 0.51)}, {"max_step": 0.004, "rtol": 1e-6, "atol": 1e-6}])
+def test_the_solver_error_sees_what_the_solver_was_told_of(options, float64):
+    model, x = NeuralODE(Pulse(), solver=Solver(**options)), torch.zeros(3, 1)
+    torch.testing.assert_close(model(x), torch.full((3, 1), 0.01), rtol=0, atol=1e-5)
+    assert model.solver_error(x).max() < 1e-5
 
 
 def test_the_solver_error_is_none_of_a_dropout_and_leaves_the_mode():
@@ -494,3 +549,67 @@ def test_a_control_that_is_not_finite_is_a_failed_solve():
             model.g.forward = g
         with pytest.raises(SolveError, match="non-finite"):
             model(torch.ones(3, 2))
+
+
+# A controller that several models share
+
+
+def trained_on_halving(model, x):
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    for _ in range(20):
+        optimiser.zero_grad()
+        (model(x) - x / 2).square().mean().backward()
+        optimiser.step()
+    return model
+
+
+def again_by_loading(gamma):
+    fresh = OpenLoop(2, gamma.outputs, hidden=(8,))
+    fresh.load_state_dict(gamma.state_dict())
+    return fresh
+
+
+@pytest.mark.parametrize("way", [lambda g: g, copy.deepcopy, lambda g: pickle.loads(pickle.dumps(g)), again_by_loading])
+def test_a_trained_open_loop_in_a_second_model_stays_as_it_is(way):
+    torch.manual_seed(0)
+    x, gamma = torch.randn(4, 2), OpenLoop(hidden=(8,))
+    first = trained_on_halving(NCODE(MLP(2, (4,)), gamma=gamma), x)
+    end, control = first(x), gamma(x)
+    second = NCODE(MLP(2, (4,)), gamma=way(gamma), horizon=2.0)
+    assert torch.equal(first(x), end) and torch.equal(second.initial_control(x), control)
+    # All of the field is steered, so what the second does in half of its time is what the first does.
+    assert torch.equal(second.trajectory(x, [0.0, 1.0]).x[-1], end)
+    with pytest.raises(ValueError, match="gamma: gives 22 control variables, 4 are steered"):
+        NCODE(MLP(2, (4,)), gamma=gamma, steer="layers.0.bias")
+
+
+def test_an_open_loop_that_knows_its_size_begins_at_the_first_fields_parameters():
+    torch.manual_seed(0)
+    gamma, x = OpenLoop(2, 22, spread=0.0), torch.randn(4, 2)
+    fields = [MLP(2, (4,)), MLP(2, (4,))]
+    starts = [field.start() for field in fields]
+    for field in fields:
+        NCODE(field, gamma=gamma)
+        assert torch.equal(gamma(x), starts[0].expand(4, -1))
+
+
+def test_a_kernel_controller_in_a_second_model_stays_as_it_is():
+    torch.manual_seed(0)
+    x = torch.randn(4, 2, 5, 5)
+    features = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(25))
+    gamma = KernelController(1, features=features)
+    first = NCODE(ConvBlock(2, 5, filters=3), gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=2))
+    features[1].eval()
+    end, weights = first(x), list(gamma.parameters())
+    second = NCODE(ConvBlock(2, 5, filters=3), gamma=gamma, steer="*.weight", solver=Solver("rk4", steps=2))
+    assert torch.equal(first(x), end)
+    assert all(a is b for a, b in zip(gamma.parameters(), weights, strict=True))
+    assert torch.equal(second.initial_control(x), first.initial_control(x))
+    # A module that somebody has put to evaluation for good was not woken by the look at its output.
+    assert features.training and not features[1].training
+    with pytest.raises(ValueError, match=r"gamma: gives \d+ control variables"):
+        NCODE(ConvBlock(2, 5, filters=3), gamma=gamma, steer="mix.weight")
+    with pytest.raises(ValueError, match="gamma: reads 25 numbers of an image, this one's has 16"):
+        gamma = KernelController(1)
+        for size in (5, 4):
+            NCODE(ConvBlock(2, size, filters=3), gamma=gamma, steer="*.weight")

@@ -128,6 +128,23 @@ def test_an_interpolated_input_goes_through_its_knots_and_keeps_the_ends_values(
     torch.testing.assert_close(line(torch.tensor(0.77)), torch.full((3, 2), 0.77))
 
 
+def test_knots_at_integers_are_times_like_others(float64):
+    """Between them u is no staircase: x(2) is the integral of the lines, and its gradient theirs."""
+    values = torch.randn(3, 4, 2, requires_grad=True)
+    for t in (torch.arange(3), torch.arange(3, dtype=torch.int32)[:, None].expand(3, 4)):
+        u = Interpolated(t, values)
+        assert u.t.dtype == torch.float64
+        torch.testing.assert_close(u(torch.tensor(0.5)), (values[0] + values[1]) / 2)
+        end = NeuralODE(Driven(), horizon=2.0, solver=tight("direct", jumps=(1.0,)))(torch.zeros(4, 2), u)
+        exact = linear_integral(torch.arange(3.0)[:, None].expand(3, 4), values)
+        torch.testing.assert_close(end, exact)
+        found = torch.autograd.grad((end**2).sum(), values)
+        torch.testing.assert_close(found, torch.autograd.grad((exact**2).sum(), values))
+    assert Interpolated(torch.arange(3), values.float()).t.dtype == torch.float32
+    complex_ = Interpolated(torch.arange(3), values + 1j * values)
+    torch.testing.assert_close(complex_(torch.tensor(1.5)), (1 + 1j) * (values[1] + values[2]) / 2)
+
+
 def test_a_perceptrons_kernel_takes_a_constant_input(float64):
     x, u = torch.randn(20, 2), torch.randn(20, 3, requires_grad=True)
     for build in (
@@ -172,8 +189,16 @@ def test_paths_costs_and_the_error_take_the_input(float64):
         (lambda: Interpolated(torch.zeros(2), torch.zeros(2, 1)), "t: the knots' times must increase"),
         (lambda: Interpolated(KNOTS, torch.zeros(3, 1)), "values: must have shape"),
         (lambda: Interpolated(KNOTS, torch.zeros(4, 1), slopes=torch.zeros(4, 1)), "slopes: are a cubic's"),
+        (lambda: Interpolated(KNOTS, torch.arange(4)[:, None]), "values: must be floating-point, not torch.int64"),
+        (
+            lambda: Interpolated(KNOTS, torch.zeros(4, 1), kind="cubic", slopes=torch.arange(4)[:, None]),
+            "slopes: must be floating-point, not torch.int64",
+        ),
+        (lambda: Interpolated(2**24 + torch.arange(4), torch.zeros(4, 1)), "integers that torch.float32 holds"),
+        (lambda: Interpolated(KNOTS + 0j, torch.zeros(4, 1)), "t: must be floating-point times"),
+        (lambda: Interpolated(torch.tensor([False, True]), torch.zeros(2, 1)), "t: must be floating-point times"),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_what_does_not_fit_is_refused(call, message, unchecked):
     with pytest.raises(ValueError, match=message):
         call()

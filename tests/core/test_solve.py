@@ -10,7 +10,19 @@ import re
 import pytest
 import torch
 
-from ncode import MLP, NCODE, AugmentedNeuralODE, DataControlledODE, NeuralODE, OpenLoop, SolveError, Solver, solve
+from ncode import (
+    MLP,
+    NCODE,
+    NFE,
+    AugmentedNeuralODE,
+    DataControlledODE,
+    NeuralODE,
+    OpenLoop,
+    SolveError,
+    Solver,
+    solve,
+)
+from ncode.fields.elementary import Linear
 from ncode.solvers.dispatch import integrate
 from ncode.solvers.options import ADAPTIVE, FIXED
 from tests.core.models import build
@@ -390,3 +402,66 @@ def test_an_mps_device_is_refused_by_name_before_anything_is_evaluated():
     for t in ([0.0, 1.0], torch.tensor([[0.0] * 3, [1.0] * 3])):
         with pytest.raises(ValueError, match=r"x0: is on an MPS device, which has no float64.*to the CPU or a CUDA"):
             solve(never, x, t)
+
+
+@pytest.mark.parametrize("solver", [Solver(), Solver("rk4", steps=1), Solver(independent=True)])
+def test_a_state_of_integers_is_refused_by_name(solver):
+    """The time has the state's type: x' = 2t was 0.25 at 1, from a time that was cut to 0."""
+    whole = torch.zeros(2, 1, dtype=torch.int64)
+    for x in (whole, whole.bool()):
+        with pytest.raises(ValueError, match=f"x0: must be floating-point or complex, not {x.dtype}"):
+            solve(lambda t, x: 0 * x + 2 * t, x, [0.0, 1.0], solver=solver)
+    with pytest.raises(ValueError, match=r"x0: must be floating-point or complex, not torch\.int64"):
+        solve(lambda t, z: z, (torch.zeros(2, 1), whole), [0.0, 1.0], solver=solver)
+    with pytest.raises(ValueError, match=r"x0: must be floating-point or complex, not torch\.int64"):
+        solve(lambda t, x: x, whole, torch.tensor([[0.0, 0.0], [1.0, 2.0]]), solver=solver)
+    with pytest.raises(ValueError, match=r"x: must be floating-point or complex, not torch\.int64"):
+        Linear(1)(0.5, whole)
+    for dtype in (torch.float32, torch.float64, torch.complex128):
+        end = solve(lambda t, x: 0 * x + 2 * t, whole.to(dtype), [0.0, 1.0], solver=solver)[-1]
+        torch.testing.assert_close(end, torch.ones(2, 1, dtype=dtype))
+
+
+# One count for several solves
+
+
+@pytest.mark.parametrize("gradients", ["direct", "checkpointed", "adjoint"])
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "steps": 5}, {"independent": True}])
+def test_a_count_adds_up_over_solves_and_the_limit_is_each_ones_own(options, gradients):
+    if gradients == "adjoint" and "independent" in options:
+        return
+    x = torch.ones(2, 1, requires_grad=True)
+
+    def once(nfe, limit=10_000):
+        solver = Solver(**options, gradients=gradients, max_nfe=limit)
+        return solve(lambda t, x: -x, x, [0.0, 1.0], solver=solver, nfe=nfe)[-1].sum()
+
+    one = NFE()
+    once(one).backward()
+    assert one.forward > 0 and (one.backward > 0) == (gradients != "direct")
+    count, most = NFE(), max(one.forward, one.backward)
+    ends = [once(count, most) for _ in range(3)]
+    assert count == NFE(3 * one.forward, 0)
+    for i, end in enumerate(ends):
+        end.backward(retain_graph=True)
+        assert count == NFE(3 * one.forward, (i + 1) * one.backward)
+    # Once more through the same solve counts instead.
+    ends[0].backward()
+    assert count == NFE(3 * one.forward, 3 * one.backward)
+    if options.get("independent"):
+        assert count.samples.tolist() == one.samples.tolist()
+    with pytest.raises(SolveError) as caught:
+        once(count, 3)
+    assert caught.value.nfe <= 3 and 3 * one.forward <= count.forward <= 3 * one.forward + 3
+
+
+def test_the_limit_is_all_stretches_of_a_solve():
+    """Times of every sample's own are solved stretch by stretch: of one solve, with one limit."""
+    t, count = torch.tensor([[0.0, 0.0], [0.5, 1.0], [1.0, 2.0]]), NFE()
+    solve(lambda t, x: -x, torch.ones(2, 1), t, solver=Solver("rk4", steps=4), nfe=count)
+    again = NFE()
+    for _ in range(2):
+        solve(lambda t, x: -x, torch.ones(2, 1), t, solver=Solver("rk4", steps=4, max_nfe=count.forward), nfe=again)
+    assert again.forward == 2 * count.forward
+    with pytest.raises(SolveError, match="too many evaluations"):
+        solve(lambda t, x: -x, torch.ones(2, 1), t, solver=Solver("rk4", steps=4, max_nfe=count.forward - 1))

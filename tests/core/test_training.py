@@ -289,3 +289,34 @@ def test_an_evaluation_that_fails_is_recorded_and_training_goes_on():
     assert history.evaluations["score"][0::2] == [1.0, 3.0] and math.isnan(history.evaluations["score"][1])
     assert [failure["evaluation"] for failure in history.failures] == [True]
     assert history.iterations == 6
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_module_that_is_frozen_stays_so_in_training_and_around_evaluations(frozen):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    norm, seen = model[1], []
+    norm.train(not frozen)
+
+    def loss(model, batch):
+        seen.append(tuple(module.training for module in model))
+        return model(batch[0]).square().mean(), {}
+
+    def evaluate(model):
+        assert not any(module.training for module in model.modules())
+        # What an evaluation does to modes is undone, too.
+        model.train()
+        return {"a": 1.0}
+
+    optimiser = torch.optim.Adam(model.parameters())
+    fit(model, loss, Batches(torch.randn(8, 2), size=4), 4, optimiser, evaluate=evaluate, evaluate_every=2)
+    assert seen == 4 * [(True, not frozen, True)]
+    assert model.training and norm.training == (not frozen)
+    assert int(norm.num_batches_tracked) == (0 if frozen else 4)
+
+
+def test_a_model_in_evaluation_mode_is_trained_in_training_mode():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval()
+    optimiser = torch.optim.Adam(model.parameters())
+    fit(model, lambda m, b: (m(b[0]).square().mean(), {}), Batches(torch.randn(8, 2), size=4), 4, optimiser)
+    assert int(model[1].num_batches_tracked) == 4

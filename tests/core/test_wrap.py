@@ -98,6 +98,31 @@ def test_a_module_of_time_and_state_sees_the_time():
     torch.testing.assert_close(steered(x), (2 * rates).expand(4, 3), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda module: torch.compile(module, backend="eager"),
+        lambda module: torch.compile(nn.DataParallel(module), backend="eager"),
+        lambda module: torch.optim.swa_utils.AveragedModel(module),
+        torch.jit.script,
+        lambda module: torch.jit.trace(module, (torch.tensor(0.5), torch.ones(4, 3))),
+    ],
+)
+def test_a_module_that_is_wrapped_sees_the_time_as_it_does_bare(wrap, unchecked):
+    """x' = 3 t, so x(2) = 6."""
+    torch.testing.assert_close(NeuralODE(wrap(Timed()), horizon=2.0)(torch.zeros(4, 3)), torch.full((4, 3), 6.0))
+    autonomous = wrap(nn.Linear(3, 3)) if wrap is torch.jit.script else torch.compile(nn.Linear(3, 3), backend="eager")
+    assert not Wrapped(autonomous).timed
+
+
+@pytest.mark.parametrize("wrap", [lambda f: torch.compile(f, backend="eager"), torch.optim.swa_utils.AveragedModel])
+def test_a_field_that_is_wrapped_is_the_same_field(wrap, unchecked):
+    torch.manual_seed(0)
+    field, x = MLP(2), torch.randn(4, 2)
+    torch.testing.assert_close(NeuralODE(wrap(field))(x), NeuralODE(field)(x))
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3), (3, 3)])
 @pytest.mark.parametrize("size", [(), (1,), (1, 1)])
 def test_a_scalar_of_a_module_is_every_samples_own(shape, size):

@@ -9,8 +9,19 @@ over a solve's stages into one product.
 
 from ncode.fields.kernels.activations import tanh_
 from ncode.fields.kernels.base import Kernel
-from ncode.fields.kernels.choice import perceptron, plain, plan, starts
+from ncode.fields.kernels.choice import perceptron, plain, plan, starts, untouched, untouched_linear
 from ncode.fields.kernels.coupled import Coupled
 from ncode.fields.kernels.perceptron import Perceptron
 
-__all__ = ["Coupled", "Kernel", "Perceptron", "perceptron", "plain", "plan", "starts", "tanh_"]
+__all__ = [
+    "Coupled",
+    "Kernel",
+    "Perceptron",
+    "perceptron",
+    "plain",
+    "plan",
+    "starts",
+    "tanh_",
+    "untouched",
+    "untouched_linear",
+]

@@ -26,6 +26,7 @@ def perceptron(
     rest: Sequence[Tensor],
     activation: Callable[[Tensor], Tensor] | None,
     x: Tensor,
+    outputs: int,
     theta: Tensor | None = None,
     u: Tensor | None = None,
     timed: bool = False,
@@ -36,8 +37,9 @@ def perceptron(
     Args:
         x: the initial state, (batch, dim).
         theta, u: (batch, …), as of :class:`Perceptron`; the other arguments, too.
+        outputs: how many numbers it must give: with others autograd's way says what is wrong.
     """
-    if plan is None or (len(plan) > 1 and activation not in ACTIVATIONS):
+    if not plan or plan[-1].weight.shape[0] != outputs or (len(plan) > 1 and activation not in ACTIVATIONS):
         return None
     read = [part for part in (theta, u, *rest) if part is not None]
     if not all(_ordinary(part) and (part.dtype, part.device) == (x.dtype, x.device) for part in read):
@@ -94,15 +96,33 @@ def starts(steered: Mapping[str, Sequence[int]]) -> dict[str, int]:
     return dict(zip(steered, itertools.accumulate(sizes, initial=0), strict=False))
 
 
-def plain(module: nn.Module, x: Tensor) -> bool:
-    """Whether calling ``module`` on ``x`` would do what its class's ``forward`` says, in ordinary arithmetic.
+def untouched(module: nn.Module, **methods: Callable) -> bool:
+    """Whether calling ``module`` runs these methods, by name, and nothing besides: none is overridden, by its class or
+    on itself, and there are no hooks."""
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return False
+    own, kind = vars(module), type(module)
+    return all(name not in own and getattr(kind, name) is method for name, method in methods.items())
 
-    Hooks, transforms of ``torch.func``, forward-mode derivatives, autocast and compilers change that, or have to see
-    every operation.
+
+def untouched_linear(module: nn.Module) -> bool:
+    """Whether calling ``module`` multiplies with its weight and adds its bias, parametrised or not, and no more."""
+    return untouched(module, forward=nn.Linear.forward, __call__=nn.Module.__call__)
+
+
+def plain(x: Tensor) -> bool:
+    """Whether what is computed of ``x`` is ordinary arithmetic that nothing has to see.
+
+    Hooks on all modules, transforms of ``torch.func``, forward-mode derivatives, autocast and compilers change that, or
+    have to see every operation.
     """
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    everywhere = (_modules._global_forward_hooks, _modules._global_forward_pre_hooks, _modules._global_backward_hooks)
-    if any(hooks) or any(everywhere) or "forward" in vars(module) or not _ordinary(x):
+    everywhere = (
+        _modules._global_forward_hooks,
+        _modules._global_forward_pre_hooks,
+        _modules._global_backward_hooks,
+        _modules._global_backward_pre_hooks,
+    )
+    if any(everywhere) or not _ordinary(x):
         return False
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return False

@@ -24,6 +24,7 @@ from ncode import (
 )
 from ncode.fields.elementary import Linear
 from ncode.fields.kernels import tanh_
+from ncode.fields.kernels.activations import ACTIVATIONS
 from ncode.solvers import bound
 
 SOLVER = Solver(rtol=1e-4, atol=1e-4)
@@ -262,12 +263,154 @@ def _activation():
     return field
 
 
-@pytest.mark.parametrize("field", [lambda: Other(2, (8,)), _hooked, _activation])
+class Decaying(nn.Linear):
+    """A linear layer that subtracts a share of what it is given."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.rate = nn.Parameter(torch.full((outputs, 1), 0.7))
+
+    def forward(self, x):
+        return super().forward(x) - (x @ self.rate.expand(-1, x.shape[1]).T)
+
+
+class Halved(MLP):
+    """Uses half of every steered parameter's value."""
+
+    def value(self, name, theta):
+        return super().value(name, theta) / 2
+
+
+class Scaled(MLP):
+    """Reads a control in other units."""
+
+    def unpack(self, theta):
+        return super().unpack(theta / 2)
+
+
+class Shifted(MLP):
+    def __call__(self, t, x, theta=None):
+        return super().__call__(t, x, theta or {}) + 1
+
+
+def _on_itself():
+    field = MLP(2, (8,))
+    whole = field.forward
+    field.forward = lambda t, x, theta: whole(t, x, theta) + 1
+    return field
+
+
+def _replaced(layer):
+    field = MLP(2, (8,))
+    field.layers[0] = layer
+    return field
+
+
+def _layer_hook(pre=False):
+    field = MLP(2, (8,))
+    if pre:
+        field.layers[1].register_forward_pre_hook(lambda layer, inputs: (2 * inputs[0],))
+    else:
+        field.layers[0].register_forward_hook(lambda layer, inputs, output: output + 1)
+    return field
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda: Other(2, (8,)),
+        lambda: Shifted(2, (8,)),
+        _on_itself,
+        _hooked,
+        _activation,
+        _layer_hook,
+        lambda: _layer_hook(pre=True),
+        lambda: _replaced(Decaying(2, 8)),
+        lambda: _replaced(nn.Sequential(nn.Linear(2, 8), nn.LayerNorm(8))),
+        lambda: _replaced(nn.utils.spectral_norm(nn.Linear(2, 8)).eval()),
+    ],
+)
 def test_a_field_that_does_more_goes_through_autograd(field, used):
     model = NeuralODE(field(), solver=SOLVER).double()
-    path, *_ = measured(model, states())
+    path, gradients, _ = measured(model, states())
     assert not used
-    assert torch.equal(path, measured(model, states(), kernels=False)[0])
+    expected, expected_gradients, _ = measured(model, states(), kernels=False)
+    assert torch.equal(path, expected)
+    assert all(map(torch.equal, gradients, expected_gradients))
+
+
+@pytest.mark.parametrize("make", [open_loop, closed_loop])
+@pytest.mark.parametrize("field", [Halved, Scaled])
+def test_a_field_that_reads_its_control_otherwise_goes_through_autograd(field, make, used):
+    model = make(field(2, (8,))).double()
+    path, gradients, _ = measured(model, states())
+    assert not used
+    expected, expected_gradients, _ = measured(model, states(), kernels=False)
+    assert torch.equal(path, expected)
+    assert all(map(torch.equal, gradients, expected_gradients))
+
+
+def test_a_replaced_layer_is_what_flows_and_learns(float64):
+    """x' = -x k, whose solution and gradients are known."""
+    field = MLP(1, ())
+    field.layers[0] = Decaying(1, 1)
+    nn.init.zeros_(field.layers[0].weight), nn.init.zeros_(field.layers[0].bias)
+    x = torch.linspace(-1, 2, 5).unsqueeze(1)
+    end = NeuralODE(field, solver=Solver(rtol=1e-10, atol=1e-10))(x)
+    exact = x * torch.tensor(-0.7).exp()
+    torch.testing.assert_close(end, exact)
+    (found,) = torch.autograd.grad(end.sum(), field.layers[0].rate)
+    torch.testing.assert_close(found, -exact.sum().reshape(1, 1))
+
+
+def test_a_parametrised_layer_keeps_the_kernel(used):
+    fields = MLP(2, (8,)), MLP(2, (8,)), MLP(2, (8,))
+    for field in fields:
+        nn.utils.parametrizations.weight_norm(field.layers[0])
+    must_agree(NeuralODE(fields[0], solver=SOLVER), states(), used)
+    used.clear()
+    must_agree(open_loop(fields[1], "layers.1.*"), states(), used)
+    used.clear()
+    model = closed_loop(fields[2], "layers.1.*")
+    nn.utils.parametrizations.weight_norm(model.g.layers[0])
+    must_agree(model, states(), used)
+
+
+@pytest.mark.parametrize("steer", ["layers.0.weight", "layers.0.bias"])
+def test_a_steered_layer_that_does_more_is_refused(steer):
+    """It would not be called, and what it does besides would be lost."""
+    for field in (_layer_hook(), _replaced(Decaying(2, 8))):
+        model = open_loop(field, steer)
+        with pytest.raises(ValueError, match=r"field: layers\.0 is steered, and what .* computes besides"):
+            model(states().float())
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_field_of_another_size_is_named(outputs, unchecked):
+    field = MLP(2, (8,))
+    field.layers[1] = nn.Linear(8, outputs)
+    with pytest.raises(ValueError, match=rf"field: must give shape \(40, 2\), not \(40, {outputs}\)"):
+        NeuralODE(field)(states().float())
+    model = closed_loop(MLP(2, (8,)))
+    model.g.layers[1] = nn.Linear(16, outputs)
+    with pytest.raises(ValueError, match=rf"g: must give shape .*not \(40, {outputs}\)"):
+        model(states().float())
+
+
+def _replaced_in_g(g):
+    layer = Decaying(*g.layers[0].weight.shape[::-1])
+    g.layers[0] = layer.double()
+
+
+@pytest.mark.parametrize("change", [_replaced_in_g, lambda g: g.register_forward_hook(lambda g, given, out: 2 * out)])
+def test_a_g_that_does_more_goes_through_autograd(change, used):
+    model = closed_loop(MLP(2, (8,))).double()
+    change(model.g)
+    path, gradients, _ = measured(model, states())
+    assert not used
+    expected, expected_gradients, _ = measured(model, states(), kernels=False)
+    assert torch.equal(path, expected)
+    assert all(map(torch.equal, gradients, expected_gradients))
 
 
 def test_hooks_on_g_are_called(used):
@@ -276,6 +419,17 @@ def test_hooks_on_g_are_called(used):
     model.g.layers[0].register_forward_hook(lambda *_: seen.append(1))
     model(states())
     assert seen and not used
+
+
+def test_hooks_on_all_modules_are_called(used):
+    model = NeuralODE(MLP(2, (8,)), solver=SOLVER).double()
+    seen = []
+    hook = nn.modules.module.register_module_full_backward_pre_hook(lambda module, gradient: seen.append(module))
+    try:
+        model(states().requires_grad_()).sum().backward()
+    finally:
+        hook.remove()
+    assert not used and any(isinstance(module, nn.Linear) for module in seen)
 
 
 def test_transforms_see_every_operation(used):
@@ -299,11 +453,30 @@ def test_what_a_kernel_does_not_know_goes_another_way(used):
 
 def test_tanh_is_as_exact_as_rounding_allows():
     x = torch.cat([torch.linspace(-200, 200, 100_001), torch.logspace(-30, 1, 10_001), torch.tensor([0.0, torch.inf])])
-    for dtype in (torch.float32, torch.float64):
-        exact = torch.tanh(x.double() if dtype is torch.float32 else x.to(dtype))
-        found = tanh_(x.to(dtype).clone()).to(exact.dtype)
-        assert ((found - exact).abs() <= 4 * torch.finfo(dtype).eps * exact.abs()).all()
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        exact = torch.tanh(x.to(dtype).double())
+        for function in (lambda h: tanh_(h.clone()), ACTIVATIONS[torch.tanh].value):
+            found = function(x.to(dtype)).double()
+            # Halves have numbers so small that they keep fewer digits.
+            least = torch.finfo(dtype).smallest_normal if dtype.itemsize == 2 else 0.0
+            assert ((found - exact).abs() <= 4 * torch.finfo(dtype).eps * exact.abs() + least).all()
     assert tanh_(torch.tensor([torch.nan])).isnan().all()
+
+
+@pytest.mark.parametrize("make", [lambda f: NeuralODE(f, solver=Solver("rk4", steps=4)), open_loop])
+def test_half_precision_where_the_activation_saturates(make, used):
+    """Its exponential, which overflowed from h = 5.6 on, is cut where tanh has long been 1."""
+    field = MLP(2, (8,))
+    with torch.no_grad():
+        field.layers[0].weight.mul_(20)
+    model = make(field).half()
+    model.solver = Solver("rk4", steps=4)
+    ends = []
+    for kernels in (True, False):
+        model.solver = replace(model.solver, kernels=kernels)
+        ends.append(model(states().half()))
+    assert len(used) == 1
+    torch.testing.assert_close(*ends, rtol=2e-2, atol=2e-2)
 
 
 def test_a_failure_names_the_sample():
