@@ -44,8 +44,9 @@ def integrate(
         state: the parts of z(t[0]), each with the batch as its first dimension. Mixed states go in as parts and are
             not concatenated: the error norm takes the largest part's error, so a small part is not diluted.
         t: times, increasing or decreasing, which may be repeated; the first is where ``state`` holds. Tensors that
-            need a gradient get it, in a vector or in a list. A matrix (time, batch) gives every sample times of its own
-            (see :mod:`ncode.solvers.own_times`).
+            need a gradient get it, in a vector or in a list, backward or forward, for four evaluations of f each, which
+            are not counted. A matrix (time, batch) gives every sample times of its own (see
+            :mod:`ncode.solvers.own_times`).
         solver: how.
         parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
             without being named. Name what f reaches only later, and what has a history of its own, such as a control
@@ -134,7 +135,7 @@ def solve(
         f: the right-hand side, a function or a module. For a tensor it gives a tensor, for a tuple a tuple.
         x0: the state at t[0]: a tensor with the batch as its first dimension, or a tuple of such parts. The error norm
             takes the largest part's error, so a small part is not diluted, as it would be if all were concatenated.
-        t: times, increasing or decreasing; a tensor that needs a gradient gets it.
+        t: times, increasing or decreasing; a tensor that needs a gradient, backward or forward, gets it.
         solver: how; dopri5 at 1e-3 where none is given.
         parameters: tensors with a history that f captures, and what f reaches only later than at t[0]: what the adjoint
             has to be told (see :func:`integrate`). Leaves that f reaches at t[0] are found, as are a module's
