@@ -88,7 +88,7 @@ def integrate(
         return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel, only, failures)
     times, wanted = spread(t, state) if solver.independent else read(t)
     _check(state)
-    f = checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
+    f = checked(f, state, names)
     nfe = NFE() if nfe is None else nfe
     state = begin_at(f, wanted[0], state)
     if isinstance(times, Tensor):
@@ -178,12 +178,18 @@ def _check(state: State) -> None:
         raise ValueError("x0: the batch is empty")
 
 
-def checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
+def checked(f: RightHandSide, state: State, names: Sequence[str] = ()) -> RightHandSide:
     """f, with a look at its first evaluation.
 
-    torchdiffeq flattens what f gives: another layout of as many numbers would be taken for the right one. And it
-    reads z again after the evaluation. Under autocast f may give another type than z's, in which nothing is summed up.
+    What f gives may broadcast against z, and torchdiffeq flattens it: another layout would be taken for the right one.
+    And z is read again after the evaluation. Under autocast f may give another type than z's, in which nothing is
+    summed up.
+
+    Args:
+        state: the parts of z.
+        names: of what gives each part of z', for error messages.
     """
+    names = names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))])
     seen = rounds = False
 
     def looked_at(t: Tensor, z: State) -> State:

@@ -19,22 +19,12 @@ Times = Tensor | Sequence[float | Tensor]
 
 
 def read(t: Times) -> tuple[list[float], list[Tensor | None]]:
-    """The times, and for each the tensor that wants its gradient.
+    """The times of a solve, as :func:`moments` has them.
 
     Raises:
         ValueError: when they are no times: fewer than two, not finite, or neither increasing nor decreasing.
     """
-    wanted: list[Tensor | None]
-    if isinstance(t, Tensor):
-        if t.dim() != 1:
-            raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
-        values: list[float] = t.detach().double().tolist()
-        wanted = list(t.unbind()) if wants(t) else [None] * len(values)
-    elif isinstance(t, Sequence):
-        values = [float(time.detach()) if isinstance(time, Tensor) else float(time) for time in t]
-        wanted = [time if isinstance(time, Tensor) and wants(time) else None for time in t]
-    else:
-        raise ValueError(f"t: must be a vector of at least two times, not {type(t).__name__}")
+    values, wanted = moments(t)
     if len(values) < 2:
         raise ValueError(f"t: must be a vector of at least two times, not of shape ({len(values)},)")
     if not all(map(math.isfinite, values)):
@@ -43,6 +33,23 @@ def read(t: Times) -> tuple[list[float], list[Tensor | None]]:
     if not (all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)):
         raise ValueError("t: times must not turn: they increase, or they decrease")
     return values, wanted
+
+
+def moments(t: Times) -> tuple[list[float], list[Tensor | None]]:
+    """Any times, and for each the tensor by which a derivative is asked for.
+
+    Raises:
+        ValueError: when they are neither a vector nor a sequence.
+    """
+    if isinstance(t, Tensor):
+        if t.dim() != 1:
+            raise ValueError(f"t: must be a vector of at least two times, not of shape {tuple(t.shape)}")
+        values: list[float] = t.detach().double().tolist()
+        return values, list(t.unbind()) if wants(t) else [None] * len(values)
+    if isinstance(t, Sequence):
+        values = [float(time.detach()) if isinstance(time, Tensor) else float(time) for time in t]
+        return values, [time if isinstance(time, Tensor) and wants(time) else None for time in t]
+    raise ValueError(f"t: must be a vector of at least two times, not {type(t).__name__}")
 
 
 def wants(time: Tensor) -> bool:
