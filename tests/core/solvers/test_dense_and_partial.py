@@ -79,6 +79,25 @@ def test_those_who_can_be_solved_are(gradients):
     assert found.nfe.forward > sum(error.nfe for error in found.failures.values())
 
 
+@pytest.mark.parametrize("options", [{}, {"gradients": "adjoint"}, {"method": "rk4"}, {"independent": True}])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_start_that_is_not_finite_fails_no_other(options, bad):
+    start = torch.tensor([[1.0], [bad], [2.0]], requires_grad=True)
+    solver = Solver(**({"rtol": 1e-8, "atol": 1e-8} | options))
+    for t in ([0.5, 1.5], torch.tensor([[0.5, 0.5, 0.5], [1.5, 1.5, 1.5]])):
+        found = solve_partial(lambda t, z: (-z[0],), (start,), t, solver)
+        assert list(found.failures) == [1] and found.failures[1].sample == 1 and found.failures[1].t == 0.5
+        torch.testing.assert_close(found.path[0][-1, [0, 2]], start[[0, 2]] * math.exp(-1), rtol=1e-4, atol=0)
+        assert found.path[0][:, 1].isnan().all()
+        (slope,) = torch.autograd.grad(found.path[0][-1, [0, 2]].sum(), start)
+        torch.testing.assert_close(slope.flatten(), torch.tensor([1.0, 0.0, 1.0]) * math.exp(-1), rtol=1e-4, atol=0)
+
+
+def test_where_no_start_is_finite_all_fail():
+    found = solve_partial(wave, (torch.full((2, 1), math.nan),), [0.0, 1.0], Solver())
+    assert sorted(found.failures) == [0, 1] and found.path[0].isnan().all()
+
+
 def test_where_none_fails_it_is_an_ordinary_solve():
     found = solve_partial(wave, (torch.ones(2, 1),), [0.0, 1.0], Solver("rk4"))
     assert found.failures == {} and found.nfe.forward == 40
