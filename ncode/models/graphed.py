@@ -217,7 +217,7 @@ def _must_repeat(model: Flow, problem: Problem, f: Callable[[Tensor, State], Sta
     z = problem.state
     t, buffers = clock(0.0, z), dict(model.field.named_buffers())
     versions, random = [part._version for part in buffers.values()], _random_state(z[0].device)
-    velocity = checked(problem.f, problem.names)(t, z)
+    velocity = checked(problem.f, z, problem.names)(t, z)
     for (name, part), version in zip(buffers.items(), versions, strict=True):
         if part._version != version:
             raise ValueError(

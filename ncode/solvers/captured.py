@@ -10,6 +10,7 @@ from torch import Tensor
 from ncode.solvers.adjoint.graph import edge, edges, mark, shared, walk
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import clock, leaves
+from ncode.tracing import transforming
 
 
 class Captured:
@@ -22,7 +23,7 @@ class Captured:
         declared: tensors at which gradients stop, whatever their history.
 
     Raises:
-        RuntimeError: under a transform of :mod:`torch.func`.
+        RuntimeError: under a transform of :mod:`torch.func` or in forward mode.
 
     Attributes:
         tensors: what needs a gradient.
@@ -33,14 +34,13 @@ class Captured:
     def __init__(self, f: RightHandSide, state: State, t: float | Tensor, declared: Sequence[Tensor]):
         # By identity: a tensor declared twice would get its gradient twice.
         declared = list({id(p): p for p in declared if p.requires_grad}.values())
-        try:
-            inputs = leaves(state)
-        except RuntimeError as error:
-            if "functorch" not in str(error):
-                raise
+        if transforming():
+            # A tangent of what f captures would be lost without a sign.
             raise RuntimeError(
-                "gradients: torch.func's transforms need gradients='direct', the others are autograd's own"
-            ) from None
+                "gradients: torch.func's transforms and forward mode need gradients='direct', the others are "
+                "autograd's own"
+            )
+        inputs = leaves(state)
         with torch.enable_grad():
             outputs = f(clock(t, state), inputs)
         # Where the walk stops: at the state's leaves and at what was declared, with or without a history of its own.

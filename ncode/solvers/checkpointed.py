@@ -75,6 +75,8 @@ class _Checkpointed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, plan, f, nfe, parts, found, *tensors):
         ctx.plan, ctx.f, ctx.nfe, ctx.parts = plan, f, nfe, parts
+        # Where nothing arrives nothing is computed: behind a shut door may stand another solve, and many behind it.
+        ctx.set_materialize_grads(False)
         device = tensors[0].device.type
         ctx.autocast = device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         ctx.spent = 0
@@ -87,6 +89,12 @@ class _Checkpointed(torch.autograd.Function):
     def backward(ctx, *gradients):
         n, saved, spent = ctx.parts, ctx.saved_tensors, NFE()
         kept = len(saved) - n * ctx.kept
+        if all(g is None for g in gradients):
+            return (None,) * (5 + kept)
+        times = next(len(g) for g in gradients if g is not None)
+        gradients = [
+            part.new_zeros(times, *part.shape) if g is None else g for g, part in zip(gradients, saved, strict=False)
+        ]
         state, w = saved[:n], saved[n:kept]
         again = ctx.plan.again(ctx.f, spent)
         device, enabled, dtype = ctx.autocast
@@ -104,14 +112,40 @@ class _Checkpointed(torch.autograd.Function):
 
 def _at_once(again: Again, state: State, w: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor | None]:
     """The gradients with a graph of their own: all steps in one, as direct gradients have them."""
-    # A start of its own: what is captured may come from the state as well, as γ(x(0)) does.
-    state = tuple(part.view_as(part) for part in state)
+    door = _Door()
+    state = tuple(_Through.apply(door, part) for part in state)
     path = again.whole(state)
     asked = [part for part in (*state, *w) if part.requires_grad]
     pairs = [(part, g) for part, g in zip(path, gradients, strict=True) if part.requires_grad]
     ends, weights = zip(*pairs, strict=True)
     derived = iter(torch.autograd.grad(ends, asked, weights, create_graph=True, allow_unused=True))
+    door.open = True
     return [next(derived) if part.requires_grad else None for part in (*state, *w)]
+
+
+class _Door:
+    """Shut while gradients of a state and of what it may come from are taken apart; open for their derivatives."""
+
+    def __init__(self):
+        self.open = False
+
+
+class _Through(torch.autograd.Function):
+    """A view whose gradient ends at it until the door opens.
+
+    Autograd does not stop at a tensor whose gradient it is asked for. Of what f captures and the state comes from, as
+    x(0) itself under data control or an encoder's weights, only f's own share is asked for here: the state's comes by
+    the state's gradient. A state without history would have no second derivative.
+    """
+
+    @staticmethod
+    def forward(ctx, door: _Door, part: Tensor) -> Tensor:
+        ctx.door = door
+        return part.view_as(part)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[None, Tensor | None]:
+        return None, gradient if ctx.door.open else None
 
 
 class _Shared:

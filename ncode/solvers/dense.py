@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from ncode.solvers.dispatch import checked
 from ncode.solvers.engine import stepper, steps
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import RungeKutta, Taken
-from ncode.solvers.times import read
+from ncode.solvers.times import Times, begin_at, end_at, moments, read
 
 
 class Path:
@@ -36,16 +38,19 @@ class Path:
         self._sign = 1.0 if self.end > self.start else -1.0
         self._ends = [self._sign * one.end for one in taken]
 
-    def __call__(self, t: float | Sequence[float] | Tensor) -> State:
-        """The parts of z at the times ``t``, time first; at one number, without that dimension.
+    def __call__(self, t: float | Times) -> State:
+        """The parts of z at the times ``t``, in any order, time first; at one number, without that dimension.
+
+        A time that needs a gradient gets it, z' = f there, as :func:`ncode.solvers.dispatch.integrate` gives it.
 
         Raises:
             ValueError: when a time lies outside of the path.
         """
-        times = t.detach().double().tolist() if isinstance(t, Tensor) else t
-        if isinstance(times, int | float):
-            return self._at(float(times))
-        return tuple(torch.stack(parts) for parts in zip(*map(self._at, times), strict=True))
+        one = isinstance(t, int | float) or (isinstance(t, Tensor) and t.dim() == 0)
+        times, wanted = moments(cast(Times, [t] if one else t))
+        path = tuple(torch.stack(parts) for parts in zip(*map(self._at, times), strict=True))
+        path = end_at(self.step.f, wanted, path)
+        return tuple(part[0] for part in path) if one else path
 
     def _at(self, time: float) -> State:
         low, high = sorted((self.start, self.end))
@@ -57,22 +62,32 @@ class Path:
         return taken.y if time == taken.end else self.step.between(taken, (time - taken.t) / taken.h)
 
 
-def solve_path(f: RightHandSide, state: State, t: Sequence[float], solver: Solver) -> Path:
-    """Solve z' = f(t, z) from t[0] to t[1], and keep the whole path.
+def solve_path(f: RightHandSide, state: State, t: Times, solver: Solver) -> Path:
+    """Solve z' = f(t, z), z(t[0]) = ``state``, up to t[1], and keep the whole path.
 
-    Gradients are direct: through the path wherever it is read off.
+    Gradients are direct: through the path wherever it is read off. The time t[0] gets one, too; on t[1] the path at
+    given times does not depend.
+
+    Args:
+        f: the right-hand side.
+        state: the parts of z(t[0]), each with the batch as its first dimension.
+        t: where the path begins and ends, two different times.
+        solver: how; with direct gradients, and steps that all samples share.
 
     Raises:
         SolveError: when the solve fails.
-        ValueError: when the times are equal, or the solver has gradients of another kind or independent samples.
+        ValueError: when the times are equal, the solver has gradients of another kind or independent samples, or the
+            first evaluation of f gives something else than parts of z's shapes and dtypes, or changes z in place.
     """
-    times, _ = read(t)
+    times, wanted = read(t)
     if times[0] == times[-1]:
         raise ValueError("t: a path needs two different times")
     if solver.independent:
         raise ValueError("independent: a path is read off steps that its samples share; solve gives their own at times")
     if solver.gradients != "direct":
         raise ValueError(f"gradients: a path has direct ones, not {solver.gradients}")
+    f = checked(f, state)
+    state = begin_at(f, wanted[0], state)
     step, nfe, kept = stepper(solver, f), NFE(), []
     for taken in steps(step, state, [times[0], times[-1]], solver, nfe):
         if taken.k_last is None:

@@ -45,8 +45,9 @@ def integrate(
         state: the parts of z(t[0]), each with the batch as its first dimension. Mixed states go in as parts and are
             not concatenated: the error norm takes the largest part's error, so a small part is not diluted.
         t: times, increasing or decreasing, which may be repeated; the first is where ``state`` holds. Tensors that
-            need a gradient get it, in a vector or in a list. A matrix (time, batch) gives every sample times of its own
-            (see :mod:`ncode.solvers.own_times`).
+            need a gradient get it, in a vector or in a list, backward or forward, for four evaluations of f each, which
+            are not counted. A matrix (time, batch) gives every sample times of its own (see
+            :mod:`ncode.solvers.own_times`).
         solver: how.
         parameters: tensors that f captures and that may need a gradient. Leaves that f reaches at t[0] are found
             without being named. Name what f reaches only later, and what has a history of its own, such as a control
@@ -89,7 +90,7 @@ def integrate(
         return _uncompiled()(f, state, t, solver, parameters, costs, names, nfe, kernel, only, failures)
     times, wanted = spread(t, state) if solver.independent else read(t)
     _check(state)
-    f = checked(f, names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))]))
+    f = checked(f, state, names)
     nfe = NFE() if nfe is None else nfe
     state = begin_at(f, wanted[0], state)
     if isinstance(times, Tensor):
@@ -136,7 +137,7 @@ def solve(
         f: the right-hand side, a function or a module. For a tensor it gives a tensor, for a tuple a tuple.
         x0: the state at t[0]: a tensor with the batch as its first dimension, or a tuple of such parts. The error norm
             takes the largest part's error, so a small part is not diluted, as it would be if all were concatenated.
-        t: times, increasing or decreasing; a tensor that needs a gradient gets it.
+        t: times, increasing or decreasing; a tensor that needs a gradient, backward or forward, gets it.
         solver: how; dopri5 at 1e-3 where none is given.
         parameters: tensors with a history that f captures, and what f reaches only later than at t[0]: what the adjoint
             has to be told (see :func:`integrate`). Leaves that f reaches at t[0] are found, as are a module's
@@ -197,12 +198,18 @@ def _check(state: State) -> None:
         real(part.dtype)
 
 
-def checked(f: RightHandSide, names: Sequence[str]) -> RightHandSide:
+def checked(f: RightHandSide, state: State, names: Sequence[str] = ()) -> RightHandSide:
     """f, with a look at its first evaluation.
 
-    torchdiffeq flattens what f gives: another layout of as many numbers would be taken for the right one. And it
-    reads z again after the evaluation. Under autocast f may give another type than z's, in which nothing is summed up.
+    What f gives may broadcast against z, and torchdiffeq flattens it: another layout would be taken for the right one.
+    And z is read again after the evaluation. Under autocast f may give another type than z's, in which nothing is
+    summed up.
+
+    Args:
+        state: the parts of z.
+        names: of what gives each part of z', for error messages.
     """
+    names = names or (["f"] if len(state) == 1 else [f"f's part {i}" for i in range(len(state))])
     seen = rounds = False
 
     def looked_at(t: Tensor, z: State) -> State:

@@ -18,7 +18,9 @@ ADAPTIVE = (*EXPLICIT, *IMPLICIT)
 FIXED = tuple(name for name, method in TABLEAUS.items() if not method.adaptive)
 
 
-OWN = ("first_step", "min_step", "max_step", "jumps", "controller", "independent")
+CHOSEN = ("first_step", "min_step", "max_step", "jumps", "controller")
+"""Options of how an adaptive method chooses its steps."""
+OWN = (*CHOSEN, "independent")
 """Options that only the library's own engine has."""
 
 
@@ -53,7 +55,7 @@ class Solver:
         min_step: the shortest adaptive step; a solve that would need a shorter one fails.
         max_step: the longest adaptive step, so that none passes over what happens in between.
         jumps: times at which the right-hand side jumps. An adaptive step ends at each, and the next begins with an
-            evaluation of its own.
+            evaluation of its own. Fixed steps know none: end a solve at each, and begin the next there.
         controller: ``"I"``, where a step's error alone decides the next length, or ``"PI"``, where the last one's
             does as well: fewer rejected steps where stability limits them.
         backend: ``"ncode"``, or ``"torchdiffeq"`` to have that library take the steps: the tests' reference. It
@@ -71,7 +73,7 @@ class Solver:
 
     Raises:
         ValueError: naming the option that makes no sense; where both ``steps`` and ``step_size`` are given, or either
-            with an adaptive method.
+            with an adaptive method; where an option of adaptive steps is given with fixed ones.
     """
 
     method: str = "dopri5"
@@ -120,6 +122,12 @@ class Solver:
             raise ValueError("steps, step_size: one says what the other would; give one of them")
         if fixed and self.adaptive:
             raise ValueError(f"{fixed[0]}: {self.method} chooses its own steps; fixed steps take {', '.join(FIXED)}")
+        chosen = [name for name in CHOSEN if getattr(self, name) != getattr(type(self), name)]
+        if chosen and not self.adaptive:
+            raise ValueError(
+                f"{chosen[0]}: {self.method} has fixed steps, which steps or step_size say; of others choose a method "
+                f"among {', '.join(ADAPTIVE)}, or end a solve at a jump and begin the next there"
+            )
         for name in ("refine", "kernels", "compiled", "independent"):
             if getattr(self, name) not in (True, False):
                 raise ValueError(f"{name}: must be True or False, not {getattr(self, name)!r}")

@@ -18,7 +18,7 @@ from torch import Tensor
 from ncode.solvers.options import Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import clock
-from ncode.solvers.times import Times, read
+from ncode.solvers.times import Times, read, wants
 
 SolveOne = Callable[[RightHandSide, State, Solver, Sequence[Tensor]], State]
 """A solve from τ = 0 to 1, given what its right-hand side captures besides."""
@@ -87,7 +87,7 @@ def spread(t: Times, state: State) -> tuple[Float[Tensor, "time batch"], list[Fl
     batch = state[0].shape[0]
     if isinstance(t, Tensor) and t.dim() == 2:
         _check(t, state)
-        rows: list[Tensor | None] = [*t.unbind()] if t.requires_grad else [None] * len(t)
+        rows: list[Tensor | None] = [*t.unbind()] if wants(t) else [None] * len(t)
         return t.detach().to(state[0].device, torch.float64), rows
     values, wanted = read(t)
     times = torch.tensor(values, dtype=torch.float64, device=state[0].device)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ncode.solvers.dispatch import integrate
 from ncode.solvers.errors import SolveError
+from ncode.solvers.finite import finite
 from ncode.solvers.options import NFE, Solver
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.times import Times
@@ -36,8 +37,8 @@ def solve_partial(
     """As :func:`ncode.solvers.dispatch.integrate`, but a sample that fails does not fail the others.
 
     It stands still at its start, and the solve begins again without it: once more for every sample that fails. Where
-    samples are solved independently none begins again. Its own gradient is zero. What fails in the backward pass of an
-    adjoint fails the whole.
+    samples are solved independently none begins again. One whose start is not finite fails before the first, and stands
+    where another starts. Its own gradient is zero. What fails in the backward pass of an adjoint fails the whole.
 
     Raises:
         SolveError: when no single sample is to blame.
@@ -49,6 +50,13 @@ def solve_partial(
         path, _ = integrate(f, state, t, solver, parameters, nfe=nfe, failures=failures)
         active[list(failures)] = False
         return Partial(tuple(_where(active, part, torch.nan, 1) for part in path), failures, nfe)
+    if not finite(state):
+        active = torch.stack([torch.isfinite(part).reshape(len(part), -1).all(1) for part in state]).all(0)
+        for i in (~active).nonzero().flatten().tolist():
+            failures[i] = SolveError("non-finite values", i, _first(t, i), 0, torch.nan)
+        # Zeros where none is finite.
+        others = [part[active][:1].sum(0, keepdim=True).detach() for part in state]
+        state = tuple(_where(active, part, other) for part, other in zip(state, others, strict=True))
     while True:
         spent = nfe.forward
         try:
@@ -64,6 +72,11 @@ def solve_partial(
             continue
         attempt.forward += spent
         return Partial(tuple(_where(active, part, torch.nan, 1) for part in path), failures, attempt)
+
+
+def _first(t: Times, sample: int) -> float:
+    first = torch.as_tensor(t[0]).detach()
+    return float(first[sample] if first.dim() else first)
 
 
 def _without(f: RightHandSide, start: State, active: Bool[Tensor, " batch"]) -> RightHandSide:

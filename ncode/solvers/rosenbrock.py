@@ -13,17 +13,21 @@ Source: Hairer and Wanner, Solving Ordinary Differential Equations II, IV.7 (ROD
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from ncode.solvers.adjoint.graph import edges, walk
 from ncode.solvers.norms import larger, ratios
 from ncode.solvers.problem import RightHandSide, State
 from ncode.solvers.step import Norm, RungeKutta, Taken, Tolerances, Weights, clock
 from ncode.solvers.tableaus import Row, Tableau
+from ncode.tracing import transforming
 
 LARGEST = 128
 """Numbers a sample may have: its Jacobian has their square, and a linear system takes their cube."""
@@ -95,6 +99,7 @@ class RosenbrockStep(RungeKutta):
 
     Raises:
         ValueError: at the first evaluation, when a sample has more than :data:`LARGEST` numbers, or complex ones.
+        RuntimeError: under a transform of :mod:`torch.func` or in forward mode.
     """
 
     def __init__(self, method: Rosenbrock, f: RightHandSide):
@@ -109,8 +114,14 @@ class RosenbrockStep(RungeKutta):
                 f"method: {self.method.name} takes dense Jacobians of at most {LARGEST} real numbers a sample, the "
                 f"state has {kind}; the explicit methods take any"
             )
+        if transforming():
+            raise RuntimeError(
+                f"method: {self.method.name} takes its Jacobians by autograd, which torch.func's transforms and "
+                "forward mode do not see through; the explicit methods take them"
+            )
         differentiable, given = torch.is_grad_enabled(), any(part.requires_grad for part in x)
-        with torch.enable_grad():
+        copied = _Copied() if torch.is_inference_mode_enabled() else nullcontext()
+        with torch.inference_mode(False), torch.enable_grad(), copied:
             # Views: what the derivatives are asked for must not stand behind itself.
             x = tuple(p.view_as(p) if differentiable and p.requires_grad else p.detach().requires_grad_() for p in x)
             time = clock(t, x).detach().requires_grad_()
@@ -154,6 +165,14 @@ class RosenbrockStep(RungeKutta):
         """The state at t + s h, from the cubic through both ends' states and slopes."""
         ends = [_parts(slope.velocity, taken.x) for slope in (taken.k1, taken.k_last)]
         return super().between(Taken(taken.t, taken.h, taken.end, taken.x, ends[0], taken.y, ends[1], []), s)
+
+
+class _Copied(TorchFunctionMode):
+    """Operations on copies of what inference mode made, the state or what f captures: it takes part in no gradient."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        args, kwargs = tree_map_only(Tensor, lambda a: a.clone() if a.is_inference() else a, (args, kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def _flat(parts: State) -> Float[Tensor, "batch d"]:

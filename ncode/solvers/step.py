@@ -136,7 +136,7 @@ class RungeKutta:
                 errors = ratios(combine(h, tableau.error, slopes), larger(x, y), *tol)
         return y, slopes[-1] if tableau.fsal else None, errors, slopes
 
-    def end(self, t: float, x: State, k1: State, h: float) -> State:
+    def end(self, t: float | Tensor, x: State, k1: State, h: float | Tensor) -> State:
         """y alone, and no evaluation for the slope there."""
         tableau, slopes = self.tableau, [k1]
         stages = list(zip(tableau.c, tableau.a, strict=True))[1:]

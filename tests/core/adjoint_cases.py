@@ -14,7 +14,7 @@ def tight(**options):
 
 
 def relative(a, b):
-    flat = [torch.cat([g.reshape(-1) for g in gradient]) for gradient in (a, b)]
+    flat = [torch.cat([g.detach().reshape(-1) for g in gradient]) for gradient in (a, b)]
     return float((flat[0] - flat[1]).norm() / flat[1].norm())
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchdiffeq import odeint, odeint_adjoint
 
-from ncode import NCODE, ClosedLoop, Field, NeuralODE, OpenLoop, Solver, path_cost
+from ncode import NCODE, ClosedLoop, Field, NeuralODE, OpenLoop, Solver, path_cost, solve
 from ncode.fields.elementary import Velocity
 from ncode.solvers.dispatch import integrate
 from tests.core.models import KINDS, Dropped, build
@@ -334,6 +334,47 @@ def test_the_gradient_of_a_time_in_a_model_and_its_second_derivative():
     # 2 exp(-T)
     assert first.item() == pytest.approx(-2 * math.exp(-1.5), rel=1e-8)
     assert second.item() == pytest.approx(2 * math.exp(-1.5), rel=1e-8)
+
+
+@pytest.mark.parametrize("gradients", ["direct", "checkpointed"])
+@pytest.mark.parametrize("independent", [False, True])
+def test_second_derivatives_by_times_state_and_parameters_do_not_ask_for_an_order(gradients, independent):
+    """x' = k t x from s: x(t) = x(s) exp(k (t² - s²)/2). First by any, then by any other."""
+    inputs = [torch.tensor(value, requires_grad=True) for value in (0.3, 1.2, 0.8, 0.5)]
+    solver = Solver(rtol=1e-11, atol=1e-11, gradients=gradients, independent=independent)
+
+    def end(s, t, x, k):
+        return solve(lambda t, z: k * t * z, x.reshape(1, 1), [s, t], solver=solver)[-1].sin().sum()
+
+    def exact(s, t, x, k):
+        return (x * torch.exp(k * (t**2 - s**2) / 2)).sin()
+
+    def second(of):
+        first = torch.autograd.grad(of(*inputs), inputs, create_graph=True)
+        return torch.stack([torch.stack(torch.autograd.grad(one, inputs, retain_graph=True)) for one in first])
+
+    torch.testing.assert_close(second(end), second(exact), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("gradients", ["direct", "checkpointed"])
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_the_time_of_a_complex_state_gets_its_gradient(gradients, independent, own):
+    """z' = iωz from s: z(t) = exp(iω(t - s)); f sees a real time."""
+    omega, times = torch.tensor(1.5), [torch.tensor(time, requires_grad=True) for time in (0.2, 1.0)]
+    solver, seen = Solver(rtol=1e-10, atol=1e-10, gradients=gradients, independent=independent), set()
+
+    def f(t, z):
+        seen.add(t.dtype)
+        return 1j * omega * z
+
+    t = torch.stack(times).unsqueeze(1).expand(2, 3) if own else times
+    end = solve(f, torch.ones(3, 1, dtype=torch.complex128), t, solver=solver)[-1]
+    found = torch.autograd.grad(end.imag.sum() + 2 * end.real.sum(), times)
+    exact = torch.exp(1j * omega * (times[1] - times[0]))
+    expected = torch.autograd.grad(3 * (exact.imag + 2 * exact.real), times)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
+    assert seen == {torch.float64}
 
 
 class Minus(Field):

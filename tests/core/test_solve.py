@@ -336,6 +336,16 @@ def test_options_that_contradict_each_other_are_named(options):
         Solver(method, **options)
 
 
+@pytest.mark.parametrize("method", FIXED)
+@pytest.mark.parametrize(
+    "option", [{"first_step": 0.1}, {"min_step": 0.1}, {"max_step": 0.1}, {"jumps": (0.5,)}, {"controller": "PI"}]
+)
+def test_fixed_steps_take_no_option_of_adaptive_ones(method, option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"^{name}: {method} has fixed steps"):
+        Solver(method, **option)
+
+
 @pytest.mark.parametrize("horizon", [0.0, math.nan, math.inf, "a"])
 def test_a_horizon_that_makes_no_sense_is_named(horizon, unchecked):
     with pytest.raises(ValueError, match=r"^horizon: "):

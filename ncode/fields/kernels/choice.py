@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import peek_interpreter_stack
-from torch.autograd import forward_ad
 from torch.nn.modules import module as _modules
 
 from ncode.fields.kernels.activations import ACTIVATIONS, LINEAR
 from ncode.fields.kernels.perceptron import Layer, Part, Perceptron
+from ncode.tracing import transforming
 
 SMALL = 256
 """Matrices of a sample's own with at most so many entries are applied entry by entry, the batch last."""
@@ -126,7 +125,7 @@ def plain(x: Tensor) -> bool:
         return False
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return False
-    return peek_interpreter_stack() is None and forward_ad._current_level < 0
+    return not transforming()
 
 
 def _ordinary(value: Tensor) -> bool:

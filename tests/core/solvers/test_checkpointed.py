@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 from adjoint_cases import relative
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from models import KINDS, Dropped, Switched, build
 
-from ncode import NeuralODE, Solver, path_cost
+from ncode import NeuralODE, Solver, path_cost, solve
 from ncode.costs import kinetic
 from ncode.solvers.dispatch import integrate
 from ncode.solvers.record import DENSE, Record, segments
@@ -66,15 +68,105 @@ def test_a_jump_is_taken_again_as_a_jump():
         assert nfe.forward < 250
 
 
-def test_second_derivatives_are_the_direct_ones():
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"kernels": False}, {"method": "rk4"}, {"independent": True}],
+    ids=["", "plain", "rk4", "independent"],
+)
+def test_first_and_second_derivatives_are_the_direct_ones(kind, options):
+    """Of a model whose control comes from x(0), as data control's does, and whose x(0) comes from an encoder."""
     found = []
-    for kind in ("direct", "checkpointed"):
-        model = build("open", Solver(gradients=kind))
+    for gradients in ("direct", "checkpointed"):
+        model = build(kind, Solver(gradients=gradients, **options))
         torch.manual_seed(1)
-        x = torch.randn(3, 2, requires_grad=True)
-        (slope,) = torch.autograd.grad(model(x).square().sum(), x, create_graph=True)
-        found.append(torch.autograd.grad(slope.square().sum(), [x, *model.parameters()]))
+        inputs, encoder = torch.randn(3, 2, requires_grad=True), torch.randn(2, 2, requires_grad=True)
+        wanted = [inputs, encoder, *model.parameters()]
+        loss = model.trajectory(torch.tanh(inputs @ encoder), [0.0, 0.4, 1.0]).x.square().sum()
+        slopes = torch.autograd.grad(loss, wanted, create_graph=True)
+        curved = sum((slope**2).sum() for slope in slopes)
+        found.append([*slopes, *torch.autograd.grad(curved, wanted)])
     assert relative(*found) < 1e-10
+
+
+STARTS = {
+    "x": lambda x, w, k: x,
+    "xW": lambda x, w, k: x @ w,
+    "kx": lambda x, w, k: k * x,
+    "tanh": lambda x, w, k: torch.tanh(x @ w + k),
+}
+TERMS = {
+    "W": lambda z, h, x, w, k: torch.tanh(z @ w),
+    "k": lambda z, h, x, w, k: k * z.sin(),
+    "x": lambda z, h, x, w, k: torch.sin(x * z),
+    "h": lambda z, h, x, w, k: torch.cos(h) * z,
+    "hW": lambda z, h, x, w, k: torch.sigmoid(h @ w + z),
+}
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(list(STARTS)),
+    st.sets(st.sampled_from(list(TERMS)), min_size=1, max_size=3),
+    st.sampled_from(["rk4", "bosh3", "dopri5", "independent"]),
+    st.sampled_from(["two", "several", "learned", "own"]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_what_the_start_comes_from_gets_its_share_once(start, terms, method, times, declared, seed):
+    """The first and second derivatives by x, W and k, which make x(0) = h and which f reads, are the direct ones."""
+    generator = torch.Generator().manual_seed(seed)
+    x, w, k, end = (
+        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in ((3, 2), (2, 2), (), ())
+    )
+    options = {"independent": True} if method == "independent" else {"method": method}
+    found = []
+    for gradients in ("direct", "checkpointed"):
+        h = STARTS[start](x, w, k)
+
+        def f(t, z, h=h):
+            return (sum(TERMS[one](z[0], h, x, w, k) for one in sorted(terms)) - t * z[0],)
+
+        last = 1 + end**2
+        t = {
+            "two": [0.0, 1.0],
+            "several": [0.0, 0.3, 0.3, 1.0],
+            "learned": [0.1 * end, last],
+            "own": torch.stack([0 * end.expand(3), last + torch.tensor([0.0, 0.5, 0.1]), 2 + last.expand(3)]),
+        }[times]
+        solver = Solver(gradients=gradients, **options)
+        (path,), _ = integrate(f, (h,), t, solver, [h] if declared else [])
+        wanted = [one for one in (x, w, k, end) if one is not end or times in ("learned", "own")]
+        first = torch.autograd.grad(
+            path.sin().sum(), wanted, create_graph=True, allow_unused=True, materialize_grads=True
+        )
+        curved = sum((slope**2).sum() for slope in first)
+        # Twice the same: with a graph of its own, and without.
+        (path,), _ = integrate(f, (h,), t, solver, [h] if declared else [])
+        plain = torch.autograd.grad(
+            path.sin().sum(), wanted, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        assert relative(first, plain) < 1e-10
+        found.append([*first, *torch.autograd.grad(curved, wanted, allow_unused=True, materialize_grads=True)])
+    assert relative(found[1], found[0]) < 1e-9
+
+
+def test_solves_one_after_the_other_are_taken_again_once_each():
+    """Behind each lie all those before it, and the weights of all."""
+    w, calls = torch.eye(2).requires_grad_(), 0
+
+    def f(t, z):
+        nonlocal calls
+        calls += 1
+        return torch.tanh(z @ w)
+
+    x = torch.full((1, 2), 0.1)
+    for _ in range(12):
+        x = solve(f, x, [0.0, 0.1], solver=Solver("euler", steps=1, gradients="checkpointed"))[-1]
+    calls = 0
+    torch.autograd.grad(x.sum(), w, create_graph=True)
+    assert calls == 12
 
 
 def test_running_costs_and_captured_tensors():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from models import KINDS, build
 from scipy.integrate import solve_ivp
 
 from ncode import MLP, NCODE, NFE, NeuralODE, OpenLoop, SolveError, Solver, solve
@@ -131,6 +132,35 @@ def test_every_model_and_paths_events_and_times_of_their_own(float64):
     torch.testing.assert_close(stop.t, torch.log(2 * start[:, 0]), rtol=1e-5, atol=0)
     own = solve(lambda t, x: -x, start, torch.tensor([[0.0, 0.0], [1.0, 2.0]]), solver=TIGHT)
     torch.testing.assert_close(own[-1, :, 0], start[:, 0] * torch.exp(-torch.tensor([1.0, 2.0])), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inference_mode_gives_the_same(kind):
+    """Where nothing has a gradient, neither the state nor a control that comes from it, Jacobians have one."""
+    model, x = build(kind, TIGHT), torch.randn(3, 2)
+    expected = model(x)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            torch.testing.assert_close(model(x.clone()), expected, rtol=0, atol=0)
+
+
+def test_forward_mode_and_transforms_are_refused_by_name():
+    x, one = torch.ones(2, 1), torch.ones(())
+    for what in (
+        lambda one: solve(lambda t, x: -x, one * x, [0.0, 1.0], solver=TIGHT).sum(),
+        lambda one: solve(lambda t, x: -one * x, x, [0.0, 1.0], solver=TIGHT).sum(),
+    ):
+        for transform in (
+            lambda what: torch.func.grad(what)(one),
+            lambda what: torch.func.jvp(what, (one,), (one,)),
+            lambda what: torch.func.vmap(what)(torch.ones(3)),
+        ):
+            with pytest.raises(
+                RuntimeError, match=r"method: rodas4 takes its Jacobians by autograd, which torch\.func"
+            ):
+                transform(what)
+        with pytest.raises(RuntimeError, match="method: rodas4"), torch.autograd.forward_ad.dual_level():
+            what(torch.autograd.forward_ad.make_dual(one, one))
 
 
 def test_what_it_does_not_take_is_refused():

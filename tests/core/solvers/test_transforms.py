@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from models import KINDS, build
+from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
-from ncode import SolveError, Solver
+from ncode import SolveError, Solver, solve
 from ncode.solvers.dispatch import integrate
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -80,11 +81,62 @@ def test_a_mapped_solve_that_fails_says_so():
         vmap(end)(torch.tensor([[[0.1]], [[3.0]]]))
 
 
-@pytest.mark.parametrize("gradients", ["checkpointed", "adjoint"])
-def test_autograds_own_gradients_refuse_transforms(gradients):
-    model = build("node", Solver(gradients=gradients))
-    with pytest.raises(RuntimeError, match=r"gradients: torch\.func's transforms need gradients='direct'"):
-        jacrev(model)(torch.randn(2, 2))
+SHAPES = {
+    "vector": lambda a, b: torch.stack([a, b]),
+    "list": lambda a, b: [a, b],
+    "end": lambda a, b: [0.3, b],
+    "own": lambda a, b: torch.stack([a.expand(3), b.expand(3)]),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("options", [{}, {"independent": True}, {"method": "rk4", "steps": 60}])
+def test_forward_mode_and_transforms_reach_the_times(shape, options):
+    """x' = t x from s: x(t) = x(s) exp((t² - s²)/2), whose derivatives every mode has, nested or not."""
+    x, solver = torch.tensor([[1.0], [2.0], [-0.5]]), Solver(**({"rtol": 1e-9, "atol": 1e-9} | options))
+
+    def end(a, b):
+        return solve(lambda t, x: t * x, x, SHAPES[shape](a, b), solver=solver)[-1].sin().sum()
+
+    def exact(a, b):
+        return (x * torch.exp((b**2 - (a if shape != "end" else 0 * a + 0.3) ** 2) / 2)).sin().sum()
+
+    times, directions = (torch.tensor(0.3), torch.tensor(1.2)), (torch.tensor(0.7), torch.tensor(-1.1))
+    slopes = grad(exact, (0, 1))(*times)
+    rise = jvp(exact, times, directions)[1]
+    close = {"rtol": 1e-6, "atol": 1e-6}
+    torch.testing.assert_close(grad(end, (0, 1))(*times), slopes, **close)
+    torch.testing.assert_close(jacfwd(end, (0, 1))(*times), slopes, **close)
+    torch.testing.assert_close(jvp(end, times, directions)[1], rise, **close)
+    with forward_ad.dual_level():
+        found = end(*(forward_ad.make_dual(*pair) for pair in zip(times, directions, strict=True)))
+        torch.testing.assert_close(forward_ad.unpack_dual(found).tangent, rise, **close)
+    expected = torch.stack([torch.stack(row) for row in hessian(exact, (0, 1))(*times)])
+    for second in (hessian, lambda f, by: jacfwd(jacfwd(f, by), by), lambda f, by: jacrev(jacrev(f, by), by)):
+        found = torch.stack([torch.stack(row) for row in second(end, (0, 1))(*times)])
+        torch.testing.assert_close(found, expected, **close)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "independent"), [("checkpointed", False), ("checkpointed", True), ("adjoint", False)]
+)
+def test_autograds_own_gradients_refuse_transforms_and_forward_mode(gradients, independent):
+    """Of the state, of what f captures, and of times, whose tangents nothing else would miss."""
+    solver = Solver(gradients=gradients, independent=independent, kernels=False)
+    one, x = torch.ones(()), torch.randn(2, 2)
+    says = r"gradients: torch\.func's transforms and forward mode need gradients='direct'"
+    with pytest.raises(RuntimeError, match=says):
+        jacrev(build("node", solver))(x)
+    for what in (
+        lambda one: solve(lambda t, x: x, one * x, [0.0, 1.0], solver=solver),
+        lambda one: solve(lambda t, x: one * x, x, [0.0, 1.0], solver=solver),
+        lambda one: solve(lambda t, x: x, x, [0.0, one], solver=solver),
+        lambda one: solve(lambda t, x: x, x, torch.stack([0 * one.expand(2), one.expand(2)]), solver=solver),
+    ):
+        with pytest.raises(RuntimeError, match=says):
+            jvp(what, (one,), (one,))
+        with pytest.raises(RuntimeError, match=says), forward_ad.dual_level():
+            what(forward_ad.make_dual(one, one))
 
 
 @pytest.mark.parametrize("kind", KINDS)
