@@ -200,6 +200,15 @@ def test_only_the_papers_cases_count_each_with_its_own_number_of_bits():
     assert len(made["a"]) == 10 and not made["a"] & {"m = 2, p = 0.7", "m = 2, p = 0.9"}
 
 
+def test_longer_runs_take_the_place_of_shorter_ones_of_as_many_seeds(monkeypatch):
+    short, long, few = falling(100, 100, 50, "data"), falling(100, 1000, 50, "data"), falling(100, 9000, 50, "data")[:1]
+    found = {"printed": short, "printed_cases": [], "printed_long": long}
+    monkeypatch.setattr(recordings, "find", lambda name: found[name.removeprefix("pattern_memorisation_")])
+    assert sets.printed() == long
+    found["printed_long"] = few
+    assert sets.printed() == short, "one seed does not replace three"
+
+
 def test_as_printed_all_cases_decide_or_none():
     whole = [run for m, p in verdict.STATED[100] for run in falling(100, 750, 200, patterns=m, degraded=p)]
     found = verdict.n14_printed(whole)

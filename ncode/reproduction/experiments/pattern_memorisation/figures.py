@@ -68,8 +68,12 @@ def learning(shown: Mapping[str, Sequence], rules: Mapping[str, Sequence], case:
         rules: the untrained runs of the same panels.
         case: patterns and degradation of all of them.
     """
-    figure, axes = style.panels(len(shown), width=3.9, height=3.0, sharey=True)
-    for panel, (title, runs) in zip(axes[0], shown.items(), strict=True):
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, axes = style.panels(columns, rows, width=3.9, height=2.6, sharey=True)
+    for panel in axes.flat[len(shown) :]:
+        panel.set_axis_off()
+    for panel, (title, runs) in zip(axes.flat, shown.items(), strict=False):
         for kind in dict.fromkeys(run.config.learner for run in runs):
             style.band(panel, *analysis.curve(select(runs, learner=kind)), kind)
         for kind in ("hebb", "oracle"):
@@ -79,7 +83,8 @@ def learning(shown: Mapping[str, Sequence], rules: Mapping[str, Sequence], case:
             level = chance(task(Config("hebb", 0, **case)), copies)
             panel.axhline(level, color="black", linestyle=":", linewidth=1)
         panel.set(xscale="log", xlabel="training episodes", ylim=(-0.02, 0.55), title=title)
-    axes[0, 0].set_ylabel("bit error")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("bit error")
     style.legend(figure, axes[0, 0], columns=3)
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from ncode.reproduction import profiles
 from ncode.reproduction.experiments.pattern_memorisation.train import Config
@@ -21,6 +22,7 @@ def plans() -> list[Plan[Config]]:
         Plan("pattern_memorisation_variants", variants),
         Plan("pattern_memorisation_printed", printed),
         Plan("pattern_memorisation_printed_cases", printed_cases),
+        Plan("pattern_memorisation_printed_long", partial(printed, "printed_long")),
     ]
 
 
@@ -127,20 +129,22 @@ def variants(seeds: int = 3, iterations: int = 300) -> list[Config]:
     return [Config("oracle", 0, **common), *rules, *trained]
 
 
-def printed() -> list[Config]:
-    """Fig. 6 as Section 4.3 and C.3 print it: both n, all models, N-CODE with a learned θ(0)."""
-    table = profiles.recorded("pattern_memorisation")["printed"]
+def printed(name: str = "printed") -> list[Config]:
+    """Fig. 6 as Section 4.3 and C.3 print it: both n, all models or a table's own, N-CODE with a learned θ(0)."""
+    table = profiles.recorded("pattern_memorisation")[name]
     options, shared = table.options, table.settings
-    own = {
-        "ncode": {"iterations": options["iterations"], "learn_theta0": options["learn_theta0"]},
-        "lstm": {"iterations": options["baseline_iterations"], "hidden": options["lstm_units"]},
-    }
-    others = {"iterations": options["baseline_iterations"], "printed": True}
+
+    def own(learner: str) -> dict:
+        if learner == "ncode":
+            return {"iterations": options["iterations"], "learn_theta0": options["learn_theta0"]}
+        size = {"hidden": options["lstm_units"]} if learner == "lstm" else {"printed": True}
+        return {"iterations": options["baseline_iterations"], **size}
+
     return [
-        Config(learner, seed, bits=bits, **shared, **own.get(learner, others))
+        Config(learner, seed, bits=bits, **shared, **own(learner))
         for bits in options["bits"]
         for seed in range(options["seeds"])
-        for learner in ("ncode", *BASELINES)
+        for learner in options.get("learners", ("ncode", *BASELINES))
     ]
 
 
