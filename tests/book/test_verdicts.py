@@ -194,3 +194,11 @@ def test_a_plot_says_what_its_dashed_line_adds():
     assert "The dashed line, and the interval in numbers, add the test images' sampling error." in html.unescape(
         forest(Answer(Question("a", "above", "points", above=0.0), [one]))
     )
+
+
+def test_what_was_declared_as_context_is_shown_and_decides_nothing():
+    found = [accuracy(1.0, 2.0, part, setting="MNIST", nearness="toy", context=True) for part in "ab"]
+    text = verdicts.admonition(Verdict("N19", found, {}, "cpu").content(), "link")
+    assert "{admonition} N19: not tested" in text
+    assert "**a: not tested.** Asked:" in text and "declared as context" in text
+    assert "claim-n19-a.csv" in text and "ncode-decides" not in text

@@ -42,7 +42,7 @@ def admonition(shown: Mapping, link: str, folded: bool = False, said: str = "") 
     """
     verdict, claim = Verdict.read(shown), claims.get(shown["claim"])
     body = [f"{claim.text} *({claim.where})*"]
-    asked = [answer for answer in verdict.decision.answers if answer.deciding]
+    asked = [answer for answer in verdict.decision.answers if answer.evidence]
     many = sum(bool(drawn(answer)) for answer in asked) > FORESTS_IN_SIGHT
     source = shown.get("source") or f"notebooks/{claim.home}.py"
     for answer in asked:
@@ -77,7 +77,7 @@ def _plot(answer: Answer, offer: str, shut: bool) -> str:
 
 def _untested(verdict: Verdict) -> list[str]:
     """What was asked and never run, in one paragraph."""
-    left = [answer for answer in verdict.decision.answers if not answer.deciding]
+    left = [answer for answer in verdict.decision.answers if not answer.evidence]
     if not left:
         return []
     parts = ", ".join(answer.question.part for answer in left)
@@ -115,6 +115,8 @@ def _sentence(answer: Answer) -> str:
 
 def found(answer: Answer) -> str:
     """The deciding evidence in one sentence; measured cases stand in the forest plot, exact ones in the sentence."""
+    if not answer.deciding:
+        return "No run decides it: what stands below was declared as context."
     one = answer.deciding[0]
     seeds = f", {one.seeds} seed{'' if one.seeds == 1 else 's'}" if one.seeds else ""
     where = f"{one.setting}, {SETTINGS[one.nearness]}{seeds}"
