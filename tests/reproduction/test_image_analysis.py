@@ -254,9 +254,11 @@ def test_table_1s_setting_with_three_models_answers_its_part_of_the_claims(monke
     assert len(verdict.n12_context(named)) == 3
     found[PAPER_FIELD] += paper_field(["mix"])
     both = verdict.n13(comparison.several(sets.beside(sets.whole_recordings(), {})))
+    accuracies = [run.metrics["test_accuracy"] for run in found[PAPER_FIELD] if run.config.model == "mix"]
     assert [(one.part, one.nearness, one.estimate) for one in both] == [
         ("a", "reduced", pytest.approx(3.0)),
         ("b", "reduced", pytest.approx(1.99)),
+        ("c", "reduced", pytest.approx(100 * np.mean(accuracies))),
     ]
 
 

@@ -126,7 +126,9 @@ def n13(sets: Mapping[str, Runs]) -> list[Evidence]:
         *accuracy_gain("a", "cifar10", sets, "mix", "anode"),
         *accuracy_gain("b", "cifar10", sets, "mix", "data"),
         *(
-            evidence.mean("c", words, nearness(runs["mix"][0].config), metric(runs["mix"], "test_accuracy", 100), made)
+            evidence.mean(
+                "c", words, nearness(runs["mix"][0].config), metric(runs["mix"], "test_accuracy", 100.0), made
+            )
             for words, runs in ordered(sets).items()
             if (made := runs.get("mix")) and _answers("cifar10", made[0].config)
         ),
