@@ -165,6 +165,9 @@ def n14_note(found: Sets, large: Sequence, printed: Sequence = ()) -> str:
     trained = analysis.select([*found.ours, *large, *printed], learner="ncode")
     rise = max(analysis.last_change([run]) for run in trained)
     course = f"rises by at most {tables.points(rise)} points in any" if rise > 0 else "rises in none"
+    worse = (
+        f"In the others it is at most {tables.points(max(gains))} percentage points worse. " if max(gains) > 0 else ""
+    )
     longest = max(map(length, trained))
     short = (
         f" No run answers part c: it needs {numbers.number(needed())} episodes, and the longest run has "
@@ -172,8 +175,7 @@ def n14_note(found: Sets, large: Sequence, printed: Sequence = ()) -> str:
     )
     return (
         "Learning is not what remembers. The Hebbian rule with a constant, never trained μ is at least as good in "
-        f"{sum(gain <= 0 for gain in gains)} of the {len(gains)} cases measured. In the others it is at most "
-        f"{tables.points(max(gains))} percentage points worse. Of the {len(failed)} cases of {bits} bits that are not "
+        f"{sum(gain <= 0 for gain in gains)} of the {len(gains)} cases measured. {worse}Of the {len(failed)} cases of {bits} bits that are not "
         f"below 1 %, crosstalk alone is predicted to cost more than that in {len(failed) - len(others)}. Of the other "
         f"{len(others)} the untrained rule is not below 1 % either in {sum(error >= 0.01 for error in rule)}. From the "
         f"third to the last quarter of training the training episodes' bit error {course} of the {len(trained)} runs."
