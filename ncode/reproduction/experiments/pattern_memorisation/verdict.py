@@ -175,7 +175,8 @@ def n14_note(found: Sets, large: Sequence, printed: Sequence = ()) -> str:
     )
     return (
         "Learning is not what remembers. The Hebbian rule with a constant, never trained μ is at least as good in "
-        f"{sum(gain <= 0 for gain in gains)} of the {len(gains)} cases measured. {worse}Of the {len(failed)} cases of {bits} bits that are not "
+        f"{sum(gain <= 0 for gain in gains)} of the {len(gains)} cases measured. {worse}"
+        f"Of the {len(failed)} cases of {bits} bits that are not "
         f"below 1 %, crosstalk alone is predicted to cost more than that in {len(failed) - len(others)}. Of the other "
         f"{len(others)} the untrained rule is not below 1 % either in {sum(error >= 0.01 for error in rule)}. From the "
         f"third to the last quarter of training the training episodes' bit error {course} of the {len(trained)} runs."
