@@ -217,23 +217,11 @@ page.say(
 # training step is a test error.
 
 # %%
-here, before = f"this execution, n = {bits}", "recorded, n = 100, best rates"
-learners = {
-    here: [*found.learning, *analysis.select(found.ours, **fig6)],
-    before: sets.curves(recorded["baselines"]),
-}
-untrained = {
-    here: found.controls,
-    before: found.controls if bits == 100 else (),
-}
-for n, rules in ((100, untrained[before]), (1000, large)):
-    if as_printed := analysis.select(printed, bits=n, **fig6):
-        learners[f"recorded, as printed, n = {n}"] = as_printed
-        untrained[f"recorded, as printed, n = {n}"] = rules
+curves = sets.panels(found, recorded, printed)
 
 # %% tags=["hide-input"]
 page.figure(
-    figures.learning(learners, untrained, fig6),
+    figures.learning(curves, fig6),
     name="fig-memory-curves",
     caption="Fig. 6, right, anew: this execution, and recorded runs with each baseline's best rate and as printed. The "
     "baselines see many more episodes than N-CODE. Median over seeds, and range. Dotted: guessing, with the known bits "
@@ -266,10 +254,12 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
-full = "recorded, n = 1000"
 page.figure(
     figures.cases(
-        {full: large, here: found.ours}, {full: large, here: found.controls}
+        {
+            "recorded, n = 1000": (large, large),
+            f"this execution, n = {bits}": (found.ours, found.controls),
+        }
     ),
     name="fig-memory-cases",
     caption="Bit error on unseen episodes after training (dots: every seed), against the number of patterns, one line for "
@@ -369,17 +359,7 @@ page.table(
     "standard deviation over seeds), the untrained Hebbian rule, and the nearest pattern. The runs with most bits are "
     "recorded. The paper's claim is an error below one per cent in all cases.",
     tables.CASES,
-    tables.cases(
-        {
-            "1000, as printed": (analysis.select(printed, bits=1000), large),
-            "1000": (large, large),
-            "100, as printed": (
-                analysis.select(printed, bits=100),
-                untrained[before],
-            ),
-            f"{bits}": (found.ours, found.controls),
-        }
-    ),
+    tables.cases(sets.case_sources(found, recorded, printed)),
 )
 
 # %%
@@ -415,17 +395,7 @@ page.table(
     "sweep. The rate of the last row won the short sweep, but training broke down later on every seed. We took the "
     "second best rate in its place.",
     tables.BASELINES,
-    tables.baselines(
-        [
-            *(
-                runs
-                for kinds in sets.printed_baselines(printed).values()
-                for runs in kinds.values()
-            ),
-            *trained.values(),
-            *sets.broken(recorded["baselines"]),
-        ]
-    ),
+    tables.baselines(sets.baseline_groups(recorded, printed)),
 )
 
 # %%

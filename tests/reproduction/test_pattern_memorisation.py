@@ -200,6 +200,24 @@ def test_only_the_papers_cases_count_each_with_its_own_number_of_bits():
     assert len(made["a"]) == 10 and not made["a"] & {"m = 2, p = 0.7", "m = 2, p = 0.9"}
 
 
+def test_what_a_panel_shows_stands_beside_the_rules_on_as_many_bits():
+    controls = [Run("hebb", 5, 0.5, 0.0)]
+    found = sets.Sets({**OPTIONS, "bits": 100, "fig6": {"patterns": 5, "degraded": 0.5}}, (), (), controls, ())
+    recorded = {"1000": [Run("hebb", 5, 0.5, 0.1)], "baselines": []}
+    printed = falling(1000, 750, 200, patterns=5) + falling(100, 750, 200, patterns=5)
+    shown = sets.panels(found, recorded, printed)
+    assert list(shown) == ["recorded, as printed, n = 100", "recorded, as printed, n = 1000"], "none without runs"
+    assert [rules for _, rules in shown.values()] == [controls, recorded["1000"]]
+    assert {run.config.bits for run in shown["recorded, as printed, n = 1000"][0]} == {1000}
+    sources = sets.case_sources(found, recorded, printed)
+    assert {words: rules for words, (_, rules) in sources.items()} == {
+        "1000, as printed": recorded["1000"],
+        "1000": recorded["1000"],
+        "100, as printed": controls,
+        "100": controls,
+    }
+
+
 def test_longer_runs_take_the_place_of_shorter_ones_of_as_many_seeds(monkeypatch):
     short, long, few = falling(100, 100, 50, "data"), falling(100, 1000, 50, "data"), falling(100, 9000, 50, "data")[:1]
     found = {"printed": short, "printed_cases": [], "printed_long": long}

@@ -70,5 +70,10 @@ def _measured(part, setting, nearness, values: np.ndarray, bounds: tuple[float, 
 
 def _started(runs: Sequence) -> tuple[str, ...]:
     """When the first and the last of ``runs`` started, to the minute, in UTC."""
-    times = sorted(run.provenance["started"] for run in runs)
-    return tuple(time[: len(DECLARED)].replace("T", " ") for time in (times[0], times[-1])) if times else ()
+    times = sorted(map(minute, runs))
+    return (times[0], times[-1]) if times else ()
+
+
+def minute(run) -> str:
+    """When a run started, as questions are dated: ``2026-11-26 20:01`` (UTC)."""
+    return run.provenance["started"][: len(DECLARED)].replace("T", " ")

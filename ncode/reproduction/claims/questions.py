@@ -18,6 +18,9 @@ DECLARED = "2026-11-26 20:01"
 Much had been run by then. A verdict says so of the runs that decide it.
 """
 
+AMENDED = "†"
+"""Behind a claim of which a question is not the one that was first written down."""
+
 NEARNESS = ("toy", "reduced", "paper")
 """How near a setting is to the paper's, from far to near."""
 
@@ -62,7 +65,7 @@ class Question:
 
     @property
     def since(self) -> str:
-        """When it was written down as it stands, such as ``2026-11-26 19:59`` (UTC)."""
+        """When it was written down as it stands, such as ``2026-11-26 20:01`` (UTC)."""
         return self.amended[: len(DECLARED)] or DECLARED
 
     def answer(self, interval: tuple[float, float]) -> bool | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ncode import __version__
 from ncode.reproduction.claims import claims
+from ncode.reproduction.claims.evidence import minute
 from ncode.reproduction.claims.questions import (
     DECLARED,
     FAILS,
@@ -91,8 +92,8 @@ SAID = {
 def declared(executed) -> str:
     """When the questions were written down, how many of the recorded runs are older, and how many were amended."""
     names = sorted(path.stem for path in recordings.folder().glob("*.json"))
-    starts = [run.provenance["started"] for name in names for run in recordings.find(name)]
-    before = sum(started[: len(DECLARED)].replace("T", " ") < DECLARED for started in starts)
+    starts = [minute(run) for name in names for run in recordings.find(name)]
+    before = sum(started < DECLARED for started in starts)
     asked = [question for claim in claims.load().values() for question in claim.questions]
     amended = sum(bool(question.amended) for question in asked)
     return (

@@ -17,7 +17,6 @@ KEPT = Path("book", "readme")
 PEERS = ("torchdiffeq", "torchdyn", "torchode", "diffrax, batched", "diffrax, vmapped", "torchdiffeq, Appendix B")
 KINDS = ("open loop", "closed loop", "neural ODE")
 COLUMNS = {"paper": "at the paper's setting", "reduced": "at a smaller one", "toy": "on other or little data"}
-AMENDED = "†"
 
 
 def verdicts(root: Path = ROOT) -> str:
@@ -29,7 +28,7 @@ def verdicts(root: Path = ROOT) -> str:
     found: dict[tuple[str, str], list[str]] = {}
     for claim in claims.load().values():
         where = words.get(claim.id, questions.UNTESTED), settings.get(claim.id) or "paper"
-        found.setdefault(where, []).append(f"{claim.id}{AMENDED if claim.amended else ''} {claim.short}")
+        found.setdefault(where, []).append(f"{claim.id}{questions.AMENDED if claim.amended else ''} {claim.short}")
     rows = []
     for word in questions.WORDS:
         cells = [";<br>".join(found.get((word, setting), [])) for setting in COLUMNS]

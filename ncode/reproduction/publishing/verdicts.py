@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ncode.reproduction.claims import claims
 from ncode.reproduction.claims.questions import (
+    AMENDED,
     FAILS,
     HOLDS,
     IN_PART,
@@ -93,12 +94,15 @@ def _asked(answer: Answer) -> str:
 
 
 def _amended(answer: Answer, verdict: Verdict) -> list[str]:
-    """When and why the question changed, behind a switch: it is long, and decides nothing."""
-    if not answer.question.amended:
+    """When and why the question changed, and what was asked first, behind a switch: it is long, and decides nothing."""
+    question = answer.question
+    if not question.amended:
         return []
-    day, why = answer.question.since[:10], answer.question.amended.partition(": ")[2]
-    part = f"{answer.question.part}: " if len(verdict.decision.answers) > 1 else ""
-    return [aside(f"{part}The question was amended on {day}", f"{why[0].upper()}{why[1:]}.")]
+    first = next((old.asks for old in claims.declared()[verdict.claim] if old.part == question.part), "nothing")
+    asked = "" if first == question.asks else f" First asked: {first}."
+    why = question.amended.partition(": ")[2]
+    head = f"{_part(verdict, answer)}The question was amended on {question.since[:10]}"
+    return [aside(head, f"{why[0].upper()}{why[1:]}.{asked}")]
 
 
 def _part(verdict: Verdict, answer: Answer) -> str:
@@ -253,7 +257,7 @@ def _result(claim: claims.Claim, verdict: Verdict) -> str:
     word = verdict.verdict
     return (
         f'<tr data-verdict="{word}" data-paper="{PAPERS[claim.id[0]]}"><th scope="row">'
-        f'<a href="#claim-{claim.id.lower()}">{claim.id}</a>{"†" if claim.amended else ""}</th>'
+        f'<a href="#claim-{claim.id.lower()}">{claim.id}</a>{AMENDED if claim.amended else ""}</th>'
         f"<td>{html.escape(claim.short)}</td>"
         f'<td><span class="ncode-word ncode-{CLASSES[word]}">{word}</span></td><td>{verdict.nearness or "–"}</td>'
         f"<td>{html.escape(_with_minus(next(iter(published), 'no number')))}</td><td>{ours(verdict)}</td></tr>"

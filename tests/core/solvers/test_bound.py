@@ -332,6 +332,11 @@ def _layer_hook(pre=False):
 )
 def test_a_field_that_does_more_goes_through_autograd(field, used):
     model = NeuralODE(field(), solver=SOLVER).double()
+    goes_through_autograd(model, used)
+
+
+def goes_through_autograd(model, used) -> None:
+    """Check that no kernel is used, and that path and gradients are those without one."""
     path, gradients, _ = measured(model, states())
     assert not used
     expected, expected_gradients, _ = measured(model, states(), kernels=False)
@@ -343,11 +348,7 @@ def test_a_field_that_does_more_goes_through_autograd(field, used):
 @pytest.mark.parametrize("field", [Halved, Scaled])
 def test_a_field_that_reads_its_control_otherwise_goes_through_autograd(field, make, used):
     model = make(field(2, (8,))).double()
-    path, gradients, _ = measured(model, states())
-    assert not used
-    expected, expected_gradients, _ = measured(model, states(), kernels=False)
-    assert torch.equal(path, expected)
-    assert all(map(torch.equal, gradients, expected_gradients))
+    goes_through_autograd(model, used)
 
 
 def test_a_replaced_layer_is_what_flows_and_learns(float64):
@@ -406,11 +407,7 @@ def _replaced_in_g(g):
 def test_a_g_that_does_more_goes_through_autograd(change, used):
     model = closed_loop(MLP(2, (8,))).double()
     change(model.g)
-    path, gradients, _ = measured(model, states())
-    assert not used
-    expected, expected_gradients, _ = measured(model, states(), kernels=False)
-    assert torch.equal(path, expected)
-    assert all(map(torch.equal, gradients, expected_gradients))
+    goes_through_autograd(model, used)
 
 
 def test_hooks_on_g_are_called(used):

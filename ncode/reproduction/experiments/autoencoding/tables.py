@@ -7,7 +7,7 @@ from typing import Any
 
 from ncode.reproduction.experiments import orbits
 from ncode.reproduction.experiments.autoencoding import evaluation
-from ncode.reproduction.experiments.autoencoding.analysis import against, nats, printed, setting
+from ncode.reproduction.experiments.autoencoding.analysis import against, nats, setting, with_autoencoder
 from ncode.reproduction.experiments.autoencoding.study import Study
 from ncode.reproduction.experiments.autoencoding.train import BOTTLENECKS, TUNING_SEED, Config, experiment
 from ncode.reproduction.metrics.comparison import Runs, by_model, metric
@@ -123,7 +123,7 @@ def comparison_rows() -> list[list[str]]:
         made: dict[str, list[RecordedRun]] = {}
         for one in recordings.find(name):
             made.setdefault(one.config.model, []).append(one)
-        plain = made.get("autoencoder") or printed().get("autoencoder", [])
+        plain = with_autoencoder(recordings.find(name)).get("autoencoder", [])
         for model, runs in made.items():
             config, pair = runs[0].config, by_model([*runs, *plain])
             stands = "–" if model == "autoencoder" else numbers.interval(against(pair[model], pair["autoencoder"]), 3)

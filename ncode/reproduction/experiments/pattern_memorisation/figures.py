@@ -60,12 +60,11 @@ def motion(stimuli: Tensor, t: Tensor, x: Tensor, theta: Tensor, duration: float
     return figure
 
 
-def learning(shown: Mapping[str, Sequence], rules: Mapping[str, Sequence], case: Mapping) -> Figure:
+def learning(shown: Mapping[str, tuple[Sequence, Sequence]], case: Mapping) -> Figure:
     """Fig. 6, right: bit error over training episodes, with the untrained rule, the nearest neighbour and chance.
 
     Args:
-        shown: runs of the learners by the panel's title.
-        rules: the untrained runs of the same panels.
+        shown: by the panel's title, runs of the learners and the untrained ones.
         case: patterns and degradation of all of them.
     """
     columns = min(2, len(shown))
@@ -73,11 +72,11 @@ def learning(shown: Mapping[str, Sequence], rules: Mapping[str, Sequence], case:
     figure, axes = style.panels(columns, rows, width=3.9, height=2.6, sharey=True)
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
-    for panel, (title, runs) in zip(axes.flat, shown.items(), strict=False):
+    for panel, (title, (runs, rules)) in zip(axes.flat, shown.items(), strict=False):
         for kind in dict.fromkeys(run.config.learner for run in runs):
             style.band(panel, *analysis.curve(select(runs, learner=kind)), kind)
         for kind in ("hebb", "oracle"):
-            if untrained := errors(rules[title], learner=kind, **case):
+            if untrained := errors(rules, learner=kind, **case):
                 panel.axhline(np.mean(untrained), **style.line(kind))
         for copies in (True, False):
             level = chance(task(Config("hebb", 0, **case)), copies)
@@ -106,15 +105,15 @@ def over_episodes(runs: Sequence, patterns: int = 5, degraded: float = 0.5) -> F
     return figure
 
 
-def cases(made: Mapping[str, Sequence], rules: Mapping[str, Sequence]) -> Figure:
+def cases(shown: Mapping[str, tuple[Sequence, Sequence]]) -> Figure:
     """Error after training against the number of patterns, by degradation, and the untrained rule's.
 
     Args:
-        made, rules: trained and untrained runs by the panel's title.
+        shown: by the panel's title, trained and untrained runs.
     """
-    figure, axes = style.panels(len(made), width=3.9, height=3.0, sharey=True)
-    for panel, (title, runs) in zip(axes[0], made.items(), strict=True):
-        _cases(panel, rules[title], "hebb", "--", alpha=0.5)
+    figure, axes = style.panels(len(shown), width=3.9, height=3.0, sharey=True)
+    for panel, (title, (runs, rules)) in zip(axes[0], shown.items(), strict=True):
+        _cases(panel, rules, "hebb", "--", alpha=0.5)
         _cases(panel, runs, "ncode", "-")
         panel.axhline(LIMIT, color="black", linestyle=":", linewidth=1)
         panel.set(yscale="log", title=title, xlabel="patterns m", xticks=list(PATTERNS))

@@ -129,16 +129,50 @@ def printed_baselines(runs: Sequence) -> dict[int, dict[str, list]]:
     return found
 
 
+def baseline_groups(recorded: Mapping[str, Sequence], runs: Sequence) -> list[list]:
+    """The recorded baselines in groups of seeds, for a table: :func:`printed`'s ``runs``, the chosen, the broken."""
+    as_printed = [of for kinds in printed_baselines(runs).values() for of in kinds.values()]
+    return [*as_printed, *by_size(recorded["baselines"]).values(), *broken(recorded["baselines"])]
+
+
+def panels(found: Sets, recorded: Mapping[str, Sequence], runs: Sequence) -> dict[str, tuple[Sequence, Sequence]]:
+    """Fig. 6's trained runs by a panel's title, each with the untrained ones on as many bits, where these were tried.
+
+    They are this execution's, the recorded baselines at their best rates, and :func:`printed`'s ``runs``.
+    """
+    bits, case = found.options["bits"], found.options["fig6"]
+    rules = {1000: recorded["1000"], bits: found.controls}
+    shown = {
+        f"this execution, n = {bits}": (bits, [*found.learning, *select(found.ours, **case)]),
+        "recorded, n = 100, best rates": (100, curves(recorded["baselines"])),
+        **{f"recorded, as printed, n = {n}": (n, select(runs, bits=n, **case)) for n in plans.STATED},
+    }
+    return {title: (made, rules.get(n, ())) for title, (n, made) in shown.items() if made}
+
+
+def case_sources(found: Sets, recorded: Mapping[str, Sequence], runs: Sequence) -> dict[str, tuple[Sequence, Sequence]]:
+    """Trained and untrained runs by what they are, for the table of cases."""
+    bits, large = found.options["bits"], recorded["1000"]
+    rules = {1000: large, bits: found.controls}
+    as_printed = {n: (select(runs, bits=n), rules.get(n, ())) for n in plans.STATED}
+    return {
+        "1000, as printed": as_printed[1000],
+        "1000": (large, large),
+        "100, as printed": as_printed[100],
+        str(bits): (found.ours, found.controls),
+    }
+
+
 def without_run(runs: Sequence) -> str:
     """Which baselines are missing among :func:`printed`'s runs at each number of bits, in a sentence; or nothing."""
     there = printed_baselines(runs)
     missing = {bits: [k for k in BASELINES if k not in there.get(bits, {})] for bits in plans.STATED}
     parts = [
-        f"at n = {bits} the {' and the '.join(style.LABELS[kind] for kind in kinds)}"
+        f"at n = {bits} the {', the '.join(style.LABELS[kind] for kind in kinds)}"
         for bits, kinds in missing.items()
         if kinds
     ]
-    return f"As printed these have not been run: {', '.join(parts)}." if parts else ""
+    return f"As printed these have not been run: {'; '.join(parts)}." if parts else ""
 
 
 def described() -> list[str]:
