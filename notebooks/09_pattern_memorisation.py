@@ -406,7 +406,9 @@ page.verdict(
     + verdict.n15_printed(sets.printed_baselines(printed)),
     verdict.n15_checks(trained, found),
     runs=[*recorded["baselines"], *printed],
-    note=verdict.n15_note(trained),
+    note=verdict.n15_note(trained)
+    + " "
+    + verdict.still_moving(sets.printed_baselines(printed)),
 )
 
 # %% [markdown]

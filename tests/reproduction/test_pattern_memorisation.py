@@ -200,6 +200,17 @@ def test_only_the_papers_cases_count_each_with_its_own_number_of_bits():
     assert len(made["a"]) == 10 and not made["a"] & {"m = 2, p = 0.7", "m = 2, p = 0.9"}
 
 
+def test_printed_baselines_that_still_move_are_named(monkeypatch):
+    kinds = {"ode_rnn": falling(100, 1000, 200, learner="ode_rnn"), "data": falling(100, 1000, 200, learner="data")}
+    monkeypatch.setattr(analysis, "last_change", lambda runs: -0.02 if runs == kinds["ode_rnn"] else -0.001)
+    told = verdict.still_moving({100: kinds}).replace("\N{NO-BREAK SPACE}", " ")
+    assert told == (
+        "As printed, the bit error still changed from the third to the last quarter of training by −2.0 points "
+        "(n = 100, ODE-RNN): these runs are too short to say where their curves end."
+    )
+    assert verdict.still_moving({100: {"data": kinds["data"]}}) == ""
+
+
 def test_what_a_panel_shows_stands_beside_the_rules_on_as_many_bits():
     controls = [Run("hebb", 5, 0.5, 0.0)]
     found = sets.Sets({**OPTIONS, "bits": 100, "fig6": {"patterns": 5, "degraded": 0.5}}, (), (), controls, ())
@@ -212,9 +223,9 @@ def test_what_a_panel_shows_stands_beside_the_rules_on_as_many_bits():
     sources = sets.case_sources(found, recorded, printed)
     assert {words: rules for words, (_, rules) in sources.items()} == {
         "1000, as printed": recorded["1000"],
-        "1000": recorded["1000"],
+        "1000, recorded": recorded["1000"],
         "100, as printed": controls,
-        "100": controls,
+        "100, here": controls,
     }
 
 

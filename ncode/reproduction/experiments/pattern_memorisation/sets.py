@@ -157,9 +157,9 @@ def case_sources(found: Sets, recorded: Mapping[str, Sequence], runs: Sequence) 
     as_printed = {n: (select(runs, bits=n), rules.get(n, ())) for n in plans.STATED}
     return {
         "1000, as printed": as_printed[1000],
-        "1000": (large, large),
+        "1000, recorded": (large, large),
         "100, as printed": as_printed[100],
-        str(bits): (found.ours, found.controls),
+        f"{bits}, here": (found.ours, found.controls),
     }
 
 
